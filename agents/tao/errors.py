@@ -1,0 +1,33 @@
+"""Errors with one sentence each: what is wrong, with which thing, and what to do about it."""
+
+
+class TaoError(Exception):
+    """Base of every error this package raises on purpose."""
+
+
+class UnsupportedOperator(TaoError):
+    """A model uses an operator, a type or a shape that cannot be committed."""
+
+
+class InvalidTensor(TaoError):
+    """A tensor cannot be committed or opened as asked."""
+
+
+class StoreError(TaoError):
+    """A stored object is missing, corrupt or unreachable."""
+
+
+class ModelError(TaoError):
+    """A model bundle does not fit its commitments."""
+
+
+class ProfileError(TaoError):
+    """A tolerance profile is malformed or belongs to another model."""
+
+
+class DeploymentError(TaoError):
+    """A deployment record is missing or does not describe what is on the chain."""
+
+
+class ChainError(TaoError):
+    """A transaction or a query could not be carried out."""

@@ -1,0 +1,1 @@
+"""Measurements. `make bench NAME=<name>` runs one and writes results/<name>.json."""

@@ -1,0 +1,44 @@
+"""Run one benchmark, print its JSON object as the last line, and write results/<name>.json.
+
+Example: python -m benchmarks overhead
+"""
+
+import importlib
+import json
+import pkgutil
+import sys
+
+from rich.console import Console
+
+import benchmarks
+from benchmarks.environment import write_result
+
+console = Console(stderr=True, highlight=False)
+
+
+def names() -> list[str]:
+    """The benchmarks there are: modules of this package with a `measure` function."""
+    found = (module.name for module in pkgutil.iter_modules(benchmarks.__path__))
+    return sorted(name for name in found if name not in {"__main__", "environment"})
+
+
+def main(arguments: list[str]) -> int:
+    if len(arguments) != 1 or arguments[0] not in names():
+        given = f"{arguments[0]!r} is no benchmark; " if arguments and arguments[0] else ""
+        console.print(f"{given}name one of: {', '.join(names())}  (make bench NAME=overhead)")
+        return 2
+    name = arguments[0]
+    module = importlib.import_module(f"benchmarks.{name}")
+    with console.status(f"[bold]{name}[/bold]") as status:
+
+        def progress(line: str) -> None:
+            console.print(f"  {line}")
+            status.update(f"[bold]{name}[/bold] {line}")
+
+        result = write_result(name, module.measure(progress))
+    print(json.dumps(result))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

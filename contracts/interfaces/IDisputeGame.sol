@@ -1,0 +1,174 @@
+// SPDX-License-Identifier: Apache-2.0
+pragma solidity 0.8.30;
+
+import { ClaimId, DisputeId, Duration, Timestamp } from "../types/Types.sol";
+
+/// @title The dispute: a recursive N-way partition of the committed operator graph.
+///
+///   open --> Reveal (prover) --reveal--> Select (challenger) --select--> Reveal ... until one operator is left
+///                                                             |
+///                                                           Leaf (challenger)
+///                           prove / proveInconsistent ----------+--> challenger wins
+///                           demand --> Answer (prover) --answer--+--> Leaf
+///                           escalate --> Vote --settleVote--> either wins, or undecided
+///
+///   timeout: the side whose turn it is and whose clock ran out loses.
+///   close:   the claim was refuted in another dispute; this one ends and the challenger is refunded.
+///
+/// @notice One entry per dispute; disputes of one claim run side by side and do not see each other.
+/// A dispute is about the segment [lo, hi) of the graph: both sides agree to argue from the prover's own
+/// state at `lo`, and the challenger says that the prover's state at `hi` does not follow from it.
+interface IDisputeGame {
+    enum Phase {
+        None,
+        Reveal,
+        Select,
+        Leaf,
+        Answer,
+        Vote,
+        Closed
+    }
+
+    enum Outcome {
+        Open,
+        ChallengerWon,
+        ProverWon,
+        Undecided,
+        Moot
+    }
+
+    /// @param lo First operator of the disputed segment.
+    /// @param hi One past its last operator.
+    /// @param loState The prover's state hash at cut `lo`.
+    /// @param hiState The prover's state hash at cut `hi`.
+    /// @param boundaries keccak256 of the packed state hashes at the cuts last revealed, both ends included.
+    /// @param demanded Hash of the element demanded (see `demand`), zero when none is.
+    /// @param proverLeft Time left on the prover's chess clock at `turnStart`.
+    /// @param challengerLeft Time left on the challenger's.
+    /// @param turnStart When the present turn began.
+    struct Dispute {
+        ClaimId claimId;
+        address challenger;
+        Phase phase;
+        Outcome outcome;
+        uint8 demandsLeft;
+        uint32 lo;
+        uint32 hi;
+        bytes32 loState;
+        bytes32 hiState;
+        bytes32 boundaries;
+        bytes32 demanded;
+        Duration proverLeft;
+        Duration challengerLeft;
+        Timestamp turnStart;
+    }
+
+    /// @param record Packed node record of operator `lo`.
+    /// @param graphProof Its Merkle path to the model's graph root.
+    /// @param stateBefore Tensor commitments whose hash is `loState`.
+    /// @param outputs Tensor commitments of the operator's outputs; with `stateBefore` they hash to `hiState`.
+    struct LeafClaim {
+        bytes record;
+        bytes32[] graphProof;
+        bytes32[] stateBefore;
+        bytes32[] outputs;
+    }
+
+    event DisputeOpened(DisputeId indexed disputeId, ClaimId indexed claimId, address indexed challenger);
+    /// @param states The tensor commitments live at each inner cut of the segment, in order.
+    event StatesRevealed(DisputeId indexed disputeId, uint32 lo, uint32 hi, bytes32[][] states);
+    event SegmentSelected(DisputeId indexed disputeId, uint32 lo, uint32 hi);
+    event ElementDemanded(
+        DisputeId indexed disputeId, bytes32 commitment, bytes tensorType, uint256 chunk, bytes32 demanded
+    );
+    event ElementOpened(DisputeId indexed disputeId, bytes32 commitment, uint256 chunk, bytes data);
+    event Escalated(DisputeId indexed disputeId);
+    event ElementRefuted(DisputeId indexed disputeId, uint32 node, address adjudicator, address prover, bytes proof);
+    event InconsistencyProven(DisputeId indexed disputeId, uint32 node);
+    event DisputeClosed(DisputeId indexed disputeId, ClaimId indexed claimId, Outcome outcome);
+
+    error UnknownDispute(DisputeId disputeId);
+    error DuplicateDispute(DisputeId disputeId);
+    error WrongBond(uint256 sent, uint256 required);
+    error WrongPhase(DisputeId disputeId, Phase phase, Phase required);
+    error NotYourTurn(address caller, address required);
+    error ClockExpired(DisputeId disputeId);
+    error ClockRunning(DisputeId disputeId);
+    error WrongStateCount(uint256 given, uint256 required);
+    error EmptyState(uint256 index);
+    error BoundariesMismatch(bytes32 given, bytes32 required);
+    error ChildOutOfRange(uint256 child, uint256 degree);
+    error StateMismatch(bytes32 given, bytes32 required);
+    error NodeNotInGraph(uint32 node);
+    error NoAdjudicator(bytes4 operator);
+    error NotRefuted(DisputeId disputeId);
+    error StatesConsistent(DisputeId disputeId);
+    error NoDemandsLeft(DisputeId disputeId);
+    error DemandOutOfRange(uint256 index, uint256 size);
+    error DemandMismatch(bytes32 given, bytes32 required);
+    error OpeningMismatch(bytes32 commitment);
+    error ClaimRefutedElsewhere(ClaimId claimId);
+    error ClaimNotRefuted(ClaimId claimId);
+    error InvalidConfiguration(string reason);
+    error DuplicateOperator(bytes4 operator);
+
+    /// @notice Challenge a claim under the exact bond. One dispute per claim and challenger.
+    function open(ClaimId claimId) external payable returns (DisputeId);
+
+    /// @notice Prover: reveal the states at the inner cuts of the segment.
+    /// @param states One list of tensor commitments per inner cut: degree - 1 lists, none empty.
+    function reveal(DisputeId disputeId, bytes32[][] calldata states) external;
+
+    /// @notice Challenger: select the first child whose end does not follow from its start.
+    /// @param hashes The degree + 1 state hashes of the segment as stored by `reveal`.
+    function select(DisputeId disputeId, bytes32[] calldata hashes, uint256 child) external;
+
+    /// @notice Anyone: show that one element of the operator's output is outside tolerance.
+    function prove(DisputeId disputeId, LeafClaim calldata leaf, bytes calldata proof) external;
+
+    /// @notice Anyone: show that the prover's states around the operator do not fit its record: the state
+    /// after has the wrong length, or a value that only passes through changed. No arithmetic is involved.
+    /// @param stateAfter Tensor commitments whose hash is `hiState`; `leaf.outputs` is ignored.
+    function proveInconsistent(DisputeId disputeId, LeafClaim calldata leaf, bytes32[] calldata stateAfter) external;
+
+    /// @notice Challenger: make the prover open one 256-byte chunk of a value it committed to.
+    /// @param ofOutput True for `leaf.outputs[index]`, false for `leaf.stateBefore[operand index's position]`.
+    /// @param index Output slot, or operand index whose source is a live value.
+    /// @param chunk Leaf index in the tensor's tree.
+    function demand(DisputeId disputeId, LeafClaim calldata leaf, bool ofOutput, uint256 index, uint256 chunk)
+        external;
+
+    /// @notice Prover: open the demanded chunk.
+    /// @param tensorType Packed type as in ElementDemanded.
+    function answer(
+        DisputeId disputeId,
+        bytes32 commitment,
+        bytes calldata tensorType,
+        uint256 chunk,
+        bytes calldata data,
+        bytes32[] calldata path
+    ) external;
+
+    /// @notice Challenger: put the operator to the committee; both clocks stop.
+    function escalate(DisputeId disputeId) external;
+
+    /// @notice Anyone: end the dispute by the committee's tally.
+    function settleVote(DisputeId disputeId) external;
+
+    /// @notice Anyone: the side to move has let its clock run out and loses.
+    function timeout(DisputeId disputeId) external;
+
+    /// @notice Anyone: the claim was refuted in another dispute; refund this challenger.
+    function close(DisputeId disputeId) external;
+
+    function getDispute(DisputeId disputeId) external view returns (Dispute memory);
+
+    /// @notice keccak256(abi.encode(TAG_DISPUTE, chain, this contract, claim, challenger)).
+    function idOf(ClaimId claimId, address challenger) external view returns (DisputeId);
+
+    /// @notice Last second at which the side to move may move.
+    function deadlineOf(DisputeId disputeId) external view returns (Timestamp);
+
+    /// @notice The adjudicator of an operator, zero where only the committee can decide.
+    function adjudicatorOf(bytes4 operator) external view returns (address);
+}

@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: Apache-2.0
+pragma solidity 0.8.30;
+
+/// @dev Content-derived identifier of a registered model.
+type ModelId is bytes32;
+
+/// @dev Content-derived identifier of a client's request.
+type RequestId is bytes32;
+
+/// @dev Identifier of a prover's claim; hashes every field, the prover, the chain and the registry.
+type ClaimId is bytes32;
+
+/// @dev Identifier of one challenger's dispute of one claim.
+type DisputeId is bytes32;
+
+/// @dev Seconds since the Unix epoch.
+type Timestamp is uint64;
+
+/// @dev Seconds.
+type Duration is uint64;
+
+/// @dev First four bytes of keccak256 of a canonical operator's name, such as "contraction".
+type Operator is bytes4;
+
+using { eqModel as ==, neqModel as != } for ModelId global;
+using { eqClaim as ==, neqClaim as != } for ClaimId global;
+using { eqRequest as ==, neqRequest as != } for RequestId global;
+using { eqDispute as ==, neqDispute as != } for DisputeId global;
+
+function eqModel(ModelId a, ModelId b) pure returns (bool) {
+    return ModelId.unwrap(a) == ModelId.unwrap(b);
+}
+
+function neqModel(ModelId a, ModelId b) pure returns (bool) {
+    return ModelId.unwrap(a) != ModelId.unwrap(b);
+}
+
+function eqClaim(ClaimId a, ClaimId b) pure returns (bool) {
+    return ClaimId.unwrap(a) == ClaimId.unwrap(b);
+}
+
+function neqClaim(ClaimId a, ClaimId b) pure returns (bool) {
+    return ClaimId.unwrap(a) != ClaimId.unwrap(b);
+}
+
+function eqRequest(RequestId a, RequestId b) pure returns (bool) {
+    return RequestId.unwrap(a) == RequestId.unwrap(b);
+}
+
+function neqRequest(RequestId a, RequestId b) pure returns (bool) {
+    return RequestId.unwrap(a) != RequestId.unwrap(b);
+}
+
+function eqDispute(DisputeId a, DisputeId b) pure returns (bool) {
+    return DisputeId.unwrap(a) == DisputeId.unwrap(b);
+}
+
+function neqDispute(DisputeId a, DisputeId b) pure returns (bool) {
+    return DisputeId.unwrap(a) != DisputeId.unwrap(b);
+}
