@@ -1,0 +1,178 @@
+"""What the honest path costs: the committed run against the plain module, interleaved, in one process.
+
+Time is the median (and 90th percentile) of paired ratios, each pair one plain and one committed run in
+alternating order. A control of plain against plain says what this machine resolves. Memory is the peak resident
+set of two fresh processes that do the same but for the commitment, the plain one's plus the output's size.
+"""
+
+import gc
+import resource
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from tao import receipt
+
+PAIRS = {"minilm_batch32": 60, "bert_base": 24, "qwen3_100m": 40}
+
+
+@dataclass(frozen=True)
+class Case:
+    """A module with the inputs it is timed on."""
+
+    module: nn.Module
+    inputs: tuple[Tensor, ...]
+
+
+class Bert(nn.Module):
+    """BERT-base with random weights; its output is the last hidden state."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        from transformers import BertConfig, BertModel
+
+        self.bert = BertModel(BertConfig(attn_implementation="eager"))
+
+    def forward(self, ids: Tensor) -> Tensor:
+        return self.bert(ids).last_hidden_state
+
+
+class Qwen(nn.Module):
+    """A 12-layer model of Qwen3's shape, about 100M parameters; its output is the next token's logits."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        from transformers import Qwen3Config, Qwen3ForCausalLM
+
+        self.qwen = Qwen3ForCausalLM(
+            Qwen3Config(
+                vocab_size=32000,
+                hidden_size=640,
+                intermediate_size=1920,
+                num_hidden_layers=12,
+                num_attention_heads=10,
+                num_key_value_heads=5,
+                head_dim=64,
+                attn_implementation="eager",
+            )
+        )
+
+    def forward(self, ids: Tensor) -> Tensor:
+        return self.qwen(ids, use_cache=False, logits_to_keep=1).logits
+
+
+def case(name: str) -> Case:
+    """One of the measured models, in eval mode, with inputs of a fixed seed."""
+    torch.manual_seed(0)
+    if name == "minilm_batch32":
+        from models.minilm.model import load_module, load_sentences, tokenise
+
+        module, inputs = load_module(), tokenise(load_sentences()[:32])
+    elif name == "bert_base":
+        module, inputs = Bert(), (torch.randint(0, 30000, (4, 128)),)
+    else:
+        module, inputs = Qwen(), (torch.randint(0, 32000, (1, 128)),)
+    return Case(module.eval(), inputs)
+
+
+def seconds(function: Callable[[], object]) -> float:
+    """Wall time of one call."""
+    start = time.perf_counter()
+    function()
+    return time.perf_counter() - start
+
+
+def paired_ratios(numerator: Callable[[], object], denominator: Callable[[], object], pairs: int) -> list[float]:
+    """Ratios of `pairs` paired timings, which of the two goes first alternating."""
+    ratios = []
+    for pair in range(pairs):
+        if pair % 2:
+            above, below = seconds(numerator), seconds(denominator)
+        else:
+            below, above = seconds(denominator), seconds(numerator)
+        ratios.append(above / below)
+    return ratios
+
+
+def measure_time(name: str) -> dict[str, float]:
+    """Ratios of the committed run to the plain one, and of the plain one to itself."""
+    measured = case(name)
+
+    def plain() -> object:
+        return measured.module(*measured.inputs)
+
+    def committed() -> object:
+        return receipt.run(measured.module, measured.inputs)
+
+    with torch.inference_mode():
+        for _ in range(3):
+            plain(), committed()
+        gc.collect()
+        gc.disable()  # a collection in one run of a pair would be charged to it
+        ratios = paired_ratios(committed, plain, PAIRS[name])
+        control = paired_ratios(plain, plain, PAIRS[name])
+        gc.enable()
+        alone = statistics.median(seconds(plain) for _ in range(5))
+        commitment = statistics.median(
+            seconds(lambda: receipt.run(lambda *_: values, measured.inputs))
+            for values in [receipt.run(measured.module, measured.inputs).values] * 9
+        )
+    return {
+        "ratio_median": statistics.median(ratios),
+        "ratio_p90": statistics.quantiles(ratios, n=10)[-1],
+        "control_ratio_median": statistics.median(control),
+        "seconds_plain": alone,
+        "seconds_commitment": commitment,
+        "pairs": PAIRS[name],
+    }
+
+
+def peak_memory(name: str, committed: bool) -> int:
+    """Peak resident bytes of this process after five runs; prints them with the output's size."""
+    measured = case(name)
+    with torch.inference_mode():
+        receipt.run(lambda x: x, (torch.zeros(8),))  # both processes load the hashing code
+        for _ in range(5):
+            values = receipt.run(measured.module, measured.inputs).values if committed else (
+                measured.module(*measured.inputs),
+            )
+    output = sum(value.numel() * value.element_size() for value in values)
+    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024, output)
+    return 0
+
+
+def measure_memory(name: str) -> float:
+    """Median over three pairs of processes of committed peak / (plain peak + output)."""
+
+    def peak(kind: str) -> tuple[int, int]:
+        command = [sys.executable, "-m", "benchmarks.overhead", name, kind]
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+        return tuple(int(word) for word in done.stdout.split()[-2:])
+
+    ratios = []
+    for _ in range(3):
+        (committed, output), (plain, _) = peak("committed"), peak("plain")
+        ratios.append(committed / (plain + output))
+    return statistics.median(ratios)
+
+
+def measure(progress: Callable[[str], None]) -> dict:
+    """Time and memory ratios of every case."""
+    models = {}
+    for name in PAIRS:
+        progress(f"{name}: {PAIRS[name]} interleaved pairs")
+        models[name] = measure_time(name)
+        progress(f"{name}: peak memory of three pairs of processes")
+        models[name]["peak_memory_ratio"] = measure_memory(name)
+        progress(f"{name}: ratio {models[name]['ratio_median']:.4f}, memory {models[name]['peak_memory_ratio']:.4f}")
+    return {"models": models, "threads": torch.get_num_threads()}
+
+
+if __name__ == "__main__":
+    sys.exit(peak_memory(sys.argv[1], sys.argv[2] == "committed"))
