@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.30;
 
-import { ClaimId, ModelId, RequestId, Timestamp } from "../types/Types.sol";
+import { ClaimId, Duration, ModelId, RequestId, Timestamp } from "../types/Types.sol";
+import { IBondVault } from "./IBondVault.sol";
+import { IModelRegistry } from "./IModelRegistry.sol";
 
 /// @title Requests, claims, the challenge window and finality.
 ///
@@ -49,6 +51,15 @@ interface IClaimRegistry {
         bool closed;
     }
 
+    /// @param window How long after a claim a dispute may be opened.
+    /// @param proverBond What a claim locks, exactly.
+    /// @param burnShareBps Share of a lost bond that is burned, in 1/10,000.
+    struct Parameters {
+        Duration window;
+        uint256 proverBond;
+        uint16 burnShareBps;
+    }
+
     event RequestPosted(
         RequestId indexed requestId, ModelId indexed modelId, address indexed client, uint256 fee, bytes32[] inputs
     );
@@ -83,10 +94,7 @@ interface IClaimRegistry {
 
     /// @notice Ask for one run of a model on the given input commitments; the sent ether is the fee.
     /// @param salt Makes equal requests of one client distinct.
-    function request(ModelId modelId, bytes32[] calldata inputs, uint256 salt)
-        external
-        payable
-        returns (RequestId);
+    function request(ModelId modelId, bytes32[] calldata inputs, uint256 salt) external payable returns (RequestId);
 
     /// @notice Withdraw an unserved request; the fee becomes the client's credit.
     function cancel(RequestId requestId) external;
@@ -110,6 +118,7 @@ interface IClaimRegistry {
     /// `fee` to each of `members`, and the rest to the challenger.
     function refute(ClaimId claimId, address challenger, address[] calldata members, uint256 fee) external;
 
+    /// @notice Unknown for an id that names no claim; the views below revert with UnknownClaim or UnknownRequest.
     function statusOf(ClaimId claimId) external view returns (Status);
 
     function getClaim(ClaimId claimId) external view returns (Claim memory);
@@ -118,4 +127,12 @@ interface IClaimRegistry {
 
     /// @notice Last second at which a dispute may be opened.
     function windowEnd(ClaimId claimId) external view returns (Timestamp);
+
+    function parameters() external view returns (Parameters memory);
+
+    function vault() external view returns (IBondVault);
+
+    function models() external view returns (IModelRegistry);
+
+    function disputeGame() external view returns (address);
 }

@@ -63,6 +63,21 @@ interface IDisputeGame {
         Timestamp turnStart;
     }
 
+    /// @param fanOut Children of a segment at most, from 2 to 64.
+    /// @param challengerBond What a dispute locks, exactly.
+    /// @param burnShareBps Share of a lost bond that is burned, in 1/10,000; that of the claim registry.
+    /// @param proverClock Time the prover has for all its turns of a dispute together.
+    /// @param challengerClock Time the challenger has for all its turns of a dispute together.
+    /// @param maxDemands Chunks the challenger may demand in a dispute.
+    struct Parameters {
+        uint8 fanOut;
+        uint256 challengerBond;
+        uint16 burnShareBps;
+        Duration proverClock;
+        Duration challengerClock;
+        uint8 maxDemands;
+    }
+
     /// @param record Packed node record of operator `lo`.
     /// @param graphProof Its Merkle path to the model's graph root.
     /// @param stateBefore Tensor commitments whose hash is `loState`.
@@ -81,7 +96,8 @@ interface IDisputeGame {
     event ElementDemanded(
         DisputeId indexed disputeId, bytes32 commitment, bytes tensorType, uint256 chunk, bytes32 demanded
     );
-    event ElementOpened(DisputeId indexed disputeId, bytes32 commitment, uint256 chunk, bytes data);
+    /// @param path Siblings from the chunk up to the tensor's data root, so that the opening can go into a proof.
+    event ElementOpened(DisputeId indexed disputeId, bytes32 commitment, uint256 chunk, bytes data, bytes32[] path);
     event Escalated(DisputeId indexed disputeId);
     event ElementRefuted(DisputeId indexed disputeId, uint32 node, address adjudicator, address prover, bytes proof);
     event InconsistencyProven(DisputeId indexed disputeId, uint32 node);
@@ -89,6 +105,8 @@ interface IDisputeGame {
 
     error UnknownDispute(DisputeId disputeId);
     error DuplicateDispute(DisputeId disputeId);
+    /// @notice The dispute has ended; nothing more can be done in it.
+    error AlreadyClosed(DisputeId disputeId);
     error WrongBond(uint256 sent, uint256 required);
     error WrongPhase(DisputeId disputeId, Phase phase, Phase required);
     error NotYourTurn(address caller, address required);
@@ -105,6 +123,8 @@ interface IDisputeGame {
     error StatesConsistent(DisputeId disputeId);
     error NoDemandsLeft(DisputeId disputeId);
     error DemandOutOfRange(uint256 index, uint256 size);
+    /// @notice The operand is a parameter: the model's, not the prover's, to open.
+    error ParameterDemanded(uint256 index);
     error DemandMismatch(bytes32 given, bytes32 required);
     error OpeningMismatch(bytes32 commitment);
     error ClaimRefutedElsewhere(ClaimId claimId);
@@ -135,8 +155,7 @@ interface IDisputeGame {
     /// @param ofOutput True for `leaf.outputs[index]`, false for `leaf.stateBefore[operand index's position]`.
     /// @param index Output slot, or operand index whose source is a live value.
     /// @param chunk Leaf index in the tensor's tree.
-    function demand(DisputeId disputeId, LeafClaim calldata leaf, bool ofOutput, uint256 index, uint256 chunk)
-        external;
+    function demand(DisputeId disputeId, LeafClaim calldata leaf, bool ofOutput, uint256 index, uint256 chunk) external;
 
     /// @notice Prover: open the demanded chunk.
     /// @param tensorType Packed type as in ElementDemanded.
@@ -158,17 +177,20 @@ interface IDisputeGame {
     /// @notice Anyone: the side to move has let its clock run out and loses.
     function timeout(DisputeId disputeId) external;
 
-    /// @notice Anyone: the claim was refuted in another dispute; refund this challenger.
+    /// @notice Anyone: the claim was refuted in another dispute; refund this challenger. A vote is cancelled.
     function close(DisputeId disputeId) external;
 
+    /// @notice Reverts with UnknownDispute for an id that names no dispute.
     function getDispute(DisputeId disputeId) external view returns (Dispute memory);
 
     /// @notice keccak256(abi.encode(TAG_DISPUTE, chain, this contract, claim, challenger)).
     function idOf(ClaimId claimId, address challenger) external view returns (DisputeId);
 
-    /// @notice Last second at which the side to move may move.
+    /// @notice Last second at which the side to move may move; the largest timestamp where no clock runs.
     function deadlineOf(DisputeId disputeId) external view returns (Timestamp);
 
     /// @notice The adjudicator of an operator, zero where only the committee can decide.
     function adjudicatorOf(bytes4 operator) external view returns (address);
+
+    function parameters() external view returns (Parameters memory);
 }

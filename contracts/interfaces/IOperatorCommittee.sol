@@ -2,6 +2,7 @@
 pragma solidity 0.8.30;
 
 import { DisputeId, Duration, Timestamp } from "../types/Types.sol";
+import { IBondVault } from "./IBondVault.sol";
 
 /// @title The honest-majority vote on one operator.
 ///
@@ -138,4 +139,8 @@ interface IOperatorCommittee {
     function memberCount() external view returns (uint256);
 
     function parameters() external view returns (Parameters memory);
+
+    function vault() external view returns (IBondVault);
+
+    function disputeGame() external view returns (address);
 }

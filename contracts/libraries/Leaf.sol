@@ -1,0 +1,75 @@
+// SPDX-License-Identifier: Apache-2.0
+pragma solidity 0.8.30;
+
+import { IDisputeGame } from "../interfaces/IDisputeGame.sol";
+import { IModelRegistry } from "../interfaces/IModelRegistry.sol";
+import { Merkle } from "./Merkle.sol";
+import { NodeRecord } from "./NodeRecord.sol";
+import { States } from "./States.sol";
+import { TensorProof } from "./TensorProof.sol";
+
+/// @title The disputed operator: what is said about it against what the model and the prover committed to.
+library Leaf {
+    /// @notice Operator `number` of the model, with `stateBefore` the preimage of `loState`.
+    function verifyNode(
+        IDisputeGame.LeafClaim calldata leaf,
+        IModelRegistry.Model memory model,
+        uint32 number,
+        bytes32 loState
+    ) internal pure returns (NodeRecord.Node memory node) {
+        bytes32 nodeHash = NodeRecord.leafHash(leaf.record);
+        // INVARIANT: the record is the very operator in dispute, as registered.
+        if (!Merkle.isMember(nodeHash, number, model.nodeCount, leaf.graphProof, model.graphRoot)) {
+            revert IDisputeGame.NodeNotInGraph(number);
+        }
+        requireState(States.hash(leaf.stateBefore), loState);
+        node = NodeRecord.decode(leaf.record);
+        // INVARIANT: a position in the record is a position in the state. The challenger agreed to this state
+        // by selecting; one of a wrong length was its chance to select the child that ends there.
+        requireCount(leaf.stateBefore.length, node.liveBefore);
+    }
+
+    /// @notice `outputs` are the prover's: they and what passes through are the preimage of `hiState`.
+    function verifyOutputs(IDisputeGame.LeafClaim calldata leaf, NodeRecord.Node memory node, bytes32 hiState)
+        internal
+        pure
+    {
+        requireCount(leaf.outputs.length, node.outputs.length);
+        requireState(States.hash(States.successor(node, leaf.stateBefore, leaf.outputs)), hiState);
+    }
+
+    /// @notice The value that a demand is about and its packed type.
+    function demanded(
+        IDisputeGame.LeafClaim calldata leaf,
+        NodeRecord.Node memory node,
+        bool ofOutput,
+        uint256 index,
+        uint256 chunk
+    ) internal pure returns (bytes32 commitment, bytes memory packedType) {
+        uint256 size = ofOutput ? node.outputs.length : node.operands.length;
+        if (index >= size) revert IDisputeGame.DemandOutOfRange(index, size);
+        NodeRecord.TensorType memory tensorType;
+        if (ofOutput) {
+            commitment = leaf.outputs[index];
+            tensorType = node.outputs[index];
+        } else {
+            NodeRecord.Operand memory operand = node.operands[index];
+            if (operand.isParameter) revert IDisputeGame.ParameterDemanded(index);
+            commitment = leaf.stateBefore[operand.index];
+            tensorType = operand.tensorType;
+        }
+        // INVARIANT: an honest prover can open whatever is demanded, as padding is not in its tensor.
+        if (!TensorProof.isChunk(tensorType, chunk)) {
+            revert IDisputeGame.DemandOutOfRange(chunk, 1 << TensorProof.height(tensorType));
+        }
+        packedType = NodeRecord.pack(tensorType);
+    }
+
+    function requireCount(uint256 given, uint256 required) internal pure {
+        if (given != required) revert IDisputeGame.WrongStateCount(given, required);
+    }
+
+    function requireState(bytes32 given, bytes32 required) internal pure {
+        if (given != required) revert IDisputeGame.StateMismatch(given, required);
+    }
+}
