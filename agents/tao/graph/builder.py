@@ -1,0 +1,239 @@
+"""Assembles a canonical graph: views become operands, copies stand where they must, equal calls merge."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from torch import Tensor
+
+from tao.errors import UnsupportedOperator
+from tao.graph import views
+from tao.graph.canonical import Graph, Node, Operand
+from tao.graph.literals import Slot, canonical_json, encode, leaves, substitute
+from tao.graph.maps import contracted_dimension, is_contraction, meaning, operand_order, runs_in_rows
+from tao.graph.operators import COPY
+from tao.graph.views import Strides, View, row_major
+from tao.tensors import codec
+from tao.tensors.codec import TensorType
+
+MAX_OPERANDS = 0xFF
+MAX_ELEMENTS = 2**32
+
+
+@dataclass(eq=False)
+class Value:
+    """A value before it has a number. layout: its strides in eager execution. tensor: of a parameter."""
+
+    type: TensorType
+    layout: Strides
+    tensor: Tensor | None = None
+
+
+@dataclass(frozen=True)
+class Ref:
+    """What a traced tensor is: a view of a value, and the strides that the tensor has in eager execution."""
+
+    value: Value
+    view: View
+    strides: Strides
+
+
+@dataclass(eq=False)
+class Step:
+    target: str
+    args: Any
+    kwargs: dict[str, Any]
+    operands: tuple[Ref, ...]
+    path: str
+    outputs: dict[int, Value] = field(default_factory=dict)
+    """By ATen output slot, those in use."""
+
+
+class Builder:
+    def __init__(self) -> None:
+        self.inputs: list[Value] = []
+        self._steps: list[Step] = []
+        self._known: dict[Any, Any] = {}
+
+    def input(self, tensor: Tensor) -> Ref:
+        """A new input of a tensor's type. Raises InvalidTensor for types that cannot be committed."""
+        ref = _whole(tensor, None)
+        self.inputs.append(ref.value)
+        return ref
+
+    def parameter(self, tensor: Tensor) -> Ref:
+        """A parameter; tensors that are the same view of the same memory are the same parameter."""
+        place = (tensor.untyped_storage()._cdata, tensor.storage_offset())
+        key = (place, tensor.dtype, tensor.shape, tensor.stride())
+        return self._known.setdefault(key, _whole(tensor, tensor))
+
+    def constant(self, tensor: Tensor) -> Ref:
+        """A parameter known by what it holds: constants of equal type and elements are one."""
+        key = (TensorType.of(tensor), codec.encode(tensor))
+        known = self._known.setdefault(key, _whole(tensor, tensor))
+        return Ref(known.value, known.view, tensor.stride())
+
+    def view(self, ref: Ref, call: Callable[[Tensor], Any], strides: list[Strides]) -> list[Ref] | None:
+        """What a view operator gives, or None where it is no strided view of the value.
+
+        call: the operator as a function of its tensor. strides: of each result in eager execution.
+        """
+        made = views.apply(call, ref.view, ref.value.type.dtype.torch, ref.value.type.numel)
+        if made is None:
+            return None
+        return [Ref(ref.value, view, s) for view, s in zip(made, strides, strict=True)]
+
+    def copy(self, ref: Ref, layout: Strides, path: str) -> Ref:
+        """A new value in the view's order. layout: its strides in memory; where they are those of the view,
+        the executor lets both share memory."""
+        step = self._step(COPY, (Slot(0),), {}, (ref,), path, layout)
+        if 0 not in step.outputs:
+            step.outputs[0] = Value(TensorType(ref.value.type.dtype, ref.view.shape), layout)
+        return Ref(step.outputs[0], View.whole(ref.view.shape), layout)
+
+    def call(
+        self, target: str, args: Any, kwargs: dict[str, Any], results: dict[int, Tensor], path: str
+    ) -> dict[int, Ref]:
+        """An ATen call, with Refs for tensors in `args` and `kwargs`.
+
+        results: by output slot, tensors of the type and strides of the outputs in use. Raises InvalidTensor
+        for outputs that cannot be committed, UnsupportedOperator for too many operands.
+        """
+        tensors = [leaf for leaf in leaves([args, list(kwargs.values())]) if isinstance(leaf, Ref)]
+        if not 0 < len(tensors) <= MAX_OPERANDS:
+            raise UnsupportedOperator(f"it has {len(tensors)} tensors; a node takes 1 to {MAX_OPERANDS}")
+        order = list(range(len(tensors)))
+        contraction = is_contraction(target, kwargs, [ref.value.type.dtype for ref in tensors])
+        if contraction:
+            order = operand_order(target, len(tensors))
+        operands = [tensors[position] for position in order]
+        if contraction:
+            operands[:2] = [self._with_runs(target, i, ref, path) for i, ref in enumerate(operands[:2])]
+        slots = iter(order.index(i) for i in range(len(tensors)))
+
+        def slot(leaf: Any) -> Any:
+            return Slot(next(slots)) if isinstance(leaf, Ref) else leaf
+
+        args = substitute(args, slot)
+        kwargs = {name: substitute(value, slot) for name, value in kwargs.items()}
+        step = self._step(target, args, kwargs, tuple(operands), path)
+        refs = {}
+        for index, tensor in results.items():
+            if index not in step.outputs:
+                step.outputs[index] = Value(_type_of(tensor), tensor.stride())
+            refs[index] = Ref(step.outputs[index], View.whole(tuple(tensor.shape)), tensor.stride())
+        return refs
+
+    def finish(self, outputs: list[Ref]) -> tuple[Graph, list[Tensor]]:
+        """The graph with these outputs, and its parameters. A copy stands for each output that is an input, a
+        parameter, a view or an output already."""
+        produced = {value for step in self._steps for value in step.outputs.values()}
+        results: list[Value] = []
+        for ref in outputs:
+            value = ref.value
+            if value not in produced or value in results or ref.view != View.whole(value.type.shape):
+                step = Step(COPY, (Slot(0),), {}, (ref,), "", {0: Value(_viewed(ref), ref.strides)})
+                self._steps.append(step)
+                value = step.outputs[0]
+            results.append(value)
+        return _number(self.inputs, _prune(self._steps, results), results)
+
+    def _with_runs(self, target: str, operand: int, ref: Ref, path: str) -> Ref:
+        """The operand of a contraction, copied first where its runs are not inside rows of its value."""
+        dim = contracted_dimension(target, operand, len(ref.view.shape))
+        if runs_in_rows(ref.view, dim, ref.value.type.row_length):
+            return ref
+        rank = range(len(ref.view.shape))
+        order = [d for d in rank if d != dim] + [dim]
+        shape = tuple(n if ref.view.strides[d] or d == dim else 1 for d, n in enumerate(ref.view.shape))
+        source = View(shape, ref.view.strides, ref.view.offset).permute(order)  # expanded dimensions once
+        layout = tuple(ref.strides[d] for d in order)
+        copied = self.copy(Ref(ref.value, source, layout), layout, path)
+        back = copied.view.permute([order.index(d) for d in rank])
+        return Ref(copied.value, View.of(ref.view.shape, back.strides), ref.strides)
+
+    def _step(
+        self,
+        target: str,
+        args: Any,
+        kwargs: dict[str, Any],
+        operands: tuple[Ref, ...],
+        path: str,
+        layout: Strides | None = None,
+    ) -> Step:
+        """A new step, or the equal one that there is already. layout: tells copies apart by their memory."""
+        literals = canonical_json([encode(args), {name: encode(value) for name, value in kwargs.items()}])
+        key = (target, literals, operands, layout)
+        if key not in self._known:
+            self._known[key] = Step(target, args, kwargs, operands, path)
+            self._steps.append(self._known[key])
+        return self._known[key]
+
+
+def _whole(tensor: Tensor, held: Tensor | None) -> Ref:
+    value = Value(_type_of(tensor), tensor.stride(), held)
+    return Ref(value, View.whole(tuple(tensor.shape)), tensor.stride())
+
+
+def _type_of(tensor: Tensor) -> TensorType:
+    kind = TensorType.of(tensor)
+    if kind.numel >= MAX_ELEMENTS:
+        raise UnsupportedOperator(f"a tensor of shape {kind.shape} has 2^32 elements or more; split it")
+    return kind
+
+
+def _viewed(ref: Ref) -> TensorType:
+    return TensorType(ref.value.type.dtype, ref.view.shape)
+
+
+def _prune(steps: list[Step], results: list[Value]) -> list[Step]:
+    needed, kept = set(results), []
+    for step in reversed(steps):
+        if needed.intersection(step.outputs.values()):
+            needed.update(ref.value for ref in step.operands)
+            kept.append(step)
+    for step in kept:
+        step.outputs = {slot: value for slot, value in sorted(step.outputs.items()) if value in needed}
+    return kept[::-1]
+
+
+def _number(inputs: list[Value], steps: list[Step], results: list[Value]) -> tuple[Graph, list[Tensor]]:
+    parameters = list(dict.fromkeys(r.value for s in steps for r in s.operands if r.value.tensor is not None))
+    values = inputs + parameters + [value for step in steps for value in step.outputs.values()]
+    ids = {value: number for number, value in enumerate(values)}
+    graph = Graph(
+        types=tuple(value.type for value in values),
+        input_count=len(inputs),
+        parameter_count=len(parameters),
+        nodes=tuple(_node(step, ids) for step in steps),
+        outputs=tuple(ids[value] for value in results),
+        layouts=tuple(None if v.layout == row_major(v.type.shape) else v.layout for v in values),
+        names=tuple(f"{step.path}:{step.target}" for step in steps),
+    )
+    return graph.checked(), [value.tensor for value in parameters]
+
+
+def _node(step: Step, ids: dict[Value, int]) -> Node:
+    types = [ref.value.type for ref in step.operands]
+    outputs = [value.type for value in step.outputs.values()]
+    what = meaning(step.target, step.kwargs, [ref.view for ref in step.operands], types, outputs)
+    if what is None:
+        raise AssertionError(f"{step.target} was built without the copies it needs")
+    return Node(
+        operator=what.operator,
+        target=step.target,
+        args=tuple(step.args),
+        kwargs=step.kwargs,
+        operands=tuple(Operand(ids[r.value], r.view, _layout_hint(r)) for r in step.operands),
+        maps=what.maps,
+        outputs=tuple(ids[value] for value in step.outputs.values()),
+        slots=tuple(step.outputs),
+        reduction=what.reduction,
+    )
+
+
+def _layout_hint(ref: Ref) -> Strides | None:
+    whole = ref.view == View.whole(ref.value.type.shape) and ref.strides == ref.value.layout
+    return None if whole else ref.strides

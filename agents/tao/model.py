@@ -1,0 +1,154 @@
+"""A model as it is registered: graph, parameters and tolerances, with the commitments over them."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from tao.errors import ModelError
+from tao.graph import Graph, export
+from tao.graph.literals import canonical_json
+from tao.numerics.profile import Profile
+from tao.tensors import merkle
+from tao.tensors.codec import TensorType
+from tao.tensors.keccak import keccak
+from tao.tensors.store import TensorStore
+from tao.tensors.tree import TensorTree, commit, tag
+
+FORMAT = "tao.model.v1"
+
+
+@dataclass(frozen=True, eq=False)
+class ModelBundle:
+    """Everything a model id stands for. Two bundles are the same model iff their `model_id` is equal.
+
+    parameters: by index, of the graph's types. profile: None while the model is not calibrated. Raises
+    ModelError or ProfileError where the parts do not belong together.
+    """
+
+    graph: Graph
+    parameters: tuple[Tensor, ...]
+    profile: Profile | None = None
+
+    def __post_init__(self) -> None:
+        if len(self.parameters) != self.graph.parameter_count:
+            count = self.graph.parameter_count
+            raise ModelError(f"the graph has {count} parameters, not {len(self.parameters)}")
+        for index, tensor in enumerate(self.parameters):
+            expected, found = self.graph.types[self.graph.value_of_parameter(index)], TensorType.of(tensor)
+            if found != expected:
+                raise ModelError(f"parameter {index} has type {found}, but the graph needs {expected}")
+        if self.profile is not None:
+            self.profile.require(self.graph.root, len(self.graph))
+
+    @cached_property
+    def parameter_commitments(self) -> tuple[bytes, ...]:
+        """The tensor commitment of each parameter, the leaves of the weights tree."""
+        return tuple(commit(tensor) for tensor in self.parameters)
+
+    @cached_property
+    def weights_root(self) -> bytes:
+        return merkle.root(self.parameter_commitments)
+
+    @property
+    def graph_root(self) -> bytes:
+        return self.graph.root
+
+    @cached_property
+    def tolerances_root(self) -> bytes:
+        """Root over the tolerances; zero without a profile, which no vote accepts."""
+        return merkle.ZERO if self.profile is None else self.profile.root
+
+    @property
+    def commitment(self) -> dict[str, Any]:
+        """The fields of `IModelRegistry.Model`, in order."""
+        return {
+            "weightsRoot": self.weights_root,
+            "graphRoot": self.graph_root,
+            "tolerancesRoot": self.tolerances_root,
+            "nodeCount": len(self.graph),
+            "parameterCount": self.graph.parameter_count,
+            "inputCount": self.graph.input_count,
+            "outputCount": len(self.graph.outputs),
+        }
+
+    @cached_property
+    def model_id(self) -> bytes:
+        """keccak256(abi.encode(TAG_model, Model))."""
+        words = [v if isinstance(v, bytes) else v.to_bytes(32, "big") for v in self.commitment.values()]
+        return keccak(tag("model") + b"".join(words))
+
+    def parameter_path(self, index: int) -> list[bytes]:
+        """Merkle path of a parameter's commitment under `weights_root`."""
+        return merkle.path(self.parameter_commitments, index)
+
+    def parameter_tree(self, index: int) -> TensorTree:
+        """The tree that opens elements of a parameter, built on first use."""
+        if index not in self._trees:
+            self._trees[index] = TensorTree(self.parameters[index])
+        return self._trees[index]
+
+    @cached_property
+    def _trees(self) -> dict[int, TensorTree]:
+        return {}
+
+    def save(self, store: TensorStore) -> bytes:
+        """Put graph, parameters (each once), profile and a manifest into a store; returns the model id."""
+        manifest = {
+            "format": FORMAT,
+            "graph": store.put_blob(self.graph.to_json()).hex(),
+            "parameters": [store.put_tensor(tensor).hex() for tensor in self.parameters],
+            "profile": None if self.profile is None else store.put_blob(self.profile.to_json()).hex(),
+        }
+        store.put_named(_manifest_name(self.model_id), canonical_json(manifest))
+        return self.model_id
+
+    @classmethod
+    def load(cls, store: TensorStore, model_id: bytes) -> ModelBundle:
+        """Read a model and verify all of it against its id.
+
+        Raises StoreError where something is missing or corrupt, ModelError where the parts are not those of
+        the id.
+        """
+        manifest = store.get_named(_manifest_name(model_id))
+        graph_hash, commitments, profile_hash = _read_manifest(manifest, model_id)
+        graph = Graph.from_json(store.get_blob(graph_hash))
+        parameters = tuple(store.get_tensor(commitment) for commitment in commitments)
+        profile = None if profile_hash is None else Profile.from_json(store.get_blob(profile_hash))
+        bundle = cls(graph, parameters, profile)
+        # The store has just hashed every tensor against these.
+        vars(bundle)["parameter_commitments"] = commitments
+        if bundle.model_id != model_id:
+            found = bundle.model_id.hex()
+            raise ModelError(f"the store has model 0x{found} as 0x{model_id.hex()}; use another store")
+        return bundle
+
+
+def trace(module: torch.nn.Module, args: tuple, kwargs: dict[str, Any] | None = None) -> ModelBundle:
+    """The uncalibrated model of a torch module at the shapes of `args` and `kwargs`; raises as `export`."""
+    graph, parameters = export(module, args, kwargs)
+    return ModelBundle(graph, tuple(parameters[i] for i in range(graph.parameter_count)))
+
+
+def _manifest_name(model_id: bytes) -> str:
+    return f"models/{model_id.hex()}.json"
+
+
+def _read_manifest(data: bytes, model_id: bytes) -> tuple[bytes, tuple[bytes, ...], bytes | None]:
+    try:
+        manifest = json.loads(data)
+        if manifest["format"] != FORMAT:
+            raise ValueError(f"format {manifest['format']!r} is not {FORMAT}")
+        profile = manifest["profile"]
+        return (
+            bytes.fromhex(manifest["graph"]),
+            tuple(bytes.fromhex(item) for item in manifest["parameters"]),
+            None if profile is None else bytes.fromhex(profile),
+        )
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
+        raise ModelError(f"the manifest of model 0x{model_id.hex()} is malformed: {error!r}") from error
