@@ -24,7 +24,7 @@ bench: setup ## make bench NAME=overhead measures and writes results/overhead.js
 	@$(RUN) python -m benchmarks "$(NAME)"
 
 lint: setup ## linters and formatters of both languages, without changing anything
-	@$(RUN) ruff check . && ruff format --check . && forge fmt --check contracts tests/forge && solhint --noPoster 'contracts/**/*.sol'
+	@$(RUN) ruff check . && ruff format --check . && forge fmt --check contracts tests/forge && solhint --noPoster --disc 'contracts/**/*.sol'
 
 format: setup ## let the formatters change the files
 	@$(RUN) ruff check --fix . && ruff format . && forge fmt contracts tests/forge

@@ -1,10 +1,10 @@
 """False alarms: what honest provers on other kernels meet, and what cheats meet under the same thresholds.
 
-A claim is a batch of sentences that one kernel variant ran through the sentence encoder and another judges, on
-the real weights and with the committed profile. Three tests: the challenger's drift test of the whole graph;
-every operator's exceedance of its thresholds; every element of a contraction against the provable bound. The
-last two judge operators on the prover's own inputs to them, for sentences that were not calibrated on. Some of
-the variants were not calibrated on either.
+A claim is a batch of sentences that one kernel variant ran through the sentence encoder and another judges,
+on the real weights and with the committed profile. Three tests: the challenger's drift test of the whole
+graph; every operator's exceedance of its thresholds; every element of a contraction against the provable
+bound. The last two judge operators on the prover's own inputs to them, for sentences that were not calibrated
+on. Some of the variants were not calibrated on either.
 """
 
 import random
@@ -15,6 +15,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import torch
+from torch import Tensor
+
+from models.minilm.calibrate import SENTENCES
+from models.minilm.model import batches, build, load_sentences
 from tao.execution import Executor
 from tao.model import ModelBundle
 from tao.numerics.contraction import node_excess
@@ -23,10 +27,6 @@ from tao.numerics.process import VariantProcess, processes, step_together
 from tao.numerics.statistics import deviation_statistics
 from tao.numerics.variants import available
 from tao.tensors.store import TensorStore
-from torch import Tensor
-
-from models.minilm.calibrate import SENTENCES
-from models.minilm.model import batches, build, load_sentences
 
 VARIANTS = ("native", "aten-default", "mkl-compatible", "composed", "split-2", "baseline", "avx2")
 CLAIMS = 200

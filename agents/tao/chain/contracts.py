@@ -1,0 +1,39 @@
+"""Bindings of the deployed contracts."""
+
+from dataclasses import dataclass
+
+from web3 import Web3
+from web3.contract import Contract
+
+from tao.chain.build import Build
+from tao.chain.deployment import CONTRACTS, Deployment
+from tao.chain.reverts import Errors
+
+
+@dataclass(frozen=True)
+class Contracts:
+    """The protocol's contracts on one chain, and all their custom errors."""
+
+    vault: Contract
+    models: Contract
+    claims: Contract
+    committee: Contract
+    game: Contract
+    errors: Errors
+
+    @classmethod
+    def bind(cls, w3: Web3, deployment: Deployment, build: Build) -> "Contracts":
+        """Check the deployment against the chain and bind it; raises DeploymentError unless it fits."""
+        deployment.verify(w3, build)
+
+        def bound(name: str) -> Contract:
+            return w3.eth.contract(deployment.contracts[name].address, abi=build[name].abi)
+
+        return cls(
+            vault=bound("BondVault"),
+            models=bound("ModelRegistry"),
+            claims=bound("ClaimRegistry"),
+            committee=bound("OperatorCommittee"),
+            game=bound("DisputeGame"),
+            errors=Errors(build[name].abi for name in CONTRACTS),
+        )

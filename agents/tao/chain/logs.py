@@ -1,0 +1,58 @@
+"""Event logs in bounded ranges of blocks, kept in memory as far as no reorganisation reaches."""
+
+from collections.abc import Iterable, Iterator
+
+from eth_utils import event_abi_to_log_topic
+from web3 import Web3
+from web3.contract.contract import ContractEvent
+from web3.exceptions import Web3RPCError
+from web3.types import EventData
+
+from tao.errors import ChainError
+
+RANGE = 5_000
+"""Blocks asked for at once; halved where a node refuses."""
+
+DEPTH = 64
+"""Blocks behind the head that are read again every time: two epochs, after which a block is final."""
+
+Logs = dict[str, list[EventData]]
+
+
+class EventLog:
+    """All logs of some events since a block, read together. `at` brings them up to a head."""
+
+    def __init__(self, w3: Web3, events: Iterable[ContractEvent], first_block: int):
+        """events: of contracts with an address, with distinct names."""
+        self._w3 = w3
+        self._events = {bytes(event_abi_to_log_topic(event.abi)): event for event in events}
+        self._addresses = sorted({event.address for event in self._events.values()})
+        self._settled: list[EventData] = []
+        self._next = first_block
+
+    def at(self, head: int) -> Logs:
+        """Every log up to block `head` by event name, in order. Those deeper than DEPTH are remembered."""
+        settled_until = head - DEPTH
+        if self._next <= settled_until:
+            self._settled += self._read(self._next, settled_until)
+            self._next = settled_until + 1
+        fresh = self._read(self._next, head) if self._next <= head else ()
+        found: Logs = {event.event_name: [] for event in self._events.values()}
+        for log in (*self._settled, *fresh):
+            found[log["event"]].append(log)
+        return found
+
+    def _read(self, start: int, stop: int) -> Iterator[EventData]:
+        size = RANGE
+        while start <= stop:
+            end = min(stop, start + size - 1)
+            wanted = {"address": self._addresses, "topics": [list(self._events)]}
+            try:
+                logs = self._w3.eth.get_logs(wanted | {"fromBlock": start, "toBlock": end})
+            except Web3RPCError as error:
+                if end == start:
+                    raise ChainError(f"the node gives no logs of block {start}: {error}") from error
+                size = max(1, (end - start + 1) // 2)
+                continue
+            yield from (self._events[bytes(log["topics"][0])].process_log(log) for log in logs)
+            start = end + 1

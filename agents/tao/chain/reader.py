@@ -1,0 +1,237 @@
+"""Builds the roles' view of the chain from calls and logs, anew at every tick."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from eth_utils import keccak
+from web3 import Web3
+from web3.exceptions import Web3Exception
+
+from tao.chain.contracts import Contracts
+from tao.chain.logs import DEPTH, EventLog, Logs
+from tao.errors import ChainError
+from tao.protocol import committee
+from tao.protocol.clock import is_expired
+from tao.protocol.partition import inner_cuts
+from tao.protocol.views import (
+    CaseView,
+    ChainView,
+    ClaimView,
+    Demand,
+    DisputeView,
+    Outcome,
+    Phase,
+    RequestView,
+    Status,
+    Vote,
+)
+
+V = TypeVar("V", RequestView, ClaimView, DisputeView)
+
+TAG_STATE = keccak(text="TAO.state.v1")
+ZERO = bytes(32)
+
+
+class Reader:
+    """Reads one deployment. All of a `view` belongs to one block, so a reorganisation cannot mix two.
+
+    What outlives a tick is deeper than any reorganisation: old logs, and views that can change no more.
+    """
+
+    def __init__(self, w3: Web3, contracts: Contracts, first_block: int):
+        self.w3, self.contracts = w3, contracts
+        claims, game, models = contracts.claims.events, contracts.game.events, contracts.models.events
+        events = (
+            claims.RequestPosted(),
+            claims.Claimed(),
+            game.DisputeOpened(),
+            game.StatesRevealed(),
+            game.ElementDemanded(),
+            models.ModelRegistered(),
+        )
+        self._logs = EventLog(w3, events, first_block)
+        self._ended: dict[bytes, tuple[int, Any]] = {}
+        self.fan_out, self.challenger_bond, *_ = contracts.game.functions.parameters().call()
+        self.window, self.prover_bond, _ = contracts.claims.functions.parameters().call()
+        self.stake, *_ = contracts.committee.functions.parameters().call()
+
+    def view(self, models: Iterable[bytes] | None = None) -> ChainView:
+        """The chain at its latest block. models: leave out what is about any other model.
+
+        Raises ChainError where the node does not answer, or contradicts itself in a reorganisation.
+        """
+        wanted = None if models is None else frozenset(models)
+        try:
+            head = self.w3.eth.get_block("latest")
+            now, block = head["timestamp"], head["number"]
+            return _Snapshot(self, self._logs.at(block), now, block).view(wanted)
+        except Web3Exception as error:
+            raise ChainError(f"the chain could not be read: {error}") from error
+
+    def models(self) -> dict[bytes, dict[str, Any]]:
+        """Registered models: the arguments of ModelRegistered by model id."""
+        logs = self._logs.at(self.w3.eth.block_number)
+        return {log["args"]["modelId"]: dict(log["args"]) for log in logs["ModelRegistered"]}
+
+    def settled(self, key: bytes, block: int, read: Callable[[], V], ended: Callable[[V], bool]) -> V:
+        """`read()`, or its answer of DEPTH blocks ago or more if it had ended then."""
+        since, view = self._ended.get(key, (block, None))
+        if view is not None and block - since >= DEPTH:
+            return view
+        view = read()
+        if ended(view):
+            self._ended.setdefault(key, (block, view))
+        else:
+            self._ended.pop(key, None)
+        return view
+
+
+@dataclass(frozen=True)
+class _Snapshot:
+    """The chain at one block."""
+
+    reader: Reader
+    logs: Logs
+    now: int
+    block: int
+
+    def view(self, models: frozenset[bytes] | None) -> ChainView:
+        def of_models(name: str) -> list[dict[str, Any]]:
+            return [each for each in self._arguments(name) if models is None or each["modelId"] in models]
+
+        settled, block = self.reader.settled, self.block
+        requests = tuple(
+            settled(each["requestId"], block, lambda each=each: self.request(each), lambda view: view.closed)
+            for each in of_models("RequestPosted")
+        )
+        claims = {
+            each["claimId"]: settled(
+                each["claimId"],
+                block,
+                lambda each=each: self.claim(each),
+                lambda view: view.status in (Status.FINALISED, Status.REFUTED),
+            )
+            for each in of_models("Claimed")
+        }
+        disputes = tuple(
+            settled(
+                each["disputeId"],
+                block,
+                lambda each=each: self.dispute(each["disputeId"], claims[each["claimId"]]),
+                lambda view: view.phase is Phase.CLOSED,
+            )
+            for each in self._arguments("DisputeOpened")
+            if each["claimId"] in claims
+        )
+        return ChainView(self.now, self.block, requests, tuple(claims.values()), disputes)
+
+    def request(self, posted: dict[str, Any]) -> RequestView:
+        registry = self.reader.contracts.claims.functions
+        *_, fee, active_claim, closed = self._call(registry.getRequest(posted["requestId"]))
+        return RequestView(
+            request_id=posted["requestId"],
+            model_id=posted["modelId"],
+            client=posted["client"],
+            fee=fee,
+            inputs=tuple(posted["inputs"]),
+            active_claim=None if active_claim == ZERO else active_claim,
+            closed=closed,
+        )
+
+    def claim(self, claimed: dict[str, Any]) -> ClaimView:
+        registry = self.reader.contracts.claims.functions
+        *_, claimed_at, open_disputes, refuted, finalised = self._call(registry.getClaim(claimed["claimId"]))
+        return ClaimView(
+            claim_id=claimed["claimId"],
+            model_id=claimed["modelId"],
+            request_id=None if claimed["requestId"] == ZERO else claimed["requestId"],
+            prover=claimed["prover"],
+            inputs=tuple(claimed["inputs"]),
+            outputs=tuple(claimed["outputs"]),
+            claimed_at=claimed_at,
+            window_end=claimed_at + self.reader.window,
+            status=status(self.now, claimed_at, self.reader.window, open_disputes, refuted, finalised),
+            open_disputes=open_disputes,
+        )
+
+    def dispute(self, dispute_id: bytes, claim: ClaimView) -> DisputeView:
+        raw = self._call(self.reader.contracts.game.functions.getDispute(dispute_id))
+        (_, challenger, phase, outcome, demands_left, lo, hi, lo_state, hi_state, _, _, *clocks) = raw
+        fan_out = self.reader.fan_out
+        revealed = self._arguments("StatesRevealed", dispute_id)
+        states = {0: claim.inputs, revealed[0]["hi"] if revealed else hi: claim.outputs}
+        for reveal in revealed:
+            inner = inner_cuts(reveal["lo"], reveal["hi"], fan_out)
+            states |= {cut: tuple(state) for cut, state in zip(inner, reveal["states"], strict=True)}
+        hashes: tuple[bytes, ...] = ()
+        if phase == Phase.SELECT:
+            hashes = (lo_state, *(state_hash(states[cut]) for cut in inner_cuts(lo, hi, fan_out)), hi_state)
+        demand = None
+        if phase == Phase.ANSWER:
+            last = self._arguments("ElementDemanded", dispute_id)[-1]
+            demand = Demand(last["commitment"], last["tensorType"], last["chunk"])
+        prover_left, challenger_left, turn_start = clocks
+        return DisputeView(
+            dispute_id=dispute_id,
+            claim=claim,
+            challenger=challenger,
+            phase=Phase(phase),
+            outcome=Outcome(outcome),
+            fan_out=fan_out,
+            lo=lo,
+            hi=hi,
+            lo_state=lo_state,
+            hi_state=hi_state,
+            states=states,
+            hashes=hashes,
+            demands_left=demands_left,
+            demand=demand,
+            prover_left=prover_left,
+            challenger_left=challenger_left,
+            turn_start=turn_start,
+            case=self.case(dispute_id) if phase == Phase.VOTE else None,
+        )
+
+    def case(self, case_id: bytes) -> CaseView:
+        functions = self.reader.contracts.committee.functions
+        panel = tuple(self._call(functions.panelOf(case_id)))
+        commit_end, reveal_end = self._call(functions.deadlinesOf(case_id))
+        votes = {}
+        for member in panel:
+            commitment, vote = self._call(functions.voteOf(case_id, member))
+            votes[member] = (commitment, Vote(vote))
+        return CaseView(
+            case_id=case_id,
+            stage=committee.stage(commit_end, reveal_end, votes.values(), self.now),
+            seed_block=self._call(functions.seedBlockOf(case_id)),
+            panel=panel,
+            commit_end=commit_end,
+            reveal_end=reveal_end,
+            votes=votes,
+        )
+
+    def _call(self, function: Any) -> Any:
+        return function.call(block_identifier=self.block)
+
+    def _arguments(self, event: str, dispute_id: bytes | None = None) -> list[dict[str, Any]]:
+        found = [dict(log["args"]) for log in self.logs[event]]
+        return found if dispute_id is None else [each for each in found if each["disputeId"] == dispute_id]
+
+
+def state_hash(commitments: Iterable[bytes]) -> bytes:
+    """keccak256(TAG_state || commitments): the hash of the values live at a cut."""
+    return keccak(TAG_STATE + b"".join(commitments))
+
+
+def status(
+    now: int, claimed_at: int, window: int, open_disputes: int, refuted: bool, finalised: bool
+) -> Status:
+    """The mirror of ClaimRegistry.statusOf for a claim that exists."""
+    if refuted:
+        return Status.REFUTED
+    if finalised:
+        return Status.FINALISED
+    if open_disputes:
+        return Status.DISPUTED
+    return Status.FINALISABLE if is_expired(now, claimed_at, window) else Status.PENDING

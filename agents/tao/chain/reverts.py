@@ -1,0 +1,77 @@
+"""A contract's refusal, decoded to one sentence."""
+
+import re
+from collections.abc import Iterable
+from enum import IntEnum
+from typing import Any
+
+from eth_abi import decode
+from eth_utils import keccak
+from hexbytes import HexBytes
+from web3.exceptions import ContractCustomError, ContractLogicError
+
+from tao.errors import ChainError
+from tao.protocol.views import Phase, Stage, Status
+
+_ENUMS: dict[str, type[IntEnum]] = {
+    "IDisputeGame.Phase": Phase,
+    "IClaimRegistry.Status": Status,
+    "IOperatorCommittee.Stage": Stage,
+}
+
+
+class Refused(ChainError):
+    """A contract refused a call. `error` is the name of its custom error, empty where there is none."""
+
+    def __init__(self, what: str, error: str, sentence: str):
+        super().__init__(f"{what} was refused: {sentence}")
+        self.error = error
+
+
+class Errors:
+    """The custom errors of a set of ABIs, by selector."""
+
+    def __init__(self, abis: Iterable[list[dict[str, Any]]]):
+        self._by_selector = {}
+        for abi in abis:
+            for entry in abi:
+                if entry["type"] == "error":
+                    types = [_canonical(argument) for argument in entry["inputs"]]
+                    signature = f"{entry['name']}({','.join(types)})"
+                    self._by_selector[keccak(text=signature)[:4]] = (entry, types)
+
+    def refusal(self, what: str, error: ContractLogicError) -> Refused:
+        """The refusal behind web3's exception."""
+        data = error.data
+        raw = bytes(HexBytes(data)) if isinstance(data, str) and data.startswith("0x") else b""
+        known = self._by_selector.get(raw[:4])
+        if known is None:
+            detail = (
+                error.message if not isinstance(error, ContractCustomError) else f"error 0x{raw[:4].hex()}"
+            )
+            return Refused(what, "", str(detail or "the call reverts without a reason"))
+        entry, types = known
+        values = decode(types, raw[4:])
+        arguments = ", ".join(
+            f"{_words(argument['name'])} {_shown(argument, value)}"
+            for argument, value in zip(entry["inputs"], values, strict=True)
+        )
+        return Refused(what, entry["name"], _words(entry["name"]) + (f" ({arguments})" if arguments else ""))
+
+
+def _canonical(argument: dict[str, Any]) -> str:
+    if not argument["type"].startswith("tuple"):
+        return argument["type"]
+    inner = ",".join(_canonical(component) for component in argument["components"])
+    return f"({inner}){argument['type'].removeprefix('tuple')}"
+
+
+def _shown(argument: dict[str, Any], value: Any) -> str:
+    kind = argument.get("internalType", "").removeprefix("enum ")
+    if kind in _ENUMS:
+        return _ENUMS[kind](value).name.lower()
+    return "0x" + value.hex() if isinstance(value, bytes) else str(value)
+
+
+def _words(name: str) -> str:
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", " ", name).lower()

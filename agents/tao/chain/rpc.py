@@ -1,0 +1,75 @@
+"""A connection to a node that outlives dropped connections."""
+
+from urllib.parse import urlsplit
+
+import requests
+from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_random_exponential
+from web3 import HTTPProvider, Web3
+from web3.exceptions import Web3Exception
+
+from tao.errors import ChainError
+
+PATIENCE = 60.0
+"""Seconds for which one request is repeated before the node counts as unreachable."""
+
+_TRANSPORT = (requests.ConnectionError, requests.Timeout, requests.exceptions.ChunkedEncodingError)
+_OVERLOADED = frozenset({429, 500, 502, 503, 504})
+
+
+def _is_transient(error: BaseException) -> bool:
+    if isinstance(error, requests.HTTPError):
+        return error.response is not None and error.response.status_code in _OVERLOADED
+    return isinstance(error, _TRANSPORT)
+
+
+def shown(url: str) -> str:
+    """The URL without its path and query, where providers put their customers' keys."""
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.hostname}" + (f":{parts.port}" if parts.port else "")
+
+
+class PatientProvider(HTTPProvider):
+    """Repeats a request over a dropped connection or an overloaded node, with growing pauses.
+
+    Every request of this package may be repeated: reads are, and a signed transaction has one hash however
+    often it is sent (the sender treats "already known" as sent).
+    """
+
+    def __init__(self, url: str, patience: float = PATIENCE):
+        super().__init__(
+            url,
+            request_kwargs={"timeout": 30},
+            exception_retry_configuration=None,
+            cache_allowed_requests=True,  # web3 asks for the chain id before every call
+            cacheable_requests={"eth_chainId"},
+        )
+        self._patience = patience
+
+    def _make_request(self, method, request_data: bytes) -> bytes:
+        retrying = Retrying(
+            retry=retry_if_exception(_is_transient),
+            wait=wait_random_exponential(multiplier=0.1, max=5),
+            stop=stop_after_delay(self._patience),
+            reraise=True,
+        )
+        try:
+            return retrying(super()._make_request, method, request_data)
+        except requests.RequestException as error:
+            raise ChainError(
+                f"cannot reach the node at {shown(str(self.endpoint_uri))} ({type(error).__name__}); "
+                "check the RPC address and that the node is running"
+            ) from error
+
+
+def connect(url: str, patience: float = PATIENCE) -> Web3:
+    """A Web3 on an HTTP endpoint, checked to answer; raises ChainError where it does not."""
+    if urlsplit(url).scheme not in ("http", "https"):
+        raise ChainError(
+            f"the RPC address {url!r} is not an http(s) URL; give one such as http://127.0.0.1:8545"
+        )
+    w3 = Web3(PatientProvider(url, patience))
+    try:
+        w3.eth.chain_id  # noqa: B018 - the access is the request
+    except (Web3Exception, ValueError) as error:
+        raise ChainError(f"the address {shown(url)} does not answer as an Ethereum node: {error}") from error
+    return w3

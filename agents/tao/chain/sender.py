@@ -1,0 +1,199 @@
+"""One sender per account: nonces, fees, gas, receipts, and refusals told in one sentence."""
+
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from web3 import Web3
+from web3.contract.contract import ContractFunction
+from web3.exceptions import ContractLogicError, TransactionNotFound, Web3RPCError
+from web3.types import TxReceipt
+
+from tao.chain.reverts import Errors
+from tao.errors import ChainError
+
+GAS_MARGIN = 1.25
+"""Estimates are taken on another block than the one that includes the transaction."""
+
+FEE_BUMP = 1.25
+"""Above the 10 % that nodes ask of a replacement."""
+
+ATTEMPTS = 4
+"""Times a transaction is rebuilt after its nonce was taken by another one."""
+
+
+_NO_LOOKUPS = {
+    "gas": 0, "maxFeePerGas": 0, "maxPriorityFeePerGas": 0, "nonce": 0, "chainId": 0, "value": 0,
+}  # fmt: skip
+"""Fields given so that web3 only encodes the call and asks the node nothing."""
+
+
+class Signer(Protocol):
+    """An account that signs: eth_account's LocalAccount, or a wrapper of another wallet."""
+
+    address: str
+
+    def sign_transaction(self, transaction: dict[str, Any]) -> Any:
+        """An object with `raw_transaction` and `hash`."""
+
+
+@dataclass(frozen=True)
+class Sent:
+    """A transaction that is on the chain, or `already` where the chain was in the wanted state before."""
+
+    what: str
+    already: bool
+    transaction: str = ""
+    gas_used: int = 0
+    block: int = 0
+    receipt: TxReceipt | None = None
+
+
+class _NonceTaken(Exception):
+    """Another transaction of the account was first."""
+
+
+class Sender:
+    """Sends transactions of one account, one after the other.
+
+    The nonce is kept here and read anew from the chain after any error. A transaction without a receipt after
+    `patience` seconds is replaced by the same one with a higher fee, so it is included once at most.
+    """
+
+    def __init__(
+        self, w3: Web3, signer: Signer, errors: Errors, *, patience: float = 90.0, poll: float | None = None
+    ):
+        self.w3, self.signer, self._errors = w3, signer, errors
+        self.address: str = Web3.to_checksum_address(signer.address)
+        self._chain_id = w3.eth.chain_id
+        self._patience = patience
+        self._poll = poll
+        self._nonce: int | None = None
+
+    def send(self, call: ContractFunction, value: int = 0, already: Iterable[str] = ()) -> Sent:
+        """Send a contract call and wait for its receipt.
+
+        value: wei. already: names of custom errors that mean that somebody has done it before us; they count
+        as success. Raises Refused where the contract refuses, ChainError for anything else.
+        """
+        data = call.build_transaction(_NO_LOOKUPS)["data"]
+        return self.transact(call.fn_name, data, to=call.address, value=value, already=already)
+
+    def transact(
+        self, what: str, data: str | bytes, to: str | None = None, value: int = 0, already: Iterable[str] = ()
+    ) -> Sent:
+        """Send raw data to a contract, or create one where `to` is None; see `send`."""
+        body = {"from": self.address, "data": data, "value": value} | ({"to": to} if to else {})
+        for _ in range(ATTEMPTS):
+            try:
+                receipt = self._include(what, body)
+                break
+            except ContractLogicError as error:
+                self._nonce = None
+                refusal = self._errors.refusal(what, error)
+                if refusal.error in already:
+                    return Sent(what, already=True)
+                raise refusal from error
+            except Web3RPCError as error:
+                self._nonce = None
+                raise self._explained(what, body, error) from error
+            except _NonceTaken:
+                self._nonce = None
+        else:
+            raise ChainError(
+                f"{what} lost its nonce {ATTEMPTS} times; is {self.address} used by another process?"
+            )
+        return Sent(
+            what,
+            already=False,
+            transaction=Web3.to_hex(receipt["transactionHash"]),
+            gas_used=receipt["gasUsed"],
+            block=receipt["blockNumber"],
+            receipt=receipt,
+        )
+
+    def simulate(self, call: ContractFunction, value: int = 0) -> None:
+        """Run the call on the latest state without sending it; raises Refused where it would be refused."""
+        try:
+            call.call({"from": self.address, "value": value})
+        except ContractLogicError as error:
+            raise self._errors.refusal(call.fn_name, error) from error
+
+    def _include(self, what: str, body: dict[str, Any]) -> TxReceipt:
+        """Sign and send until there is a receipt; raises _NonceTaken, or web3's error where it is refused."""
+        estimate = self.w3.eth.estimate_gas(body)
+        if self._nonce is None:
+            self._nonce = self.w3.eth.get_transaction_count(self.address, "pending")
+        transaction = {key: item for key, item in body.items() if key != "from"} | {
+            "chainId": self._chain_id,
+            "nonce": self._nonce,
+            "gas": int(estimate * GAS_MARGIN),
+            "type": 2,
+            **self._fees(),
+        }
+        hashes: list[bytes] = []
+        while True:
+            signed = self.signer.sign_transaction(transaction)
+            self._submit(signed, hashes)
+            hashes.append(bytes(signed.hash))
+            receipt = self._await(hashes)
+            if receipt is not None:
+                break
+            for fee in ("maxFeePerGas", "maxPriorityFeePerGas"):
+                transaction[fee] = int(transaction[fee] * FEE_BUMP) + 1
+        self._nonce += 1
+        if receipt["status"] == 0:
+            # The state changed between estimate and inclusion; the same call on that state says why.
+            self.w3.eth.call(body, receipt["blockNumber"])
+            raise ChainError(
+                f"{what} failed in {Web3.to_hex(receipt['transactionHash'])}, perhaps out of gas"
+            )
+        return receipt
+
+    def _submit(self, signed: Any, sent_before: list[bytes]) -> None:
+        try:
+            self.w3.eth.send_raw_transaction(signed.raw_transaction)
+        except Web3RPCError as error:
+            text = str(error).lower()
+            # After a dropped connection the node may have the transaction although nobody told us.
+            if "already known" in text or "already imported" in text:
+                return
+            if "nonce too low" in text or "replacement transaction underpriced" in text:
+                if self._receipt([bytes(signed.hash), *sent_before]) is None:
+                    raise _NonceTaken from error
+                return
+            raise
+
+    def _await(self, hashes: list[bytes]) -> TxReceipt | None:
+        deadline = time.monotonic() + self._patience
+        pause = 0.05
+        while (receipt := self._receipt(hashes)) is None and time.monotonic() < deadline:
+            time.sleep(self._poll or pause)
+            pause = min(2.0, pause * 1.5)
+        return receipt
+
+    def _receipt(self, hashes: list[bytes]) -> TxReceipt | None:
+        for transaction_hash in hashes:
+            try:
+                return self.w3.eth.get_transaction_receipt(transaction_hash)
+            except TransactionNotFound:
+                continue
+        return None
+
+    def _fees(self) -> dict[str, int]:
+        tip = self.w3.eth.max_priority_fee
+        base = self.w3.eth.get_block("latest").get("baseFeePerGas", 0)
+        return {"maxPriorityFeePerGas": tip, "maxFeePerGas": 2 * base + tip}
+
+    def _explained(self, what: str, body: dict[str, Any], error: Web3RPCError) -> ChainError:
+        text = str(error.message or error)
+        lowered = text.lower()
+        if "insufficient funds" in lowered or "funds for gas" in lowered:
+            held = Web3.from_wei(self.w3.eth.get_balance(self.address), "ether")
+            value = Web3.from_wei(body["value"], "ether")
+            return ChainError(
+                f"{what}: the account {self.address} holds {held} ETH, too little for {value} ETH "
+                "and the gas; send it ether on this chain"
+            )
+        return ChainError(f"{what} was not accepted by the node: {text}")

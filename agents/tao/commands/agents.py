@@ -1,0 +1,106 @@
+"""The roles that run on: prover, challenger, committee member.
+
+Imports of torch and of what imports it stand in the functions, after `apply_variant` has chosen the kernels.
+"""
+
+import time
+
+import click
+
+from tao.commands.options import (
+    Settings,
+    apply_variant,
+    chain_options,
+    grace_option,
+    join_option,
+    load_bundle,
+    minimum_fee_option,
+    model_option,
+    role_options,
+)
+
+
+def watch(role, what: str, poll: float, once: bool) -> None:
+    """Say what the role starts to do, and tick once, or until interrupted."""
+    role.context.journal.done(role.done("start", what, time.monotonic()))
+    if once:
+        role.tick()
+        return
+    try:
+        role.run(poll)
+    except KeyboardInterrupt:
+        role.context.journal.note(role.name, "stopped; everything is on the chain and in the store")
+
+
+def run_prover(
+    settings: Settings, model_id: bytes, minimum_fee: int, poll: float, once: bool, variant: str | None
+):
+    """Serve requests for a model and defend the claims."""
+    apply_variant(variant)
+    from tao.roles.prover import ProverRole
+
+    context = settings.context()
+    role = ProverRole(context, load_bundle(context, model_id), minimum_fee=minimum_fee)
+    watch(role, f"{role.address} serves 0x{model_id.hex()}", poll, once)
+
+
+def run_challenger(
+    settings: Settings, model_id: bytes, grace: int, poll: float, once: bool, variant: str | None
+):
+    """Re-execute the claims of a model and dispute the implausible ones."""
+    apply_variant(variant)
+    from tao.roles.challenger import ChallengerRole
+
+    context = settings.context()
+    role = ChallengerRole(context, load_bundle(context, model_id), grace=grace)
+    watch(role, f"{role.address} watches 0x{model_id.hex()}", poll, once)
+
+
+def run_member(settings: Settings, join: bool, poll: float, once: bool, variant: str | None):
+    """Vote in the cases this account is drawn into."""
+    apply_variant(variant)
+    from tao.roles.member import MemberRole
+
+    context = settings.context()
+    role = MemberRole(context, device=variant or "native")
+    if join:
+        role.join()
+    watch(role, f"{role.address} waits for cases", poll, once)
+
+
+@click.command()
+@chain_options
+@role_options
+@model_option
+@minimum_fee_option
+def prover(settings, **options):
+    """Serve requests for a model: run it, claim its outputs under a bond, defend the claims.
+
+    Example: tao prover --model 0x1b… --account prover --minimum-fee "0.001 ether"
+    """
+    run_prover(settings, **options)
+
+
+@click.command()
+@chain_options
+@role_options
+@model_option
+@grace_option
+def challenger(settings, **options):
+    """Re-execute the claims of a model and dispute the implausible ones to the end.
+
+    Example: tao challenger --model 0x1b… --account challenger --variant avx2
+    """
+    run_challenger(settings, **options)
+
+
+@click.command()
+@chain_options
+@role_options
+@join_option
+def committee(settings, **options):
+    """Sit on the committee: re-execute one operator of a dispute and vote.
+
+    Example: tao committee --account member-1
+    """
+    run_member(settings, **options)

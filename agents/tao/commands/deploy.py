@@ -1,0 +1,41 @@
+"""Deploying the protocol and recording where it is."""
+
+from pathlib import Path
+
+from rich.console import Console
+
+from tao.chain.build import ROOT, load_build
+from tao.chain.deploy import deploy
+from tao.chain.deployment import Deployment, require_free
+from tao.chain.parameters import PARAMETERS, load_parameters
+from tao.chain.rpc import connect
+from tao.chain.sender import Signer
+
+
+def record_path(network: str) -> Path:
+    """Where the deployment on `<ecosystem>-<network>` is recorded."""
+    return ROOT / "deployments" / f"{network}.json"
+
+
+def run_deploy(
+    rpc: str,
+    signer: Signer,
+    network: str,
+    profile: str,
+    out: Path | None = None,
+    force: bool = False,
+    parameters: Path = PARAMETERS,
+) -> Deployment:
+    """Check everything that can be checked, deploy, and write the record.
+
+    network: `<ecosystem>-<network>`. profile: of the parameters file. Raises DeploymentError or
+    ChainError; a record is written of a complete deployment only, and never over another one without `force`.
+    """
+    path = out or record_path(network)
+    require_free(path, force)
+    checked = load_parameters(profile, parameters)
+    console = Console(highlight=False, soft_wrap=True)
+    deployment = deploy(connect(rpc), signer, checked, load_build(), network, console.print)
+    deployment.save(path, force)
+    console.print(f"recorded in {path}")
+    return deployment

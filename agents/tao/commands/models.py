@@ -1,0 +1,72 @@
+"""Registering a model: trace, calibrate, store, register."""
+
+import importlib.util
+from collections.abc import Callable
+from pathlib import Path
+
+import click
+
+from tao.commands.options import Settings, apply_variant, chain_options
+from tao.errors import ModelError
+
+
+def register_model(settings: Settings, source: str, variants: tuple[str, ...], safety: float) -> str:
+    """Register the model that `source` (FILE.py:FUNCTION) builds; returns its id in hex.
+
+    The function returns a torch module and a list of argument tuples: the first one fixes the shapes, all
+    calibrate the tolerances between the kernel `variants` (default: all this processor runs).
+    """
+    apply_variant(None)
+    from rich.console import Console
+
+    from tao.model import ModelBundle, trace
+    from tao.numerics.calibrate import calibrate
+    from tao.numerics.variants import available
+    from tao.roles.client import register as send
+
+    context = settings.context()
+    module, samples = _function(source)()
+    with Console(stderr=True).status("tracing") as shown:
+        bare = trace(module, samples[0])
+        shown.update(f"calibrating {len(bare.graph)} operators on {len(samples)} inputs")
+        profile = calibrate(
+            bare, samples, variants or available(), settings.store, progress=shown.update, safety=safety
+        )
+    return send(context, ModelBundle(bare.graph, bare.parameters, profile)).details["model"]
+
+
+def _function(source: str) -> Callable:
+    path, _, name = source.partition(":")
+    if not Path(path).is_file() or not name:
+        raise ModelError(f"{source!r} names no function; give FILE.py:FUNCTION")
+    spec = importlib.util.spec_from_file_location(Path(path).stem, path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    if not hasattr(module, name):
+        raise ModelError(f"{path} has no function {name}")
+    return getattr(module, name)
+
+
+@click.command()
+@chain_options
+@click.argument("source", metavar="FILE.py:FUNCTION")
+@click.option(
+    "--variants",
+    multiple=True,
+    help="Kernel variant to calibrate on, repeatable; default: all that run here.",
+)
+@click.option(
+    "--safety",
+    type=float,
+    default=3.0,
+    show_default=True,
+    help="Deviation rejected, over the largest calibrated.",
+)
+def register(settings, **options):
+    """Trace, calibrate, store and register the model that FUNCTION returns; prints its id.
+
+    FUNCTION returns a torch module and a list of argument tuples to calibrate on.
+
+    Example: tao register models.py:classifier --variants native --variants avx2 --account owner
+    """
+    click.echo(register_model(settings, **options))

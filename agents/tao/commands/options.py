@@ -1,0 +1,211 @@
+"""Options that commands share, and the context they describe."""
+
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from tao.chain.build import ROOT
+from tao.errors import TaoError
+
+if TYPE_CHECKING:
+    from tao.model import ModelBundle
+    from tao.roles.context import Context
+
+DEPLOYMENT = ROOT / "deployments" / "ethereum-local.json"
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the shared options say. `account` is a name, or a signer where a script brings its own."""
+
+    deployment: Path
+    rpc: str
+    store: str
+    account: Any = None
+    log: Path | None = None
+
+    def context(self, with_account: bool = True) -> "Context":
+        """Connect; raises ChainError or DeploymentError in one sentence."""
+        from tao.chain.accounts import load_account
+        from tao.chain.rpc import connect
+        from tao.roles.context import Context
+        from tao.roles.journal import Journal
+
+        signer = None
+        if with_account:
+            named = self.account is None or isinstance(self.account, str)
+            signer = load_account(self.account, _ask) if named else self.account
+        return Context.connect(connect(self.rpc), self.deployment, signer, self.store, Journal(self.log))
+
+
+def _ask(prompt: str) -> str:
+    return click.prompt(prompt, hide_input=True, err=True)
+
+
+store_option = click.option(
+    "--store",
+    envvar="TAO_STORE",
+    default=str(ROOT / ".runs" / "store"),
+    show_default=True,
+    show_envvar=True,
+    help="Where tensors and models are: a directory or any fsspec URL.",
+)
+log_option = click.option(
+    "--log", type=click.Path(path_type=Path), help="Append each action to this file as a line of JSON."
+)
+
+
+def chain_options(command: Callable) -> Callable:
+    """--deployment, --rpc, --store, --account and --log, passed on as `settings`."""
+
+    @click.option(
+        "--deployment",
+        type=click.Path(path_type=Path),
+        default=DEPLOYMENT,
+        show_default=True,
+        help="Record of the deployment.",
+    )
+    @click.option(
+        "--rpc",
+        envvar="TAO_RPC",
+        default="http://127.0.0.1:8545",
+        show_default=True,
+        show_envvar=True,
+        help="HTTP address of a node.",
+    )
+    @store_option
+    @click.option("--account", help="Ape account or keystore file; without it the key in TAO_PRIVATE_KEY.")
+    @log_option
+    @functools.wraps(command)
+    def wrapped(deployment, rpc, store, account, log, **rest):
+        return command(Settings(deployment, rpc, store, account, log), **rest)
+
+    return wrapped
+
+
+def role_options(command: Callable) -> Callable:
+    """--poll, --once and --variant of the roles that run on."""
+
+    @click.option(
+        "--poll", type=click.FloatRange(0.1), default=2.0, show_default=True, help="Seconds between looks."
+    )
+    @click.option("--once", is_flag=True, help="Look once, do what is to be done, and end.")
+    @click.option("--variant", help="Kernel variant to run the model with (see tao.numerics.variants).")
+    @functools.wraps(command)
+    def wrapped(*arguments, **rest):
+        return command(*arguments, **rest)
+
+    return wrapped
+
+
+class Identifier(click.ParamType):
+    """32 bytes in hex, with or without 0x."""
+
+    name = "hex32"
+
+    def convert(self, value, param, ctx):
+        if isinstance(value, bytes):
+            return value
+        try:
+            found = bytes.fromhex(value.removeprefix("0x"))
+        except ValueError:
+            found = b""
+        if len(found) != 32:
+            self.fail(f"{value!r} is not 32 bytes in hex", param, ctx)
+        return found
+
+
+class Ether(click.ParamType):
+    """An amount such as `0.01 ether`, as wei."""
+
+    name = "amount"
+
+    def convert(self, value, param, ctx):
+        from tao.chain.parameters import amount
+
+        wei = value if isinstance(value, int) else amount(value)
+        if wei is None:
+            self.fail(f"{value!r} is not an amount such as '0.01 ether'", param, ctx)
+        return wei
+
+
+ether = Ether()
+
+model_option = click.option(
+    "--model", "model_id", type=Identifier(), required=True, help="Id of a registered model, 32 bytes in hex."
+)
+minimum_fee_option = click.option(
+    "--minimum-fee", type=ether, default="0 ether", show_default=True, help="Serve no request that pays less."
+)
+grace_option = click.option(
+    "--grace",
+    type=int,
+    default=60,
+    show_default=True,
+    help="Seconds for which a claim's tensors may be missing.",
+)
+join_option = click.option(
+    "--join/--no-join", default=True, show_default=True, help="Stake a seat if the account has none."
+)
+fee_option = click.option(
+    "--fee",
+    type=ether,
+    default="0 ether",
+    show_default=True,
+    help="Paid to the prover once its claim is final.",
+)
+inputs_option = click.option(
+    "--inputs",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    required=True,
+    help="safetensors file with the tensors 0, 1, … in the order of the model's inputs.",
+)
+
+
+def apply_variant(name: str | None) -> None:
+    """Choose the kernels: before torch is imported, so before anything that imports it."""
+    from tao.numerics import variants
+
+    if name is not None:
+        variants.apply(name)
+        variants.configure_torch(name)
+    else:
+        from tao.numerics.kernels import warm_up
+
+        warm_up()
+
+
+def load_bundle(context: "Context", model_id: bytes) -> "ModelBundle":
+    """The registered model from the store, with a spinner while it loads."""
+    from rich.console import Console
+
+    from tao.roles.client import load_model
+
+    with Console(stderr=True).status(f"loading model 0x{model_id.hex()[:8]} and checking it"):
+        return load_model(context, model_id)
+
+
+def one_sentence(command: Callable) -> Callable:
+    """Turn this package's errors into one sentence and exit status 1."""
+
+    @functools.wraps(command)
+    def wrapped(*arguments, **options):
+        from web3.exceptions import Web3Exception
+
+        try:
+            return command(*arguments, **options)
+        except (TaoError, Web3Exception) as error:
+            raise click.ClickException(str(error)) from error
+
+    return wrapped
+
+
+class TaoGroup(click.Group):
+    """A group whose commands tell errors in one sentence."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        return one_sentence(super().invoke)(ctx)

@@ -1,0 +1,163 @@
+"""Kernel variants of one CPU: the honest devices a tolerance profile is calibrated on.
+
+A vendor library picks its kernels by instruction set, thread count and its own heuristics, so one machine
+holds several devices that compute the same operator with different bits. Most of these choices are read from
+the environment once, when torch is loaded. Hence two steps: `apply` (or `environment` for a child process)
+before torch is imported, `configure_torch` after. This module itself imports no torch.
+"""
+
+import os
+import platform
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+
+from tao.errors import TaoError
+
+# Every variable a variant may set; a variant starts from none of them, whatever the parent had.
+CONTROLLED = (
+    "ATEN_CPU_CAPABILITY",
+    "ONEDNN_MAX_CPU_ISA",
+    "MKL_CBWR",
+    "MKL_ENABLE_INSTRUCTIONS",
+    "OMP_NUM_THREADS",
+    "MKL_NUM_THREADS",
+)
+
+
+class VariantError(TaoError):
+    """A kernel variant is unknown, cannot run on this processor or was chosen too late."""
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One way of running every operator on this CPU.
+
+    env: environment read by the libraries when they load. threads: intra-operator threads, 0 for all cores.
+    onednn: whether ATen may call oneDNN. parts: parts a contraction's lanes are split in, 0 for the vendor's
+    own order. composed: sums split alike, and softmax, norms and gelu from elementary kernels, as a compiler
+    emits them.
+    requires: processor flags without which the libraries would silently run another variant.
+    """
+
+    name: str
+    description: str
+    env: Mapping[str, str] = field(default_factory=dict)
+    threads: int = 0
+    onednn: bool = True
+    parts: int = 0
+    composed: bool = False
+    requires: tuple[str, ...] = ()
+
+
+_AVX2 = ("avx2", "fma")
+_AVX512 = ("avx512f", "avx512bw", "avx512dq", "avx512vl", "fma")
+_SSE = ("sse4_1",)
+
+VARIANTS: dict[str, Variant] = {
+    variant.name: variant
+    for variant in (
+        Variant("native", "vendor kernels as installed, all cores"),
+        Variant("one-thread", "vendor kernels as installed, one thread", threads=1),
+        Variant("aten-default", "ATen without AVX", {"ATEN_CPU_CAPABILITY": "default"}),
+        Variant("aten-avx2", "ATen for AVX2", {"ATEN_CPU_CAPABILITY": "avx2"}, requires=_AVX2),
+        Variant("aten-avx512", "ATen for AVX-512", {"ATEN_CPU_CAPABILITY": "avx512"}, requires=_AVX512),
+        Variant("onednn-sse41", "oneDNN for SSE4.1", {"ONEDNN_MAX_CPU_ISA": "SSE41"}, requires=_SSE),
+        Variant("onednn-avx2", "oneDNN for AVX2", {"ONEDNN_MAX_CPU_ISA": "AVX2"}, requires=_AVX2),
+        Variant("onednn-off", "no oneDNN", onednn=False),
+        Variant("mkl-compatible", "oneMKL's portable code path", {"MKL_CBWR": "COMPATIBLE"}, requires=_SSE),
+        Variant("mkl-avx2", "oneMKL reproducible for AVX2", {"MKL_CBWR": "AVX2"}, requires=_AVX2),
+        Variant(
+            "baseline",
+            "every library without AVX, one thread",
+            {"ATEN_CPU_CAPABILITY": "default", "ONEDNN_MAX_CPU_ISA": "SSE41", "MKL_CBWR": "COMPATIBLE"},
+            threads=1,
+            requires=_SSE,
+        ),
+        Variant(
+            "avx2",
+            "every library limited to AVX2",
+            {"ATEN_CPU_CAPABILITY": "avx2", "ONEDNN_MAX_CPU_ISA": "AVX2", "MKL_CBWR": "AVX2"},
+            requires=_AVX2,
+        ),
+        Variant("split-2", "contractions split in 2 parts of their lanes", parts=2),
+        Variant("split-4", "contractions split in 4 parts of their lanes, added pairwise", parts=4),
+        Variant(
+            "composed",
+            "contractions and sums split in 8 parts; softmax, norms and gelu from elementary kernels",
+            parts=8,
+            composed=True,
+        ),
+    )
+}
+
+
+@cache
+def _processor_flags() -> frozenset[str]:
+    """Flags of the first processor as Linux lists them; empty where it lists none."""
+    path = Path("/proc/cpuinfo")
+    for line in path.read_text().splitlines() if path.exists() else ():
+        key, _, value = line.partition(":")
+        if key.strip() in ("flags", "Features"):
+            return frozenset(value.split())
+    return frozenset()
+
+
+def available() -> tuple[str, ...]:
+    """Names of the variants this processor can run, in the order of `VARIANTS`."""
+    return tuple(name for name, chosen in VARIANTS.items() if _processor_flags().issuperset(chosen.requires))
+
+
+def variant(name: str) -> Variant:
+    """The variant called `name`. Raises VariantError if there is none or this processor cannot run it."""
+    if name not in VARIANTS:
+        raise VariantError(f"There is no kernel variant {name!r}; choose one of {', '.join(VARIANTS)}.")
+    missing = [flag for flag in VARIANTS[name].requires if flag not in _processor_flags()]
+    if missing:
+        raise VariantError(
+            f"Kernel variant {name!r} needs {', '.join(missing)}, which this {platform.machine()} processor "
+            f"does not report; choose one of {', '.join(available())}."
+        )
+    return VARIANTS[name]
+
+
+def environment(name: str, base: Mapping[str, str] | None = None) -> dict[str, str]:
+    """The environment of a process that runs variant `name`: `base` (default: ours) less other settings."""
+    chosen = variant(name)
+    inherited = {k: v for k, v in (os.environ if base is None else base).items() if k not in CONTROLLED}
+    threads = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS"), str(chosen.threads))
+    return {**inherited, **chosen.env, **(threads if chosen.threads else {})}
+
+
+def apply(name: str) -> Variant:
+    """Set this process's environment for variant `name`: before torch is imported, `configure_torch` after.
+
+    Raises VariantError if torch is already loaded, because its libraries have chosen their kernels by then.
+    """
+    if "torch" in sys.modules:
+        raise VariantError(f"Kernel variant {name!r} must be applied before torch is imported.")
+    chosen = variant(name)
+    target = environment(name)
+    for key in CONTROLLED:
+        os.environ.pop(key, None)
+    os.environ.update({key: target[key] for key in CONTROLLED if key in target})
+    return chosen
+
+
+def configure_torch(name: str) -> None:
+    """Finish variant `name` inside torch, for the whole process: threads, oneDNN, schedules, warm-up."""
+    chosen = variant(name)
+    import torch
+
+    from tao.numerics.kernels import compose_operators, split_contractions, warm_up
+
+    if chosen.threads:
+        torch.set_num_threads(chosen.threads)
+    torch.backends.mkldnn.enabled = chosen.onednn
+    warm_up()
+    if chosen.parts:
+        split_contractions(chosen.parts)
+    if chosen.composed:
+        compose_operators(chosen.parts)

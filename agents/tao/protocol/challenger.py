@@ -1,0 +1,125 @@
+"""The challenger: which claims to dispute, which child to descend into, how to end a leaf.
+
+Numbers come from a judge; this module only holds the rules. A deviation is a ratio: up to 1 it is what honest
+machines produce, above 1 it is implausible, and infinite where a value is missing or malformed.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Protocol
+
+from tao.protocol import actions
+from tao.protocol.partition import degree
+from tao.protocol.upkeep import upkeep
+from tao.protocol.views import ChainView, ClaimView, DisputeView, Phase, Status
+
+
+@dataclass(frozen=True)
+class Inconsistent:
+    """The states do not fit the record: a wrong number of values, or a pass-through value changed."""
+
+
+@dataclass(frozen=True)
+class Refutable:
+    """This element of the output is provably outside tolerance."""
+
+    element: int
+
+
+@dataclass(frozen=True)
+class Missing:
+    """A value cannot be fetched; its chunk can be demanded (see IDisputeGame.demand)."""
+
+    of_output: bool
+    index: int
+    chunk: int
+
+
+@dataclass(frozen=True)
+class Measured:
+    """No proof, but the deviation against the node's committed tolerance is known."""
+
+    exceedance: float
+
+
+Finding = Inconsistent | Refutable | Missing | Measured
+
+
+class Judge(Protocol):
+    """What the rules need to know, computed on demand: each answer may cost a replay."""
+
+    def suspicious(self, claim: ClaimView) -> bool:
+        """True iff the claim's outputs are implausible, or have been unavailable for long."""
+
+    def deviation(self, dispute: DisputeView, child: int) -> float:
+        """How implausible the end of this child is, given the prover's own start of it."""
+
+    def examine(self, dispute: DisputeView) -> Finding:
+        """What is wrong with the single operator left."""
+
+
+def choose(dispute: DisputeView, judge: Judge) -> tuple[int, float]:
+    """The first child that is implausible, else the worst; children after the choice are never computed."""
+    worst = (0, -1.0)
+    for child in range(degree(dispute.lo, dispute.hi, dispute.fan_out)):
+        deviation = judge.deviation(dispute, child)
+        if deviation > 1:
+            return child, deviation
+        if deviation > worst[1]:
+            worst = (child, deviation)
+    return worst
+
+
+def finish(dispute: DisputeView, judge: Judge) -> actions.Action:
+    """The move at a leaf: the cheapest certain win first, the committee last."""
+    match judge.examine(dispute):
+        case Inconsistent():
+            return actions.ProveInconsistent(dispute)
+        case Refutable(element):
+            return actions.Prove(dispute, element)
+        case Missing(of_output, index, chunk):
+            if dispute.demands_left > 0:
+                return actions.DemandChunk(dispute, of_output, index, chunk)
+            return actions.Escalate(dispute, float("inf"))
+        case Measured(exceedance) if exceedance > 1:
+            return actions.Escalate(dispute, exceedance)
+        case Measured(exceedance):
+            return actions.Concede(dispute, f"the operator is within tolerance (exceedance {exceedance:.3g})")
+
+
+def pursue(dispute: DisputeView, judge: Judge, now: int, block: int) -> actions.Action | None:
+    """The challenger's move in one of its own disputes, or None while it is not its turn."""
+    common = upkeep(dispute, now, block)
+    if isinstance(common, actions.Timeout) and dispute.phase in (Phase.SELECT, Phase.LEAF):
+        return None  # The challenger's own clock: another will end it.
+    if common is not None:
+        return common
+    if dispute.phase is Phase.SELECT:
+        child, deviation = choose(dispute, judge)
+        return actions.Select(dispute, child, deviation)
+    if dispute.phase is Phase.LEAF:
+        return finish(dispute, judge)
+    return None
+
+
+def challengeable(claim: ClaimView, now: int) -> bool:
+    """True while a dispute of this claim may be opened."""
+    return claim.status in (Status.PENDING, Status.DISPUTED) and now <= claim.window_end
+
+
+def decide(view: ChainView, me: str, judge: Judge, models: frozenset[bytes]) -> Iterator[actions.Action]:
+    """The moves `me` should make now: open disputes first (they run against a clock), then new ones.
+
+    Lazy, so that one move is sent before the next is computed. Claims of models other than `models`, its own,
+    and those it has disputed before are left alone.
+    """
+    mine = [dispute for dispute in view.disputes if dispute.challenger == me]
+    for dispute in sorted(mine, key=lambda dispute: dispute.turn_start + dispute.challenger_left):
+        move = pursue(dispute, judge, view.now, view.block)
+        if move is not None:
+            yield move
+    disputed = {dispute.claim.claim_id for dispute in mine}
+    for claim in sorted(view.claims, key=lambda claim: claim.window_end):
+        fresh = claim.model_id in models and claim.prover != me and claim.claim_id not in disputed
+        if fresh and challengeable(claim, view.now) and judge.suspicious(claim):
+            yield actions.Open(claim)

@@ -1,0 +1,160 @@
+"""What the roles see of the chain. Enumerations have the order of the contracts'."""
+
+from dataclasses import dataclass, field
+from enum import IntEnum
+from typing import NewType
+
+Hash = NewType("Hash", bytes)
+"""A 32-byte keccak: a commitment, a state hash or an identifier."""
+
+
+class Status(IntEnum):
+    """Status of a claim (IClaimRegistry.Status)."""
+
+    UNKNOWN = 0
+    PENDING = 1
+    DISPUTED = 2
+    FINALISABLE = 3
+    FINALISED = 4
+    REFUTED = 5
+
+
+class Phase(IntEnum):
+    """Phase of a dispute (IDisputeGame.Phase)."""
+
+    NONE = 0
+    REVEAL = 1
+    SELECT = 2
+    LEAF = 3
+    ANSWER = 4
+    VOTE = 5
+    CLOSED = 6
+
+
+class Outcome(IntEnum):
+    """Outcome of a dispute (IDisputeGame.Outcome)."""
+
+    OPEN = 0
+    CHALLENGER_WON = 1
+    PROVER_WON = 2
+    UNDECIDED = 3
+    MOOT = 4
+
+
+class Stage(IntEnum):
+    """Stage of a committee's case (IOperatorCommittee.Stage)."""
+
+    NONE = 0
+    ANNOUNCED = 1
+    COMMIT = 2
+    REVEAL = 3
+    TALLYING = 4
+    ENDED = 5
+
+
+class Vote(IntEnum):
+    """A member's vote (IOperatorCommittee.Vote)."""
+
+    NONE = 0
+    ACCEPT = 1
+    REJECT = 2
+
+
+PROVER_MOVES = frozenset({Phase.REVEAL, Phase.ANSWER})
+CHALLENGER_MOVES = frozenset({Phase.SELECT, Phase.LEAF})
+
+
+@dataclass(frozen=True)
+class RequestView:
+    """A client's request: `inputs` are the tensor commitments it names; the fee is in wei."""
+
+    request_id: Hash
+    model_id: Hash
+    client: str
+    fee: int
+    inputs: tuple[bytes, ...]
+    active_claim: Hash | None
+    closed: bool
+
+    @property
+    def is_open(self) -> bool:
+        """A claim may serve it now."""
+        return not self.closed and self.active_claim is None
+
+
+@dataclass(frozen=True)
+class ClaimView:
+    """A claim; `window_end` is the last second at which a dispute may be opened."""
+
+    claim_id: Hash
+    model_id: Hash
+    request_id: Hash | None
+    prover: str
+    inputs: tuple[bytes, ...]
+    outputs: tuple[bytes, ...]
+    claimed_at: int
+    window_end: int
+    status: Status
+    open_disputes: int
+
+
+@dataclass(frozen=True)
+class Demand:
+    """A chunk the challenger asked the prover to open; `tensor_type` is packed as in docs/protocol.md."""
+
+    commitment: bytes
+    tensor_type: bytes
+    chunk: int
+
+
+@dataclass(frozen=True)
+class CaseView:
+    """A committee's case; `votes` maps each panel member to (commitment, revealed vote)."""
+
+    case_id: Hash
+    stage: Stage
+    seed_block: int
+    panel: tuple[str, ...] = ()
+    commit_end: int = 0
+    reveal_end: int = 0
+    votes: dict[str, tuple[bytes, Vote]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class DisputeView:
+    """A dispute about the segment [lo, hi).
+
+    `states` maps each cut known so far to the tensor commitments the prover revealed there (cut 0 and the
+    last from the claim). `hashes` are the state hashes at the cuts last revealed, both ends included.
+    `fan_out` is the deployment's N.
+    """
+
+    dispute_id: Hash
+    claim: ClaimView
+    challenger: str
+    phase: Phase
+    outcome: Outcome
+    fan_out: int
+    lo: int
+    hi: int
+    lo_state: bytes
+    hi_state: bytes
+    states: dict[int, tuple[bytes, ...]]
+    hashes: tuple[bytes, ...]
+    demands_left: int
+    demand: Demand | None
+    prover_left: int
+    challenger_left: int
+    turn_start: int
+    case: CaseView | None = None
+
+
+@dataclass(frozen=True)
+class ChainView:
+    """Everything the roles decide on: one snapshot of the chain at second `now` and block `block`."""
+
+    now: int
+    block: int
+    requests: tuple[RequestView, ...] = ()
+    claims: tuple[ClaimView, ...] = ()
+    disputes: tuple[DisputeView, ...] = ()

@@ -1,0 +1,153 @@
+"""The challenger: re-executes claims, disputes the implausible ones, and plays to the end."""
+
+import time
+from collections.abc import Iterable
+
+from tao.chain.reverts import Refused
+from tao.model import ModelBundle
+from tao.numerics.drift import DRIFT_THRESHOLD
+from tao.proofs import element_proof, leaf_claim
+from tao.protocol import actions, challenger
+from tao.protocol.actions import Action
+from tao.protocol.views import ChainView, ClaimView, DisputeView
+from tao.roles.context import Context
+from tao.roles.journal import Done
+from tao.roles.judge import ReplayJudge
+from tao.roles.measure import require_calibrated
+from tao.roles.role import OVER, Role, dispute_facts, short
+from tao.roles.states import around, fetch_segment, of_outputs
+
+UNPROVEN = ("NotRefuted", "NoAdjudicator")
+"""Refusals by which an adjudicator leaves the operator to the committee."""
+
+
+class ChallengerRole(Role):
+    """Watches the claims of one model. See ReplayJudge for `threshold` and `grace`."""
+
+    name = "challenger"
+
+    def __init__(
+        self, context: Context, bundle: ModelBundle, threshold: float = DRIFT_THRESHOLD, grace: int = 60
+    ):
+        super().__init__(context)
+        require_calibrated(bundle)
+        self.bundle = bundle
+        self.judge = ReplayJudge(bundle, context.store, threshold, grace)
+        self._told: set[bytes] = set()
+
+    def view(self) -> ChainView:
+        return self.context.reader.view({self.bundle.model_id})
+
+    def decide(self, view: ChainView) -> Iterable[Action]:
+        self.judge.now = view.now
+        yield from challenger.decide(view, self.address, self.judge, frozenset({self.bundle.model_id}))
+        for claim in view.claims:
+            self._tell(claim)
+
+    def perform(self, action: Action) -> Done | None:
+        start, game = time.monotonic(), self.context.contracts.game.functions
+        match action:
+            case actions.Open(claim):
+                return self._open(claim, start)
+            case actions.Select(dispute, child, deviation):
+                call = game.select(dispute.dispute_id, list(dispute.hashes), child)
+                sent = self.context.send(call, already=OVER)
+                what = f"selected child {child} of operators {dispute.lo} to {dispute.hi - 1}"
+                details = {"child": child, "deviation": _number(deviation)}
+            case actions.ProveInconsistent(dispute):
+                _, after = around(dispute)
+                call = game.proveInconsistent(dispute.dispute_id, self._leaf(dispute, False), list(after))
+                sent = self.context.send(call, already=OVER)
+                what, details = (
+                    f"proved that the states around {self._node(dispute)} do not fit its record",
+                    {},
+                )
+            case actions.Prove(dispute, element):
+                return self._prove(dispute, element, start)
+            case actions.DemandChunk(dispute, of_output, index, chunk):
+                leaf = self._leaf(dispute, True)
+                sent = self.context.send(
+                    game.demand(dispute.dispute_id, leaf, of_output, index, chunk), already=OVER
+                )
+                value = f"{'output' if of_output else 'operand'} {index}"
+                what = f"demanded chunk {chunk} of {value} of {self._node(dispute)}"
+                details = {"chunk": chunk}
+            case actions.Escalate(dispute, exceedance):
+                sent = self.context.send(game.escalate(dispute.dispute_id), already=OVER)
+                what = f"put {self._node(dispute)} to the committee (exceedance {exceedance:.3g})"
+                details = {"exceedance": _number(exceedance)}
+            case actions.Concede(dispute, reason):
+                sentence = f"gave up dispute {short(dispute.dispute_id)} at {self._node(dispute)}: {reason}"
+                self.context.journal.problem(self.name, f"Concede {short(dispute.dispute_id)}", sentence)
+                return None
+            case _:
+                return self.upkeep(action)
+        name = {
+            "Select": "select",
+            "ProveInconsistent": "prove",
+            "DemandChunk": "demand",
+            "Escalate": "escalate",
+        }
+        return self.done(name[type(action).__name__], what, start, sent, **details, **dispute_facts(dispute))
+
+    def _open(self, claim: ClaimView, start: float) -> Done:
+        sent = self.context.send(
+            self.context.contracts.game.functions.open(claim.claim_id),
+            value=self.context.reader.challenger_bond,
+            already=("DuplicateDispute", "NotChallengeable"),
+        )
+        ratio = self.judge.ratios.get(claim.claim_id)
+        why = "its tensors are not available" if ratio is None else f"drift ratio {ratio:.3g}"
+        what = f"disputed claim {short(claim.claim_id)}: {why}"
+        return self.done(
+            "open", what, start, sent, claim="0x" + claim.claim_id.hex(), drift_ratio=_number(ratio)
+        )
+
+    def _prove(self, dispute: DisputeView, element: int, start: float) -> Done | None:
+        graph, (before, after) = self.bundle.graph, around(dispute)
+        inputs, end = fetch_segment(self.context.store, graph, dispute.lo, before, dispute.hi, after)
+        outputs = of_outputs(graph, dispute.lo, end)
+        proof = element_proof(self.bundle, dispute.lo, inputs, outputs, element)
+        call = self.context.contracts.game.functions.prove(
+            dispute.dispute_id, self._leaf(dispute, True), proof
+        )
+        try:
+            sent = self.context.send(call, already=OVER)  # The gas estimate is the simulation.
+        except Refused as refusal:
+            if refusal.error in UNPROVEN:
+                self.judge.unproven.add(dispute.dispute_id)
+            raise
+        return self.done(
+            "prove",
+            f"proved element {element} of {self._node(dispute)} wrong",
+            start,
+            sent,
+            element=element,
+            operator=graph.nodes[dispute.lo].operator,
+            proof_bytes=len(proof),
+            **dispute_facts(dispute),
+        )
+
+    def _leaf(self, dispute: DisputeView, with_outputs: bool) -> dict:
+        """The LeafClaim; its outputs are ignored, and may not exist, where the states are inconsistent."""
+        before, after = around(dispute)
+        outputs = of_outputs(self.bundle.graph, dispute.lo, after) if with_outputs else ()
+        return leaf_claim(self.bundle, dispute.lo, before, outputs)
+
+    def _node(self, dispute: DisputeView) -> str:
+        return f"operator {dispute.lo} ({self.bundle.graph.names[dispute.lo]})"
+
+    def _tell(self, claim: ClaimView) -> None:
+        ratio = self.judge.ratios.get(claim.claim_id)
+        if ratio is None or claim.claim_id in self._told:
+            return
+        self._told.add(claim.claim_id)
+        verdict = "implausible" if ratio > self.judge.threshold else "plausible"
+        what = f"claim {short(claim.claim_id)} is {verdict}: drift ratio {ratio:.3g}"
+        facts = {"claim": "0x" + claim.claim_id.hex(), "drift_ratio": _number(ratio)}
+        self.context.journal.done(self.done("judge", what, time.monotonic(), **facts))
+
+
+def _number(value: float | None) -> float | str | None:
+    """JSON has no infinity."""
+    return str(value) if value is not None and value in (float("inf"), float("-inf")) else value

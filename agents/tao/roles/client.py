@@ -1,0 +1,92 @@
+"""The client and the model owner: register a model, ask for a run, read the result."""
+
+import secrets
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from torch import Tensor
+from web3.logs import DISCARD
+
+from tao.errors import ChainError, ModelError
+from tao.model import ModelBundle
+from tao.protocol.views import ClaimView, RequestView
+from tao.roles.context import Context
+from tao.roles.journal import Done
+from tao.roles.measure import require_calibrated
+from tao.roles.role import short
+
+
+@dataclass(frozen=True)
+class Result:
+    """A served request: `outputs` are None while no claim serves it."""
+
+    request: RequestView
+    claim: ClaimView | None
+    outputs: tuple[Tensor, ...] | None
+
+
+def register(context: Context, bundle: ModelBundle) -> Done:
+    """Store the bundle and register its commitments; counts as done where the model is registered already."""
+    start = time.monotonic()
+    require_calibrated(bundle)
+    bundle.save(context.store)
+    call = context.contracts.models.functions.register(bundle.commitment, context.store.url)
+    sent = context.send(call, already=("AlreadyRegistered",))
+    model = "0x" + bundle.model_id.hex()
+    return _report(context, "register", f"registered model {model}", start, sent, model=model)
+
+
+def load_model(context: Context, model_id: bytes) -> ModelBundle:
+    """A registered model's bundle from the store; raises ChainError where it is not registered."""
+    if not context.contracts.models.functions.isRegistered(model_id).call():
+        known = ", ".join("0x" + known.hex() for known in context.reader.models()) or "none"
+        raise ChainError(
+            f"the model 0x{model_id.hex()} is not registered on this deployment; registered are: {known}"
+        )
+    return ModelBundle.load(context.store, model_id)
+
+
+def request(context: Context, bundle: ModelBundle, inputs: Sequence[Tensor], fee: int) -> Done:
+    """Store the inputs and ask for one run under `fee` wei; `details["request"]` is the request's id."""
+    start = time.monotonic()
+    if len(inputs) != bundle.graph.input_count:
+        raise ModelError(f"{len(inputs)} inputs are given and the model takes {bundle.graph.input_count}")
+    commitments = [context.store.put_tensor(tensor) for tensor in inputs]
+    claims = context.contracts.claims
+    sent = context.send(
+        claims.functions.request(bundle.model_id, commitments, secrets.randbits(256)), value=fee
+    )
+    (event,) = claims.events.RequestPosted().process_receipt(sent.receipt, errors=DISCARD)
+    request_id = event["args"]["requestId"]
+    what = f"posted request {short(request_id)} for model {short(bundle.model_id)}"
+    return _report(context, "request", what, start, sent, request="0x" + request_id.hex(), fee=fee)
+
+
+def read(context: Context, request_id: bytes) -> Result:
+    """The request, the claim that serves it and its outputs from the store, which checks them."""
+    view = context.reader.view()
+    found = next((request for request in view.requests if request.request_id == request_id), None)
+    if found is None:
+        raise ChainError(f"the request 0x{request_id.hex()} is not known to this deployment")
+    claim = next((claim for claim in view.claims if claim.claim_id == found.active_claim), None)
+    outputs = tuple(map(context.store.get_tensor, claim.outputs)) if claim else None
+    return Result(found, claim, outputs)
+
+
+def withdraw(context: Context) -> Done:
+    """Pull the account's whole credit from the vault."""
+    start = time.monotonic()
+    vault = context.contracts.vault.functions
+    amount = vault.creditOf(context.address).call()
+    sent = context.send(vault.withdraw(context.address), already=("NothingToWithdraw",))
+    what = (
+        "had nothing to withdraw" if sent.already else f"withdrew {context.w3.from_wei(amount, 'ether')} ETH"
+    )
+    return _report(context, "withdraw", what, start, sent, amount=amount)
+
+
+def _report(context, action, what, start, sent, **details) -> Done:
+    done = Done("client", context.address, action, what, time.monotonic() - start, sent, details)
+    context.journal.done(done)
+    return done

@@ -1,0 +1,96 @@
+"""What a role did: plain lines for people, JSON lines for programs."""
+
+import json
+import sys
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.status import Status
+
+from tao.chain.sender import Sent
+
+
+@dataclass(frozen=True)
+class Done:
+    """One finished action.
+
+    action: its name, such as `reveal`. what: a sentence for people. seconds: time it took, computation and
+    inclusion together. `sent` is None where nothing went to the chain. details: figures of that action.
+    """
+
+    role: str
+    account: str
+    action: str
+    what: str
+    seconds: float
+    sent: Sent | None = None
+    details: dict[str, Any] = field(default_factory=dict)
+
+    def record(self) -> dict[str, Any]:
+        """The fields of a line in the log file. `transaction` is None and `gas` 0 where nothing was sent."""
+        included = self.sent if self.sent and not self.sent.already else None
+        return {
+            "time": round(time.time(), 3),
+            "role": self.role,
+            "account": self.account,
+            "action": self.action,
+            "what": self.what,
+            "seconds": round(self.seconds, 3),
+            "already": bool(self.sent and self.sent.already),
+            "transaction": included and included.transaction,
+            "block": included and included.block,
+            "gas": included.gas_used if included else 0,
+            **self.details,
+        }
+
+
+class Journal:
+    """Prints each finished action as a line and, with a file, appends it there as JSON.
+
+    A problem is printed when it appears, not at every tick that meets it again.
+    """
+
+    def __init__(self, path: Path | None = None, console: Console | None = None):
+        self._path = path
+        self._console = console or Console(file=sys.stderr, highlight=False, soft_wrap=True)
+        self._problems: dict[str, str] = {}
+
+    def done(self, done: Done) -> None:
+        """Report a finished action."""
+        if done.sent is None:
+            sending = ""
+        elif done.sent.already:
+            sending = " [dim](nothing to send)[/dim]"
+        else:
+            sending = f" [dim]{done.sent.transaction} · {done.sent.gas_used:,} gas[/dim]"
+        self._print(done.role, "green", escape(done.what) + sending)
+        self._append(done.record())
+
+    def problem(self, role: str, subject: str, sentence: str) -> None:
+        """Report what went wrong with `subject`, once per wording."""
+        if self._problems.get(subject) == sentence:
+            return
+        self._problems[subject] = sentence
+        self._print(role, "yellow", escape(sentence))
+        self._append({"time": round(time.time(), 3), "role": role, "action": "problem", "what": sentence})
+
+    def working(self, what: str) -> Status:
+        """A spinner around work that may take long, where a person is watching."""
+        return self._console.status(what)
+
+    def note(self, role: str, sentence: str) -> None:
+        """Print a line that is no action, such as a start or a verdict."""
+        self._print(role, "cyan", escape(sentence))
+
+    def _print(self, role: str, colour: str, text: str) -> None:
+        self._console.print(f"[dim]{time.strftime('%H:%M:%S')}[/dim] [{colour}]{role:>10}[/{colour}]  {text}")
+
+    def _append(self, record: dict[str, Any]) -> None:
+        if self._path is not None:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            with self._path.open("a") as file:
+                file.write(json.dumps(record) + "\n")

@@ -1,0 +1,112 @@
+"""The challenger's judge: replays what the prover revealed and says how implausible it is."""
+
+import math
+from collections.abc import Sequence
+
+from tao.errors import StoreError
+from tao.model import ModelBundle
+from tao.proofs import find_refutable_element
+from tao.protocol.challenger import Finding, Inconsistent, Measured, Missing, Refutable
+from tao.protocol.partition import child as child_segment
+from tao.protocol.views import ClaimView, DisputeView
+from tao.roles.measure import drift, measure
+from tao.roles.states import around, fetch_segment, fetch_value, is_consistent, of_outputs
+from tao.tensors import TensorType
+from tao.tensors.store import TensorStore
+
+
+class ReplayJudge:
+    """A challenger.Judge on a model bundle and a store.
+
+    threshold: drift ratio above which a segment of several operators is implausible. grace: seconds after the
+    claim from which on a missing tensor counts against the prover. `now` is the chain's time, set at every
+    tick. Verdicts are cached; a lost cache costs a replay.
+    """
+
+    def __init__(self, bundle: ModelBundle, store: TensorStore, threshold: float, grace: int):
+        self.bundle, self.store = bundle, store
+        self.threshold, self.grace = threshold, grace
+        self.now = 0
+        self.ratios: dict[bytes, float] = {}
+        self.unproven: set[bytes] = set()
+        self._deviations: dict[tuple[bytes, int, int], float] = {}
+
+    def suspicious(self, claim: ClaimView) -> bool:
+        """True iff the outputs are implausible, or cannot be had after the grace period."""
+        if claim.claim_id not in self.ratios:
+            graph, last = self.bundle.graph, len(self.bundle.graph)
+            try:
+                inputs, outputs = fetch_segment(self.store, graph, 0, claim.inputs, last, claim.outputs)
+            except StoreError:
+                return self.now > claim.claimed_at + self.grace
+            self.ratios[claim.claim_id] = drift(self.bundle, 0, inputs, last, outputs)
+        return self.ratios[claim.claim_id] > self.threshold
+
+    def deviation(self, dispute: DisputeView, child: int) -> float:
+        """In units of the limit: the drift threshold for several operators, the tolerance profile for one."""
+        lo, hi = child_segment(dispute.lo, dispute.hi, dispute.fan_out, child)
+        key = (dispute.dispute_id, lo, hi)
+        if key not in self._deviations:
+            self._deviations[key] = self._deviation(dispute, lo, hi)
+        return self._deviations[key]
+
+    def examine(self, dispute: DisputeView) -> Finding:
+        """What is wrong with the operator left, in the order of what it costs to show."""
+        graph, node = self.bundle.graph, dispute.lo
+        before, after = around(dispute)
+        if not is_consistent(graph, node, before, node + 1, after):
+            return Inconsistent()
+        try:
+            inputs, outputs = fetch_segment(self.store, graph, node, before, node + 1, after)
+        except StoreError:
+            return self._missing(dispute, before, after)
+        if dispute.dispute_id not in self.unproven:
+            element = find_refutable_element(self.bundle, node, inputs, of_outputs(graph, node, outputs))
+            if element is not None:
+                return Refutable(element)
+        return Measured(measure(self.bundle, node, inputs, outputs).exceedance)
+
+    def _deviation(self, dispute: DisputeView, lo: int, hi: int) -> float:
+        graph = self.bundle.graph
+        before, after = dispute.states[lo], dispute.states[hi]
+        if not is_consistent(graph, lo, before, hi, after):
+            return math.inf
+        try:
+            start, end = fetch_segment(self.store, graph, lo, before, hi, after)
+        except StoreError:
+            return math.inf
+        if hi - lo > 1:
+            return drift(self.bundle, lo, start, hi, end) / self.threshold
+        if find_refutable_element(self.bundle, lo, start, of_outputs(graph, lo, end)) is not None:
+            return math.inf
+        return measure(self.bundle, lo, start, end).exceedance
+
+    def _missing(self, dispute: DisputeView, before: Sequence[bytes], after: Sequence[bytes]) -> Missing:
+        """The first value around the operator that cannot be had as its record describes it.
+
+        Each demand asks for another chunk, as far as the tensor has several.
+        """
+        graph, node = self.bundle.graph, self.bundle.graph.nodes[dispute.lo]
+        for slot, commitment in enumerate(of_outputs(graph, dispute.lo, after)):
+            if self._is_absent(node.outputs[slot], commitment):
+                return Missing(True, slot, _chunk(graph.types[node.outputs[slot]], dispute.demands_left))
+        held = dict(zip(graph.live(dispute.lo), before, strict=True))
+        for index, operand in enumerate(node.operands):
+            if operand.value in held and self._is_absent(operand.value, held[operand.value]):
+                return Missing(False, index, _chunk(graph.types[operand.value], dispute.demands_left))
+        raise StoreError(
+            f"the values around operator {dispute.lo} were missing a moment ago and are there now"
+        )
+
+    def _is_absent(self, value: int, commitment: bytes) -> bool:
+        try:
+            fetch_value(self.store, self.bundle.graph, value, commitment)
+        except StoreError:
+            return True
+        return False
+
+
+def _chunk(tensor_type: TensorType, number: int) -> int:
+    """Leaf index of the tensor's chunk `number`, counted through its rows and round."""
+    row, chunk = divmod(number % (tensor_type.rows * tensor_type.chunks_per_row), tensor_type.chunks_per_row)
+    return (row << tensor_type.row_height) + chunk

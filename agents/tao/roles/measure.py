@@ -1,0 +1,62 @@
+"""Re-executed and compared: what a challenger disputes and escalates by, and a member votes by."""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from tao.errors import ModelError
+from tao.execution import replay
+from tao.model import ModelBundle
+from tao.numerics.drift import drift_ratio
+from tao.numerics.statistics import Statistics, deviation_statistics
+from tao.roles.states import of_outputs
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """One operator re-executed on the prover's inputs: statistics per output, and the worst exceedance."""
+
+    statistics: tuple[Statistics, ...]
+    exceedance: float
+
+
+UNCOMPUTABLE = (RuntimeError, IndexError)
+"""What torch raises where an operator has no result, such as a look-up outside a table."""
+
+
+def measure(
+    bundle: ModelBundle, node: int, before: tuple[Tensor, ...], after: tuple[Tensor, ...]
+) -> Measurement:
+    """Run operator `node` with this machine's kernels and compare the whole output with the claimed one.
+
+    Inputs on which the operator has no result exceed every tolerance: no honest run reached them.
+    """
+    try:
+        state = replay(bundle.graph, bundle.parameters, node, before, node + 1)
+    except UNCOMPUTABLE:
+        return Measurement((), math.inf)
+    claimed, own = of_outputs(bundle.graph, node, after), of_outputs(bundle.graph, node, state)
+    statistics = tuple(
+        deviation_statistics(theirs, mine, bundle.profile.grid)
+        for theirs, mine in zip(claimed, own, strict=True)
+    )
+    return Measurement(statistics, bundle.profile.exceedance(node, statistics))
+
+
+def drift(bundle: ModelBundle, lo: int, start: tuple[Tensor, ...], hi: int, end: tuple[Tensor, ...]) -> float:
+    """The drift ratio of a claimed end against replays in single and double precision; infinite as above."""
+    graph, parameters = bundle.graph, bundle.parameters
+    try:
+        single = replay(graph, parameters, lo, start, hi)
+        double = replay(graph, parameters, lo, start, hi, dtype=torch.float64)
+    except UNCOMPUTABLE:
+        return math.inf
+    return drift_ratio(end, single, double)
+
+
+def require_calibrated(bundle: ModelBundle) -> None:
+    """Raises ModelError for a model without tolerances, whose votes nobody could count."""
+    if bundle.profile is None:
+        raise ModelError(f"the model 0x{bundle.model_id.hex()} has no tolerance profile; calibrate it first")

@@ -1,0 +1,136 @@
+"""The committee member: re-executes one operator on the prover's inputs and votes."""
+
+import math
+import time
+from collections.abc import Iterable, Mapping
+
+from tao.errors import StoreError
+from tao.model import ModelBundle
+from tao.numerics.statistics import VoteStatistics
+from tao.protocol import actions, committee
+from tao.protocol.actions import Action
+from tao.protocol.views import ChainView, DisputeView, Vote
+from tao.roles.context import Context
+from tao.roles.journal import Done
+from tao.roles.measure import Measurement, measure, require_calibrated
+from tao.roles.role import Role, dispute_facts, short
+from tao.roles.states import around, fetch_segment, is_consistent
+
+PATIENCE = 0.5
+"""Share of the commit period for which a member waits for missing tensors before it votes Reject."""
+
+
+class MemberRole(Role):
+    """Votes in the cases whose panel it sits on.
+
+    bundles: models at hand by id; others are loaded from the store. device: how the member's kernels are
+    called in its published statistics.
+    """
+
+    name = "member"
+
+    def __init__(
+        self, context: Context, bundles: Mapping[bytes, ModelBundle] | None = None, device: str = ""
+    ):
+        super().__init__(context)
+        self.device = device
+        self._bundles = dict(bundles or {})
+        self._verdicts: dict[bytes, tuple[Vote, bytes]] = {}
+        self._secret = context.secret("votes")
+        self._now = 0
+        self._commit_period = context.contracts.committee.functions.parameters().call()[8]
+
+    def join(self) -> Done | None:
+        """Stake one seat, unless this account has one."""
+        start, functions = time.monotonic(), self.context.contracts.committee.functions
+        if functions.stakeOf(self.address).call() > 0:
+            return None
+        sent = self.context.send(
+            functions.join(), value=self.context.reader.stake, already=("AlreadyMember",)
+        )
+        done = self.done("join", "joined the committee", start, sent)
+        self.context.journal.done(done)
+        return done
+
+    def decide(self, view: ChainView) -> Iterable[Action]:
+        self._now = view.now
+        return committee.decide(view, self.address, self)
+
+    def verdict(self, dispute: DisputeView) -> tuple[Vote, bytes] | None:
+        """See committee.Examiner. The same data and kernels give the same verdict: nothing need be kept."""
+        if dispute.dispute_id not in self._verdicts:
+            found = self._examine(dispute)
+            if found is None:
+                return None
+            self._verdicts[dispute.dispute_id] = found
+        return self._verdicts[dispute.dispute_id]
+
+    def perform(self, action: Action) -> Done | None:
+        start, functions = time.monotonic(), self.context.contracts.committee.functions
+        match action:
+            case actions.CommitVote(dispute, vote, statistics):
+                commitment = functions.voteHash(
+                    dispute.dispute_id, self.address, vote, statistics, self._salt(dispute)
+                ).call()
+                sent = self.context.send(
+                    functions.commit(dispute.dispute_id, commitment),
+                    already=("AlreadyCommitted", "WrongStage"),
+                )
+                what = f"committed a vote on dispute {short(dispute.dispute_id)}"
+                return self.done("commit-vote", what, start, sent, **dispute_facts(dispute))
+            case actions.RevealVote(dispute, vote, statistics):
+                sent = self.context.send(
+                    functions.reveal(dispute.dispute_id, vote, statistics, self._salt(dispute)),
+                    already=("AlreadyRevealed", "WrongStage"),
+                )
+                found = f"exceedance {VoteStatistics.decode(statistics).exceedance:.3g}"
+                return self.done(
+                    "reveal-vote",
+                    f"voted {vote.name.lower()} on dispute {short(dispute.dispute_id)} ({found})",
+                    start,
+                    sent,
+                    vote=vote.name.lower(),
+                    statistics=statistics.decode(),
+                    **dispute_facts(dispute),
+                )
+            case _:
+                return self.upkeep(action)
+
+    def _salt(self, dispute: DisputeView) -> bytes:
+        address = self.context.contracts.committee.address
+        return committee.salt(self._secret, self.context.deployment.chain_id, address, dispute.dispute_id)
+
+    def _examine(self, dispute: DisputeView) -> tuple[Vote, bytes] | None:
+        node, (before, after) = dispute.lo, around(dispute)
+        try:
+            bundle = self._bundle(dispute.claim.model_id)
+            if not is_consistent(bundle.graph, node, before, node + 1, after):
+                return self._reject(bundle.profile.grid)
+            inputs, outputs = fetch_segment(self.context.store, bundle.graph, node, before, node + 1, after)
+        except StoreError:
+            if self._now <= dispute.case.commit_end - PATIENCE * self._commit_period:
+                return None
+            return self._reject(())
+        found = measure(bundle, node, inputs, outputs)
+        if not found.statistics:
+            return self._reject(bundle.profile.grid)
+        vote = Vote.REJECT if found.exceedance > 1 else Vote.ACCEPT
+        return vote, self._statistics(bundle.profile.grid, found)
+
+    def _reject(self, grid: tuple[float, ...]) -> tuple[Vote, bytes]:
+        """Reject without figures: values are unavailable, do not fit the record or have no result."""
+        nothing = (math.inf,) * len(grid)
+        return Vote.REJECT, VoteStatistics(grid, nothing, nothing, math.inf, self.device).encode()
+
+    def _statistics(self, grid: tuple[float, ...], found: Measurement) -> bytes:
+        """The worst figure of any output, percentile by percentile."""
+        absolute = tuple(map(max, zip(*(output.absolute for output in found.statistics), strict=True)))
+        relative = tuple(map(max, zip(*(output.relative for output in found.statistics), strict=True)))
+        return VoteStatistics(grid, absolute, relative, found.exceedance, self.device).encode()
+
+    def _bundle(self, model_id: bytes) -> ModelBundle:
+        if model_id not in self._bundles:
+            bundle = ModelBundle.load(self.context.store, model_id)
+            require_calibrated(bundle)
+            self._bundles[model_id] = bundle
+        return self._bundles[model_id]

@@ -1,0 +1,214 @@
+"""The prover: runs the model with unmodified kernels, claims, and defends its claims."""
+
+import time
+from collections.abc import Iterable, Sequence
+from typing import Protocol
+
+from torch import Tensor
+from web3.logs import DISCARD
+
+from tao.chain.sender import Sent
+from tao.errors import ModelError
+from tao.execution import Executor, capture
+from tao.model import ModelBundle
+from tao.protocol import actions, prover
+from tao.protocol.actions import Action
+from tao.protocol.views import ChainView, ClaimView, DisputeView, Phase, RequestView
+from tao.roles.context import Context
+from tao.roles.journal import Done
+from tao.roles.measure import UNCOMPUTABLE
+from tao.roles.role import OVER, Role, dispute_facts, short
+from tao.roles.states import fetch
+from tao.tensors import TensorTree, TensorType, commit
+from tao.tensors.store import TensorStore
+
+States = dict[int, tuple[Tensor, ...]]
+
+
+class Behaviour(Protocol):
+    """How a prover computes. Tests and demonstrations plug in one that cheats."""
+
+    def run(self, inputs: Sequence[Tensor]) -> tuple[Tensor, ...]:
+        """The outputs to claim."""
+
+    def capture(self, inputs: Sequence[Tensor], cuts: Iterable[int]) -> States:
+        """The values live at each of `cuts`, consistent with what was claimed."""
+
+    def publish(self, store: TensorStore, tensor: Tensor) -> bytes:
+        """Make a tensor available and return its commitment."""
+
+
+class Honest:
+    """Runs the model as it is."""
+
+    def __init__(self, bundle: ModelBundle):
+        self._bundle = bundle
+        self._executor = Executor(bundle.graph, bundle.parameters)
+
+    def run(self, inputs: Sequence[Tensor]) -> tuple[Tensor, ...]:
+        """One plain run; nothing is captured."""
+        return tuple(self._executor.run(inputs))
+
+    def capture(self, inputs: Sequence[Tensor], cuts: Iterable[int]) -> States:
+        """One run that keeps the states at `cuts`."""
+        return capture(self._bundle.graph, self._bundle.parameters, inputs, list(cuts))
+
+    def publish(self, store: TensorStore, tensor: Tensor) -> bytes:
+        """Put the tensor into the store."""
+        return store.put_tensor(tensor)
+
+
+class ProverRole(Role):
+    """Serves requests for one model that pay `minimum_fee` wei or more, and defends this account's claims."""
+
+    name = "prover"
+
+    def __init__(
+        self, context: Context, bundle: ModelBundle, behaviour: Behaviour | None = None, minimum_fee: int = 0
+    ):
+        super().__init__(context)
+        self.bundle = bundle
+        self.minimum_fee = minimum_fee
+        self._behaviour = behaviour or Honest(bundle)
+        self._captured: dict[bytes, States] = {}  # by claim: the states of its disputes so far
+
+    def view(self) -> ChainView:
+        return self.context.reader.view({self.bundle.model_id})
+
+    def decide(self, view: ChainView) -> Iterable[Action]:
+        running = {d.claim.claim_id for d in view.disputes if d.phase is not Phase.CLOSED}
+        self._captured = {claim: held for claim, held in self._captured.items() if claim in running}
+        return prover.decide(view, self.address, self.bundle.model_id, self.minimum_fee)
+
+    def perform(self, action: Action) -> Done | None:
+        match action:
+            case actions.Serve(request):
+                inputs = fetch(self.context.store, self.bundle.graph, 0, request.inputs)
+                return self.claim(inputs, request)
+            case actions.Finalise(claim):
+                return self._finalise(claim)
+            case actions.Reveal(dispute, cuts):
+                return self._reveal(dispute, cuts)
+            case actions.Answer(dispute):
+                return self._answer(dispute)
+            case _:
+                return self.upkeep(action)
+
+    def claim(self, inputs: Sequence[Tensor], request: RequestView | None = None) -> Done:
+        """Run the model on `inputs` and claim its outputs, for `request` or for nobody in particular.
+
+        Raises ModelError where the inputs do not fit the model or an output is not a number; claims nothing
+        then.
+        """
+        start = time.monotonic()
+        self._require_types(inputs)
+        try:
+            outputs = self._behaviour.run(inputs)
+        except UNCOMPUTABLE as error:
+            raise ModelError(f"the model has no result on these inputs: {error}") from error
+        computed = time.monotonic()
+        for slot, output in enumerate(outputs):
+            if output.is_floating_point() and bool(output.isnan().any()):
+                raise ModelError(f"output {slot} of the run is not a number somewhere; it is not claimed")
+        store, request_id = self.context.store, request.request_id if request else bytes(32)
+        input_commitments = [store.put_tensor(tensor) for tensor in inputs]
+        output_commitments = [self._behaviour.publish(store, tensor) for tensor in outputs]
+        sent = self.context.send(
+            self.context.contracts.claims.functions.claim(
+                self.bundle.model_id, request_id, input_commitments, output_commitments
+            ),
+            value=self.context.reader.prover_bond,
+            already=("RequestNotOpen", "DuplicateClaim"),
+        )
+        claim_id = self._claim_id(sent)
+        return self.done(
+            "claim",
+            f"claimed {short(claim_id)}" if claim_id else "did not claim: another prover or claim was first",
+            start,
+            sent,
+            claim="0x" + claim_id.hex(),
+            request="0x" + request_id.hex(),
+            run_seconds=round(computed - start, 4),
+        )
+
+    def _claim_id(self, sent: Sent) -> bytes:
+        if sent.receipt is None:
+            return b""
+        (event,) = self.context.contracts.claims.events.Claimed().process_receipt(
+            sent.receipt, errors=DISCARD
+        )
+        return event["args"]["claimId"]
+
+    def _finalise(self, claim: ClaimView) -> Done | None:
+        start = time.monotonic()
+        call = self.context.contracts.claims.functions.finalise(claim.claim_id)
+        sent = self.context.send(call, already=("NotFinalisable",))
+        if sent.already:
+            return None
+        what = f"finalised claim {short(claim.claim_id)}: bond and fee are credited"
+        return self.done("finalise", what, start, sent, claim="0x" + claim.claim_id.hex())
+
+    def _reveal(self, dispute: DisputeView, cuts: Sequence[int]) -> Done | None:
+        start = time.monotonic()
+        states = self._states(dispute.claim, cuts)
+        computed = time.monotonic()
+        store = self.context.store
+        written = store.bytes_written
+        commitments = [[self._behaviour.publish(store, tensor) for tensor in states[cut]] for cut in cuts]
+        sent = self.context.send(
+            self.context.contracts.game.functions.reveal(dispute.dispute_id, commitments), already=OVER
+        )
+        return self.done(
+            "reveal",
+            f"revealed {len(cuts)} states of operators {dispute.lo} to {dispute.hi - 1}",
+            start,
+            sent,
+            capture_seconds=round(computed - start, 4),
+            bytes_stored=store.bytes_written - written,
+            **dispute_facts(dispute),
+        )
+
+    def _answer(self, dispute: DisputeView) -> Done | None:
+        start = time.monotonic()
+        demand = dispute.demand
+        opening = TensorTree(self._tensor(dispute, demand.commitment)).open_chunk(demand.chunk)
+        sent = self.context.send(
+            self.context.contracts.game.functions.answer(
+                dispute.dispute_id,
+                demand.commitment,
+                demand.tensor_type,
+                demand.chunk,
+                opening.data,
+                list(opening.path),
+            ),
+            already=(*OVER, "DemandMismatch"),
+        )
+        what = f"opened chunk {demand.chunk} of 0x{demand.commitment.hex()[:8]} as demanded"
+        return self.done("answer", what, start, sent, chunk=demand.chunk, **dispute_facts(dispute))
+
+    def _states(self, claim: ClaimView, cuts: Iterable[int]) -> States:
+        """The states at `cuts`, captured in one run where they are not at hand."""
+        held = self._captured.setdefault(claim.claim_id, {})
+        missing = [cut for cut in cuts if cut not in held]
+        if missing:
+            inputs = fetch(self.context.store, self.bundle.graph, 0, claim.inputs)
+            held |= self._behaviour.capture(inputs, missing)
+        return held
+
+    def _tensor(self, dispute: DisputeView, commitment: bytes) -> Tensor:
+        """A tensor at either end of the disputed operator."""
+        if self.context.store.has_tensor(commitment):
+            return self.context.store.get_tensor(commitment)
+        states = self._states(dispute.claim, (dispute.lo, dispute.hi))
+        for tensor in (*states[dispute.lo], *states[dispute.hi]):
+            if commit(tensor) == commitment:
+                return tensor
+        raise ModelError(
+            f"the demanded tensor 0x{commitment.hex()} is not what this prover computes any more"
+        )
+
+    def _require_types(self, inputs: Sequence[Tensor]) -> None:
+        expected = [self.bundle.graph.types[value] for value in self.bundle.graph.live(0)]
+        given = [TensorType.of(tensor) for tensor in inputs]
+        if given != expected:
+            raise ModelError(f"the inputs are {given} and the model takes {expected}")

@@ -1,0 +1,84 @@
+"""The prover's states as tensors: fetched, checked against the graph, and taken apart by operator."""
+
+from collections.abc import Sequence
+from typing import TypeVar
+
+import torch
+from torch import Tensor
+
+from tao.errors import StoreError
+from tao.graph.canonical import Graph
+from tao.protocol.views import DisputeView
+from tao.tensors import TensorType
+from tao.tensors.store import TensorStore
+
+T = TypeVar("T")
+
+
+def fetch(store: TensorStore, graph: Graph, cut: int, commitments: Sequence[bytes]) -> tuple[Tensor, ...]:
+    """The values live at `cut`, in the graph's order.
+
+    Raises StoreError where one is missing, or has another type than the graph gives it.
+    """
+    live = graph.live(cut)
+    if len(commitments) != len(live):
+        raise StoreError(f"the state at cut {cut} has {len(commitments)} values and the graph {len(live)}")
+    return tuple(
+        fetch_value(store, graph, value, held) for value, held in zip(live, commitments, strict=True)
+    )
+
+
+def fetch_segment(
+    store: TensorStore, graph: Graph, lo: int, before: Sequence[bytes], hi: int, after: Sequence[bytes]
+) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
+    """Both ends of a segment whose states are consistent, as far as the segment has to do with them.
+
+    A value that passes by unread is not fetched, so that nobody can hide an operator behind it; zeros stand
+    in its place. Raises StoreError where a value read or produced is missing or of another type.
+    """
+    read = {operand.value for node in graph.nodes[lo:hi] for operand in node.operands}
+    held = {
+        value: fetch_value(store, graph, value, commitment) if value in read else _zeros(graph, value)
+        for value, commitment in zip(graph.live(lo), before, strict=True)
+    }
+    end = tuple(
+        held[value] if value in held else fetch_value(store, graph, value, commitment)
+        for value, commitment in zip(graph.live(hi), after, strict=True)
+    )
+    return tuple(held.values()), end
+
+
+def _zeros(graph: Graph, value: int) -> Tensor:
+    kind = graph.types[value]
+    return torch.zeros(kind.shape, dtype=kind.dtype.torch)
+
+
+def fetch_value(store: TensorStore, graph: Graph, value: int, commitment: bytes) -> Tensor:
+    """One value of the graph; raises StoreError where it is missing or of another type."""
+    tensor = store.get_tensor(commitment)
+    given, expected = TensorType.of(tensor), graph.types[value]
+    if given != expected:
+        raise StoreError(f"the tensor 0x{commitment.hex()} is a {given}, not the graph's {expected}")
+    return tensor
+
+
+def is_consistent(graph: Graph, lo: int, before: Sequence[bytes], hi: int, after: Sequence[bytes]) -> bool:
+    """True iff both states have the graph's lengths and what passes from `lo` to `hi` is unchanged."""
+    live_before, live_after = graph.live(lo), graph.live(hi)
+    if len(before) != len(live_before) or len(after) != len(live_after):
+        return False
+    held = dict(zip(live_before, before, strict=True))
+    return all(
+        held.get(value, commitment) == commitment for value, commitment in zip(live_after, after, strict=True)
+    )
+
+
+def of_outputs(graph: Graph, node: int, after: Sequence[T]) -> tuple[T, ...]:
+    """What the state after operator `node` holds of its outputs, by output slot."""
+    held = dict(zip(graph.live(node + 1), after, strict=True))
+    return tuple(held[value] for value in graph.nodes[node].outputs)
+
+
+def around(dispute: DisputeView) -> tuple[tuple[bytes, ...], tuple[bytes, ...]]:
+    """The commitments at both ends of the disputed segment."""
+    return dispute.states[dispute.lo], dispute.states[dispute.hi]

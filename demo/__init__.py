@@ -1,0 +1,1 @@
+"""The main job: honest and cheating provers of a real sentence encoder on a local chain."""

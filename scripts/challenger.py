@@ -1,0 +1,22 @@
+"""Runs a challenger: ape run challenger --network ethereum:sepolia:node --account NAME --model ID"""
+
+import click
+from ape.cli import ConnectedProviderCommand
+
+from tao.commands.agents import run_challenger
+from tao.commands.options import grace_option, model_option, one_sentence, role_options
+from tao.commands.wallets import ape_options
+
+
+@click.command(cls=ConnectedProviderCommand)
+@ape_options
+@role_options
+@model_option
+@grace_option
+@one_sentence
+def cli(settings, **options):
+    """Re-execute the claims of a model and dispute the implausible ones to the end.
+
+    Example: ape run challenger --network ethereum:sepolia:node --account challenger --model 0x1b…
+    """
+    run_challenger(settings, **options)

@@ -1,0 +1,21 @@
+"""Runs a committee member: ape run committee --network ethereum:sepolia:node --account NAME"""
+
+import click
+from ape.cli import ConnectedProviderCommand
+
+from tao.commands.agents import run_member
+from tao.commands.options import join_option, one_sentence, role_options
+from tao.commands.wallets import ape_options
+
+
+@click.command(cls=ConnectedProviderCommand)
+@ape_options
+@role_options
+@join_option
+@one_sentence
+def cli(settings, **options):
+    """Sit on the committee: re-execute one operator of a dispute and vote.
+
+    Example: ape run committee --network ethereum:sepolia:node --account member-1
+    """
+    run_member(settings, **options)

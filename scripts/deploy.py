@@ -1,0 +1,36 @@
+"""Deploys the protocol: ape run deploy --network ethereum:sepolia:node --account NAME"""
+
+from pathlib import Path
+
+import click
+from ape.cli import ConnectedProviderCommand, account_option, network_option
+
+from tao.commands.deploy import run_deploy
+from tao.commands.options import one_sentence
+from tao.commands.wallets import ApeSigner, network_name
+
+
+@click.command(cls=ConnectedProviderCommand)
+@network_option(default="ethereum:local:http://127.0.0.1:8545")
+@account_option()
+@click.option(
+    "--profile", help="Profile of deployments/parameters.yaml; default `local` or `testnet` by network."
+)
+@click.option(
+    "--out", type=click.Path(path_type=Path), help="Where to record the deployment; default by network."
+)
+@click.option("--force", is_flag=True, help="Replace the record of an earlier deployment.")
+@one_sentence
+def cli(ecosystem, network, provider, account, profile, out, force):
+    """Deploy all contracts and record them in deployments/<ecosystem>-<network>.json.
+
+    Example: ape run deploy --network ethereum:sepolia:node --account deployer
+    """
+    run_deploy(
+        provider.http_uri,
+        ApeSigner(account, provider),
+        network_name(ecosystem, network),
+        profile or ("local" if network.is_dev else "testnet"),
+        out,
+        force,
+    )

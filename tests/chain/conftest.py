@@ -1,0 +1,60 @@
+"""One local chain for the folder; every test starts from the same snapshot of it."""
+
+import copy
+
+import pytest
+
+from chain.anvil import account, anvil
+from chain.network import tiny_bundle
+from chain.world import OWNER, World
+from tao.chain.build import load_build
+from tao.chain.deploy import deploy
+from tao.chain.parameters import load_parameters
+from tao.chain.rpc import connect
+from tao.roles import client
+
+
+@pytest.fixture(scope="session")
+def build():
+    return load_build()
+
+
+@pytest.fixture(scope="session")
+def parameters():
+    """The local profile with a small fan-out, so that a dispute of a tiny network has rounds."""
+    chosen = copy.deepcopy(load_parameters("local"))
+    chosen["game"]["fanOut"] = 2
+    return chosen
+
+
+@pytest.fixture(scope="session")
+def bundle():
+    return tiny_bundle()
+
+
+@pytest.fixture(scope="session")
+def chain_url():
+    with anvil() as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def deployed(chain_url, build, parameters):
+    return deploy(connect(chain_url), account(OWNER), parameters, build, "ethereum-local")
+
+
+@pytest.fixture
+def w3(chain_url, deployed):
+    """A connection; whatever the test does to the chain is undone."""
+    w3 = connect(chain_url)
+    snapshot = w3.provider.make_request("evm_snapshot", [])["result"]
+    yield w3
+    w3.provider.make_request("evm_revert", [snapshot])
+
+
+@pytest.fixture
+def world(w3, chain_url, deployed, build, bundle, tmp_path):
+    """The deployment with the tiny network registered and in the store."""
+    world = World(chain_url, w3, deployed, build, bundle, tmp_path)
+    client.register(world.context(OWNER), bundle)
+    return world

@@ -1,0 +1,91 @@
+"""A tiny network and provers that cheat in it, for the tests of whole disputes."""
+
+import torch
+from torch import nn
+
+from tao.execution import capture, replay
+from tao.model import ModelBundle, trace
+from tao.numerics.profile import Device, NodeTolerance, Profile
+from tao.numerics.statistics import GRID
+from tao.roles.prover import Honest
+from tao.tensors import commit
+
+
+class Tiny(nn.Module):
+    """Linear layers for proofs, gelu and softmax for votes, a sum around the gelu for what passes by."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.second = nn.Linear(12, 16), nn.Linear(16, 4)
+
+    def forward(self, x):
+        hidden = self.first(x)
+        return self.second(nn.functional.gelu(hidden).tanh() + hidden).softmax(-1)
+
+
+def tiny_bundle() -> ModelBundle:
+    """The network with a profile of small thresholds, as if calibrated on devices that nearly agree."""
+    torch.manual_seed(7)
+    bare = trace(Tiny(), (torch.randn(2, 12),))
+    tolerance = NodeTolerance(absolute=(1e-7,) * len(GRID), relative=(1e-6,) * len(GRID))
+    profile = Profile(
+        bare.graph.root, (tolerance,) * len(bare.graph), (Device("one", ""), Device("two", "")), 1
+    )
+    return ModelBundle(bare.graph, bare.parameters, profile)
+
+
+def node(bundle: ModelBundle, operator: str) -> int:
+    """The last node of this operator."""
+    return max(index for index, node in enumerate(bundle.graph.nodes) if operator in node.operator)
+
+
+def inputs(seed: int = 0) -> tuple[torch.Tensor, ...]:
+    return (torch.randn(2, 12, generator=torch.Generator().manual_seed(seed)),)
+
+
+class Cheat(Honest):
+    """Adds `offset` to one element of the output of operator `node`, consistently in all it reveals."""
+
+    def __init__(self, bundle: ModelBundle, node: int, offset: float = 0.05):
+        super().__init__(bundle)
+        self.bundle, self.node, self.offset = bundle, node, offset
+
+    def run(self, given):
+        last = len(self.bundle.graph)
+        return self.capture(given, [last])[last]
+
+    def capture(self, given, cuts):
+        return capture(self.bundle.graph, self.bundle.parameters, given, cuts, override=self.alter)
+
+    def alter(self, index, node, operands, outputs):
+        if index != self.node:
+            return outputs
+        changed = outputs[0].clone()
+        changed.view(-1)[1] += self.offset
+        return (changed, *outputs[1:])
+
+
+class Withholder(Cheat):
+    """Cheats, stores what it claims and nothing else."""
+
+    def publish(self, store, tensor):
+        return store.put_tensor(tensor) if tensor.shape == (2, 4) else commit(tensor)
+
+
+class Rewriter(Cheat):
+    """Computes every operator right, but changes a value while it only passes by operator `node`."""
+
+    def capture(self, given, cuts):
+        graph, parameters = self.bundle.graph, self.bundle.parameters
+        early = [cut for cut in cuts if cut <= self.node]
+        states = capture(graph, parameters, given, [*early, self.node + 1])
+        altered = list(states.pop(self.node + 1))
+        passing = [
+            position
+            for position, value in enumerate(graph.live(self.node + 1))
+            if value in graph.live(self.node)
+        ]
+        altered[passing[0]] = altered[passing[0]] + self.offset
+        for cut in set(cuts) - set(early):
+            states[cut] = tuple(replay(graph, parameters, self.node + 1, altered, cut))
+        return states

@@ -1,0 +1,153 @@
+"""The commands: help with an example, and every wrong start told in one sentence."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+import torch
+from click.testing import CliRunner
+from safetensors.torch import load_file, save_file
+
+from chain.anvil import account, free_port
+from chain.network import inputs
+from chain.world import CLIENT, PROVER
+from tao.chain.accounts import load_account
+from tao.commands.main import main
+from tao.errors import ChainError
+
+COMMANDS = [
+    "prover",
+    "challenger",
+    "committee",
+    "client request",
+    "client read",
+    "register",
+    "withdraw",
+    "status",
+]
+
+
+@pytest.fixture
+def run(world, monkeypatch):
+    """Run a command on the test's chain as one of its accounts."""
+    record = world.folder / "ethereum-local.json"
+    world.deployment.save(record)
+
+    def run(command, index=None, **options):
+        monkeypatch.delenv("TAO_PRIVATE_KEY", raising=False)
+        if index is not None:
+            monkeypatch.setenv("TAO_PRIVATE_KEY", account(index).key.hex())
+        given = {"rpc": world.url, "deployment": str(record), "store": str(world.folder / "store")} | options
+        words = [word for name, value in given.items() for word in (f"--{name}", value)]
+        return CliRunner().invoke(main, [*command.split(), *words])
+
+    return run
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_shows_one_worked_example(command):
+    result = CliRunner().invoke(main, [*command.split(), "--help"])
+    assert result.exit_code == 0 and result.output.count("Example: tao " + command) == 1
+
+
+def test_starting_a_command_does_not_import_torch():
+    """Kernel variants can only be chosen before torch is there."""
+    code = "import sys, tao.commands.main; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], env=os.environ, check=False).returncode == 0
+
+
+def test_a_request_is_served_and_read_from_the_command_line(world, run):
+    model = "0x" + world.bundle.model_id.hex()
+    save_file({"0": inputs()[0]}, world.folder / "in.safetensors")
+    posted = run(
+        "client request", CLIENT, model=model, inputs=str(world.folder / "in.safetensors"), fee="0.01 ether"
+    )
+    assert posted.exit_code == 0, posted.output
+    request = posted.stdout.split()[-1]
+    log = world.folder / "prover.jsonl"
+    served = run("prover --once", PROVER, model=model, log=str(log))
+    assert served.exit_code == 0, served.output
+    assert [json.loads(line)["action"] for line in log.read_text().splitlines()] == ["claim"]
+    out = world.folder / "out.safetensors"
+    read = run("client read", request=request, out=str(out))
+    assert read.exit_code == 0 and "open to challenge" in read.output
+    assert torch.allclose(load_file(out)["0"].sum(-1), torch.ones(2))
+    status = run("status")
+    assert status.exit_code == 0 and "pending" in status.output and model[:10] in status.output
+
+
+@pytest.mark.parametrize(
+    ("command", "index", "options", "sentence"),
+    [
+        (
+            "prover --once",
+            1,
+            {"model": "0x" + "11" * 32},
+            "is not registered on this deployment; registered are: 0x",
+        ),
+        ("challenger --once", 1, {"model": "0x" + "11" * 32}, "is not registered on this deployment"),
+        ("prover --once", 1, {"model": "0x1234"}, "is not 32 bytes in hex"),
+        ("client read", None, {"request": "22" * 32}, "is not known to this deployment"),
+        ("withdraw", None, {}, "set TAO_PRIVATE_KEY"),
+        ("withdraw", None, {"account": "nobody-of-this-name"}, "no Ape account 'nobody-of-this-name'"),
+        ("status", None, {"deployment": "nowhere.json"}, "no deployment is recorded in nowhere.json"),
+        ("status", None, {"rpc": "localhost"}, "is not an http"),
+        ("prover --once", 1, {"model": "0x" + "11" * 32, "minimum-fee": "lots"}, "not an amount such as"),
+        (
+            "prover --once",
+            1,
+            {"model": "0x" + "11" * 32, "variant": "quantum"},
+            "ernel variant 'quantum'",
+        ),
+        ("register nothing.py:build", 1, {}, "names no function; give FILE.py:FUNCTION"),
+    ],
+)
+def test_a_wrong_start_is_told_in_one_sentence(run, command, index, options, sentence):
+    result = run(command, index, **options)
+    assert result.exit_code != 0 and sentence in result.output
+    assert "Traceback" not in result.output and result.exception.__class__ is SystemExit
+
+
+def test_an_account_without_funds_is_told_what_it_holds(world, run, monkeypatch):
+    from eth_account import Account
+
+    poor = Account.create()
+    save_file({"0": inputs()[0]}, world.folder / "in.safetensors")
+    monkeypatch.setattr("chain.test_commands.account", lambda index: poor)
+    model = "0x" + world.bundle.model_id.hex()
+    result = run("client request", 1, model=model, inputs=str(world.folder / "in.safetensors"), fee="1 ether")
+    assert (
+        result.exit_code == 1 and f"account {poor.address} holds 0 ETH, too little for 1 ETH" in result.output
+    )
+
+
+def test_inputs_of_the_wrong_names_are_told(world, run):
+    save_file({"x": inputs()[0]}, world.folder / "in.safetensors")
+    model = "0x" + world.bundle.model_id.hex()
+    result = run("client request", 1, model=model, inputs=str(world.folder / "in.safetensors"))
+    assert result.exit_code == 1 and "name the inputs 0, 1" in result.output
+
+
+def test_a_node_that_is_away_is_told(run, monkeypatch):
+    monkeypatch.setattr("tao.chain.rpc.connect.__defaults__", (0.3,))
+    result = run("status", rpc=f"http://127.0.0.1:{free_port()}")
+    assert result.exit_code == 1 and "cannot reach the node at http://127.0.0.1" in result.output
+
+
+def test_a_keystore_opens_with_its_passphrase_only(tmp_path, monkeypatch):
+    from eth_account import Account
+
+    path = tmp_path / "mine.json"
+    path.write_text(json.dumps(Account.encrypt(account(1).key, "open sesame", iterations=2)))
+    monkeypatch.setenv("TAO_PASSPHRASE", "open sesame")
+    assert load_account(str(path)).address == account(1).address
+    monkeypatch.setenv("TAO_PASSPHRASE", "wrong")
+    with pytest.raises(ChainError, match="does not open with this passphrase"):
+        load_account(str(path))
+    monkeypatch.delenv("TAO_PASSPHRASE")
+    with pytest.raises(ChainError, match="needs its passphrase"):
+        load_account(str(path))
+    monkeypatch.setenv("APE_ACCOUNTS_mine_PASSPHRASE", "open sesame")
+    assert load_account(str(path)).address == account(1).address

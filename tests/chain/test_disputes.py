@@ -1,0 +1,163 @@
+"""Whole disputes of a tiny network between the real roles, on a local chain."""
+
+import json
+
+import pytest
+import torch
+
+from chain.anvil import mine, wait
+from chain.network import Cheat, Rewriter, Withholder, inputs, node
+from chain.world import CLIENT, FEE
+from tao.protocol.views import Outcome, Phase, Status
+from tao.roles import client
+
+
+def actions(done):
+    return [each.action for each in done]
+
+
+def test_an_honest_claim_becomes_final_and_pays_bond_and_fee(world):
+    request = world.request()
+    prover, challenger = world.prover(), world.challenger()
+    assert actions(prover.tick()) == ["claim"]
+    assert challenger.tick() == []
+    result = client.read(world.context(CLIENT), request)
+    assert result.claim.status is Status.PENDING
+    assert torch.allclose(result.outputs[0].sum(-1), torch.ones(2))
+    wait(world.w3, 601)
+    assert actions(prover.tick()) == ["finalise"]
+    assert prover.tick() == []
+    vault = prover.context.contracts.vault.functions
+    assert vault.creditOf(prover.address).call() == prover.context.reader.prover_bond + FEE
+
+
+def test_a_wrong_contraction_is_proven_on_chain(world):
+    world.request()
+    cheat = Cheat(world.bundle, node(world.bundle, "contraction"))
+    challenger = world.challenger()
+    done = world.play(world.prover(cheat), challenger)
+    assert actions(done)[-1] == "prove" and "escalate" not in actions(done)
+    dispute = world.dispute()
+    assert dispute.outcome is Outcome.CHALLENGER_WON and dispute.claim.status is Status.REFUTED
+    assert dispute.lo == cheat.node
+    credit = challenger.context.contracts.vault.functions.creditOf(challenger.address).call()
+    bonds = challenger.context.reader.challenger_bond, challenger.context.reader.prover_bond
+    assert credit == bonds[0] + bonds[1] * 8 // 10
+
+
+@pytest.mark.parametrize("operator", ["gelu", "softmax"])
+def test_a_wrong_transcendental_is_voted_down(world, operator):
+    world.request()
+    cheat = Cheat(world.bundle, node(world.bundle, operator))
+    done = world.play(world.prover(cheat), world.challenger(), *world.members())
+    assert {"escalate", "draw", "commit-vote", "reveal-vote", "settle"} <= set(actions(done))
+    assert world.dispute().outcome is Outcome.CHALLENGER_WON and world.dispute().lo == cheat.node
+    votes = [each.details for each in done if each.action == "reveal-vote"]
+    assert {vote["vote"] for vote in votes} == {"reject"}
+    assert all(json.loads(vote["statistics"])["exceedance"] > 1 for vote in votes)
+
+
+def test_a_value_changed_while_it_passes_by_loses_without_arithmetic(world):
+    world.request()
+    rewriter = Rewriter(world.bundle, node(world.bundle, "tanh"))
+    done = world.play(world.prover(rewriter), world.challenger())
+    assert done[-1].action == "prove" and "do not fit" in done[-1].what
+    assert world.dispute().outcome is Outcome.CHALLENGER_WON and world.dispute().lo == rewriter.node
+
+
+def test_a_committee_rejects_what_a_prover_withholds(world):
+    world.request()
+    withholder = Withholder(world.bundle, node(world.bundle, "softmax"))
+    done = world.play(
+        world.prover(withholder), world.challenger(), *world.members(), each_round=lambda: wait(world.w3, 20)
+    )
+    assert actions(done).count("demand") == actions(done).count("answer") == 4
+    assert world.dispute().outcome is Outcome.CHALLENGER_WON
+
+
+def test_a_silent_prover_loses_on_time(world):
+    world.request()
+    cheat = Cheat(world.bundle, node(world.bundle, "contraction"))
+    world.prover(cheat).tick()
+    challenger = world.challenger()
+    assert actions(challenger.tick()) == ["open"]
+    assert challenger.tick() == []
+    wait(world.w3, 601)
+    assert actions(challenger.tick()) == ["timeout"]
+    assert world.dispute().outcome is Outcome.CHALLENGER_WON
+
+
+def test_a_malicious_challenger_of_an_honest_claim_loses_its_bond(world):
+    world.request()
+    prover = world.prover()
+    prover.tick()
+    liar = world.challenger(threshold=-1.0)
+    done = world.play(prover, liar, each_round=lambda: wait(world.w3, 100))
+    assert "timeout" in actions(done) and world.dispute().outcome is Outcome.PROVER_WON
+    wait(world.w3, 601)
+    assert actions(prover.tick()) == ["finalise"]
+
+
+def test_two_challengers_win_once_and_the_other_is_refunded(world):
+    world.request()
+    cheat = Cheat(world.bundle, node(world.bundle, "contraction"))
+    first, second = world.challenger(), world.challenger(4)
+    world.play(world.prover(cheat), first, second)
+    outcomes = {d.challenger: d.outcome for d in first.context.reader.view().disputes}
+    assert outcomes == {first.address: Outcome.CHALLENGER_WON, second.address: Outcome.MOOT}
+    credit = second.context.contracts.vault.functions.creditOf(second.address).call()
+    assert credit == second.context.reader.challenger_bond
+
+
+def test_roles_restarted_before_every_move_play_on(world):
+    """Ending a process at any point loses nothing: every tick here is a new process's first."""
+    world.request()
+    behaviour = Cheat(world.bundle, node(world.bundle, "gelu"))
+    for _ in range(40):
+        for role in (world.prover(behaviour), world.challenger(), *world.members(2)):
+            role.tick()
+        mine(world.w3)
+        view = world.context(CLIENT).reader.view()
+        if view.disputes and view.disputes[0].phase is Phase.CLOSED:
+            break
+    assert world.dispute().outcome is Outcome.CHALLENGER_WON
+
+
+def test_the_log_names_transaction_and_gas_of_every_action(world):
+    world.request()
+    cheat = Cheat(world.bundle, node(world.bundle, "contraction"))
+    done = world.play(world.prover(cheat), world.challenger())
+    lines = [json.loads(line) for line in world.log().splitlines()]
+    logged = {line["transaction"]: line for line in lines if line.get("transaction")}
+    assert {each.sent.transaction for each in done} <= set(logged)
+    for transaction, line in logged.items():
+        assert world.w3.eth.get_transaction_receipt(transaction)["gasUsed"] == line["gas"] > 0
+    assert {line["role"] for line in lines} == {"client", "prover", "challenger"}
+
+
+def test_a_claim_for_nobody_in_particular_can_be_made_and_not_twice(world):
+    prover = world.prover()
+    first, second = prover.claim(inputs(1)), prover.claim(inputs(1))
+    assert first.details["claim"] != "0x" and second.sent.already
+
+
+def test_a_run_that_is_not_a_number_is_not_claimed(world):
+    request = world.request()
+    prover = world.prover(Cheat(world.bundle, node(world.bundle, "softmax"), offset=float("nan")))
+    assert prover.tick() == []
+    assert "is not a number" in world.log()
+    assert client.read(world.context(CLIENT), request).claim is None
+
+
+def test_inputs_on_which_the_model_has_no_result_stop_nobody(world, monkeypatch):
+    world.request()
+    prover, challenger = world.prover(), world.challenger()
+
+    def fail(*_, **__):
+        raise IndexError("index out of range in self")
+
+    monkeypatch.setattr(prover._behaviour, "run", fail)
+    assert prover.tick() == [] and "has no result on these inputs: index out of range" in world.log()
+    world.prover().tick()
+    monkeypatch.setattr("tao.roles.measure.replay", fail)
+    assert actions(challenger.tick()) == ["open"]

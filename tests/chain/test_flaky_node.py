@@ -1,0 +1,51 @@
+"""Dropped connections, lost answers, and nodes that are not there."""
+
+from dataclasses import replace
+
+import pytest
+
+from chain.anvil import free_port
+from chain.network import Cheat, node
+from chain.proxy import Faults, flaky
+from tao.chain.rpc import connect
+from tao.errors import ChainError
+from tao.protocol.views import Outcome
+
+
+def test_a_dispute_survives_dropped_connections_and_lost_answers(world):
+    """Every 11th request never arrives and the answer of every 17th is lost, transactions included."""
+    world.request()
+    faults = Faults(before=11, after=17, delay=0.001)
+    with flaky(world.url, faults) as url:
+        shaky = replace(world, url=url)
+        cheat = Cheat(world.bundle, node(world.bundle, "gelu"))
+        done = shaky.play(shaky.prover(cheat), shaky.challenger(), *shaky.members())
+    assert faults.dropped > 40
+    assert world.dispute().outcome is Outcome.CHALLENGER_WON
+    sent = [each.sent.transaction for each in done if not each.sent.already]
+    assert len(sent) == len(set(sent))
+
+
+def test_every_transaction_of_a_shaky_connection_is_included_once(world):
+    faults = Faults(before=5, after=3)
+    with flaky(world.url, faults) as url:
+        context = replace(world, url=url).context(10)
+        first = world.w3.eth.get_transaction_count(context.address)
+        for salt in range(5):
+            request = context.contracts.claims.functions.request(world.bundle.model_id, [bytes(32)], salt)
+            context.send(request)
+        assert world.w3.eth.get_transaction_count(context.address) == first + 5
+
+
+@pytest.mark.parametrize(
+    ("url", "sentence"),
+    [
+        (f"http://127.0.0.1:{free_port()}/v3/secret-key", "cannot reach the node at http://127.0.0.1:"),
+        ("ws://127.0.0.1:8545", "is not an http"),
+        ("nonsense", "is not an http"),
+    ],
+)
+def test_a_node_that_is_not_there_is_named_without_its_key(url, sentence):
+    with pytest.raises(ChainError, match=sentence) as caught:
+        connect(url, patience=0.3)
+    assert "secret-key" not in str(caught.value)

@@ -1,0 +1,122 @@
+"""The reader: bounded ranges of blocks, reorganisations, and views that mirror the contracts' own."""
+
+from dataclasses import replace
+
+import pytest
+from web3.exceptions import Web3RPCError
+
+from chain.anvil import mine, wait
+from chain.network import Cheat, inputs, node
+from chain.world import CLIENT
+from tao.chain import logs
+from tao.chain.rpc import connect
+from tao.errors import ChainError
+from tao.protocol.views import Phase, Stage, Status
+
+
+def test_ranges_of_any_size_give_the_same_logs(world, monkeypatch):
+    for _ in range(3):
+        world.request()
+        mine(world.w3, 40)
+    whole = world.context(CLIENT).reader.view()
+    assert len(whole.requests) == 3
+    for size in (1, 2, 7):
+        monkeypatch.setattr(logs, "RANGE", size)
+        assert world.context(CLIENT).reader.view() == whole
+
+
+def test_a_node_that_refuses_long_ranges_is_asked_for_shorter_ones(world, monkeypatch):
+    for _ in range(2):
+        world.request()
+        mine(world.w3, 10)
+    context = world.context(CLIENT)
+    whole = world.context(CLIENT).reader.view()
+    get_logs, asked = context.w3.eth.get_logs, []
+
+    def limited(wanted):
+        asked.append(wanted["toBlock"] - wanted["fromBlock"] + 1)
+        if asked[-1] > 4:
+            raise Web3RPCError("query returned more than 10000 results")
+        return get_logs(wanted)
+
+    monkeypatch.setattr(context.w3.eth, "get_logs", limited)
+    assert context.reader.view() == whole
+    assert max(asked) > 4 and min(asked) <= 4
+
+
+def test_a_claim_that_a_reorganisation_removed_is_gone(world):
+    reader = world.context(CLIENT).reader
+    snapshot = world.w3.provider.make_request("evm_snapshot", [])["result"]
+    world.prover().claim(inputs())
+    assert len(reader.view().claims) == 1
+    world.w3.provider.make_request("evm_revert", [snapshot])
+    mine(world.w3, 3)
+    assert reader.view().claims == ()
+    world.prover().claim(inputs(1))
+    assert len(reader.view().claims) == 1
+
+
+def test_old_logs_are_not_read_again(world, monkeypatch):
+    context = world.context(CLIENT)
+    world.request()
+    mine(world.w3, 200)
+    context.reader.view()
+    get_logs, asked = context.w3.eth.get_logs, []
+    monkeypatch.setattr(
+        context.w3.eth, "get_logs", lambda wanted: asked.append(wanted["fromBlock"]) or get_logs(wanted)
+    )
+    view = context.reader.view()
+    assert len(view.requests) == 1 and min(asked) == view.block - logs.DEPTH + 1
+
+
+def test_the_status_of_a_claim_is_the_contracts_at_both_sides_of_its_window(world):
+    context = world.context(CLIENT)
+    claim_id = bytes.fromhex(world.prover().claim(inputs()).details["claim"][2:])
+    (claim,) = context.reader.view().claims
+    for second, expected in ((claim.window_end, Status.PENDING), (claim.window_end + 1, Status.FINALISABLE)):
+        world.w3.provider.make_request("evm_setNextBlockTimestamp", [second])
+        mine(world.w3)
+        (seen,) = context.reader.view().claims
+        assert seen.status is expected
+        assert context.contracts.claims.functions.statusOf(claim_id).call() == expected
+
+
+def test_stages_of_a_case_are_the_contracts(world):
+    world.request()
+    prover = world.prover(Cheat(world.bundle, node(world.bundle, "gelu")))
+    challenger, members = world.challenger(), world.members()
+    reader, seen = prover.context.reader, set()
+    stage_of = prover.context.contracts.committee.functions.stageOf
+
+    def compare():
+        for dispute in reader.view().disputes:
+            if dispute.case is not None:
+                assert stage_of(dispute.dispute_id).call() == dispute.case.stage
+                seen.add(dispute.case.stage)
+
+    for role in members:
+        role.tick = lambda tick=role.tick: (compare(), tick())[1]
+    world.play(prover, challenger, *members, each_round=compare)
+    assert seen == {Stage.ANNOUNCED, Stage.COMMIT, Stage.REVEAL, Stage.TALLYING}
+
+
+def test_a_view_knows_every_state_that_was_revealed(world):
+    world.request()
+    prover = world.prover(Cheat(world.bundle, node(world.bundle, "gelu")))
+    challenger = world.challenger()
+    for role in (prover, challenger, prover):
+        role.tick()
+    (dispute,) = challenger.context.reader.view().disputes
+    assert dispute.phase is Phase.SELECT and len(dispute.hashes) == 3
+    assert set(dispute.states) == {0, (len(world.bundle.graph) + 1) // 2, len(world.bundle.graph)}
+    wait(world.w3, 1)
+
+
+def test_a_node_that_goes_away_is_told_in_one_sentence(world):
+    context = world.context(CLIENT)
+    gone = replace(context, w3=connect(world.url))
+    gone.reader.w3 = gone.w3
+    gone.w3.provider._patience = 0.2
+    gone.w3.provider.endpoint_uri = "http://127.0.0.1:9"
+    with pytest.raises(ChainError, match="cannot reach the node at http://127.0.0.1:9"):
+        gone.reader.view()

@@ -1,0 +1,89 @@
+"""The sender: refusals in one sentence, nonces, fees, and transactions that get stuck."""
+
+import pytest
+from eth_account import Account
+
+from chain.world import CLIENT
+from tao.chain.reverts import Refused
+from tao.chain.sender import Sender
+from tao.errors import ChainError
+
+
+@pytest.fixture
+def context(world):
+    return world.context(CLIENT)
+
+
+def request(world, context, salt=0, inputs=1):
+    return context.contracts.claims.functions.request(world.bundle.model_id, [bytes(32)] * inputs, salt)
+
+
+def test_a_refusal_is_one_sentence_with_the_arguments(world, context):
+    with pytest.raises(Refused) as caught:
+        context.send(request(world, context, inputs=2))
+    assert str(caught.value) == "request was refused: wrong value count (given 2, required 1)"
+    assert caught.value.error == "WrongValueCount"
+
+
+def test_a_refusal_names_phases_and_statuses_by_word(world, context):
+    finalise = context.contracts.claims.functions.finalise(b"\x01" * 32)
+    with pytest.raises(Refused, match="not finalisable .*status unknown"):
+        context.send(finalise)
+
+
+def test_a_refusal_that_means_already_done_is_success(world, context):
+    context.send(request(world, context))
+    again = context.send(request(world, context), already=("DuplicateRequest",))
+    assert again.already and again.gas_used == 0 and again.receipt is None
+    with pytest.raises(Refused, match="duplicate request"):
+        context.send(request(world, context))
+
+
+def test_a_simulation_sends_nothing(world, context):
+    before = world.w3.eth.get_transaction_count(context.address)
+    context.sender.simulate(request(world, context))
+    with pytest.raises(Refused, match="wrong value count"):
+        context.sender.simulate(request(world, context, inputs=3))
+    assert world.w3.eth.get_transaction_count(context.address) == before
+
+
+def test_two_processes_with_one_account_do_not_lose_transactions(world):
+    """Each resyncs its nonce when the other was first."""
+    first, second = world.context(CLIENT), world.context(CLIENT)
+    for salt in range(0, 6, 2):
+        first.send(request(world, first, salt))
+        second.send(request(world, second, salt + 1))
+    assert len(first.reader.view().requests) == 6
+
+
+def test_a_stuck_transaction_is_replaced_at_a_higher_fee_and_included_once(world, context):
+    call, node = world.w3.provider.make_request, world.w3
+    sender = Sender(context.w3, context.signer, context.contracts.errors, patience=0.4, poll=0.05)
+    first = node.eth.get_transaction_count(sender.address)
+    call("evm_setAutomine", [False])
+    seen: list[int] = []
+    original = sender._submit
+
+    def submit(signed, before):
+        original(signed, before)
+        ((_, queue),) = call("txpool_content", [])["result"]["pending"].items()
+        ((_, transaction),) = queue.items()
+        seen.append(int(transaction["maxFeePerGas"], 16))
+        if len(seen) == 3:
+            call("evm_setAutomine", [True])
+            call("anvil_mine", ["0x1"])
+
+    sender._submit = submit
+    try:
+        sent = sender.send(request(world, context))
+    finally:
+        call("evm_setAutomine", [True])
+    assert seen[0] < seen[1] < seen[2]
+    assert not sent.already and node.eth.get_transaction_count(sender.address) == first + 1
+
+
+def test_an_account_without_ether_is_told_what_it_holds(world, context):
+    poor = Account.create()
+    sender = Sender(context.w3, poor, context.contracts.errors)
+    with pytest.raises(ChainError, match=f"account {poor.address} holds 0 ETH, too little for 1 ETH"):
+        sender.send(request(world, context), value=10**18)

@@ -1,0 +1,80 @@
+"""A deployed protocol with a registered network, and accounts that play the roles."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from web3 import Web3
+
+from chain.anvil import account, mine
+from chain.network import inputs
+from tao.chain.build import Build
+from tao.chain.deployment import Deployment
+from tao.chain.rpc import connect
+from tao.model import ModelBundle
+from tao.protocol.views import DisputeView, Phase
+from tao.roles import client
+from tao.roles.challenger import ChallengerRole
+from tao.roles.context import Context
+from tao.roles.journal import Done, Journal
+from tao.roles.member import MemberRole
+from tao.roles.prover import ProverRole
+
+OWNER, CLIENT, PROVER, CHALLENGER, FIRST_MEMBER = 0, 1, 2, 3, 5
+FEE = 10**16
+
+
+@dataclass
+class World:
+    """`url` may be that of a proxy for the roles; the world itself talks to the chain through `w3`."""
+
+    url: str
+    w3: Web3
+    deployment: Deployment
+    build: Build
+    bundle: ModelBundle
+    folder: Path
+    problems: list[str] = field(default_factory=list)
+
+    def context(self, index: int, store: Any = None) -> Context:
+        console = Console(file=(self.folder / "console.txt").open("a"), width=200)
+        journal = Journal(self.folder / "log.jsonl", console)
+        store = store or str(self.folder / "store")
+        return Context.connect(connect(self.url), self.deployment, account(index), store, journal, self.build)
+
+    def prover(self, behaviour=None) -> ProverRole:
+        return ProverRole(self.context(PROVER), self.bundle, behaviour)
+
+    def challenger(self, index: int = CHALLENGER, **options) -> ChallengerRole:
+        return ChallengerRole(self.context(index), self.bundle, **options)
+
+    def members(self, count: int = 3) -> list[MemberRole]:
+        members = [MemberRole(self.context(FIRST_MEMBER + i), device=f"member {i}") for i in range(count)]
+        for member in members:
+            member.join()
+        return members
+
+    def request(self) -> bytes:
+        done = client.request(self.context(CLIENT), self.bundle, inputs(), FEE)
+        return bytes.fromhex(done.details["request"][2:])
+
+    def play(self, *roles, rounds: int = 40, each_round=lambda: None) -> list[Done]:
+        """Tick all roles in turn, a block between, until the first dispute has ended."""
+        done: list[Done] = []
+        for _ in range(rounds):
+            for role in roles:
+                done += role.tick()
+            disputes = roles[0].context.reader.view().disputes
+            if disputes and all(dispute.phase is Phase.CLOSED for dispute in disputes):
+                return done
+            mine(self.w3)
+            each_round()
+        raise AssertionError(f"no end after {rounds} rounds; done: {[d.what for d in done]}; {self.log()}")
+
+    def dispute(self) -> DisputeView:
+        (dispute,) = self.context(CLIENT).reader.view().disputes
+        return dispute
+
+    def log(self) -> str:
+        return (self.folder / "log.jsonl").read_text()

@@ -1,0 +1,92 @@
+"""What the reference model is told: the parameters of a deployment, the time, the models."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from support.encoding import MODEL_ABI, Record, height, keccak, tag
+
+__all__ = ["MODEL_ABI", "Model", "Now", "Refused", "Rules"]
+
+
+class Refused(Exception):
+    """The move is not allowed; `error` is the custom error the contracts answer with."""
+
+    def __init__(self, error: str):
+        super().__init__(error)
+        self.error = error
+
+
+class Now(NamedTuple):
+    """The block in which a move is made."""
+
+    time: int
+    block: int
+
+
+@dataclass(frozen=True)
+class Rules:
+    """Parameters of a deployment; money in wei, time in seconds, `burn_bps` in 1/10,000."""
+
+    window: int
+    prover_bond: int
+    challenger_bond: int
+    burn_bps: int
+    fan_out: int
+    prover_clock: int
+    challenger_clock: int
+    max_demands: int
+    stake: int
+    member_fee: int
+    no_show_penalty: int
+    minority_penalty: int
+    size: int
+    quorum: int
+    minority_margin: int
+    seed_delay: int
+    commit_period: int
+    reveal_period: int
+    leave_delay: int
+    chain: int = 0
+    registry: str = ""
+    game: str = ""
+    committee: str = ""
+    adjudicated: frozenset[bytes] = frozenset()
+
+    def burned(self, bond: int) -> int:
+        return bond * self.burn_bps // 10_000
+
+
+@dataclass(frozen=True)
+class Model:
+    """A registered model: the seven fields of its commitment and the records under its graph root."""
+
+    commitment: tuple
+    records: tuple[Record, ...]
+
+    @property
+    def node_count(self) -> int:
+        return self.commitment[3]
+
+    @property
+    def input_count(self) -> int:
+        return self.commitment[5]
+
+    @property
+    def output_count(self) -> int:
+        return self.commitment[6]
+
+    def contains(self, record: bytes, index: int, path: list[bytes]) -> bool:
+        """Whether `path` leads from the record at `index` to the graph root."""
+        if len(path) != height(self.node_count):
+            return False
+        node = keccak(tag("node") + record)
+        for level, sibling in enumerate(path):
+            node = keccak(sibling + node if index >> level & 1 else node + sibling)
+        return node == self.commitment[1]
+
+
+def require(condition: bool, error: str) -> None:
+    if not condition:
+        raise Refused(error)

@@ -1,0 +1,113 @@
+"""The contracts agree with the reference model, whatever prover, challengers and members do in whatever order."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Callable
+
+import pytest
+from game.claim_moves import MOST_CLAIMS, MOST_REQUESTS, ClaimMoves
+from game.committee import Stage
+from game.committee_moves import CommitteeMoves
+from game.dispute_moves import MOST_DISPUTES, DisputeMoves
+from game.disputes import Phase
+from hypothesis import Phase as Effort
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import rule, run_state_machine_as_test
+
+PROFILE = os.environ.get("HYPOTHESIS_PROFILE", "quick")
+EXAMPLES, STEPS = {"quick": (50, 80), "deep": (3_000, 90)}[PROFILE]
+
+Move = Callable[[st.DataObject], None]
+
+
+class Game(ClaimMoves, DisputeMoves, CommitteeMoves):
+    """Everybody plays everything at once. One rule, so that every example has all moves at its disposal."""
+
+    @rule(data=st.data())
+    def step(self, data: st.DataObject) -> None:
+        move = self.choose(data, [move for weight, move in self.agenda() for _ in range(weight)])
+        move(data)
+
+    def agenda(self) -> list[tuple[int, Move]]:
+        """The moves that may succeed now, with weights, and a few that may not."""
+        claims, disputes, committee = self.reference.claims, self.reference.disputes, self.reference.committee
+        leaf = len(self.playable(Phase.LEAF))
+        wishes = [
+            (4 * (len(claims.claims) < MOST_CLAIMS), self.claim),
+            (len(claims.requests) < MOST_REQUESTS, self.request),
+            (len(self.open_requests()) > 1, self.cancel),
+            (2 * (len(self.undisputed(20)) > 0), self.finalise),
+            (len(claims.vault.credits) > 0, self.withdraw),
+            (8 * (len(self.challengeable()) > 0 and len(disputes.disputes) < MOST_DISPUTES), self.open),
+            (16 * len(self.playable(Phase.REVEAL)), self.reveal),
+            (16 * len(self.playable(Phase.SELECT)), self.select),
+            (12 * leaf, self.prove),
+            (24 * len(self.inconsistent()), self.prove_inconsistent),
+            (6 * leaf, self.demand),
+            (12 * len(self.playable(Phase.ANSWER)), self.answer),
+            (8 * leaf, self.escalate),
+            (3 * len(self.expired()), self.timeout),
+            (2 * len(self.moot()), self.close),
+            (len(self.outside()) > 0, self.join),
+            (3 * len(self.short_of_stake()), self.top_up),
+            (len(committee.members) > 4, self.request_leave),
+            (len(self.leaving()) > 0, self.leave),
+            (12 * len(self.at_stage(Stage.ANNOUNCED)), self.draw),
+            (20 * len(self.at_stage(Stage.COMMIT)), self.commit),
+            (20 * len(self.at_stage(Stage.REVEAL)), self.reveal_vote),
+            (12 * len(self.ready_to_settle()), self.settle_vote),
+            (1, self.wait),
+            (1, self.stray),
+        ]
+        return [(weight, move) for weight, move in wishes if weight]
+
+    def wait(self, data: st.DataObject) -> None:
+        """Nothing happens for some seconds, or until just before, at or just after some deadline."""
+        edges = self.edges()
+        at = self.choose(data, edges) + self.choose(data, (-1, 0, 1)) if edges else self.when(data)
+        self.pass_time(max(self.time, at))
+
+    def stray(self, data: st.DataObject) -> None:
+        """A move whose time has most likely not come."""
+        moves: list[Move] = [self.request, self.join, self.top_up, self.request_leave, self.leave, self.withdraw]
+        if self.reference.claims.requests:
+            moves += [self.cancel]
+        if self.reference.claims.claims:
+            moves += [self.finalise, self.open]
+        if self.reference.disputes.disputes:
+            moves += [
+                self.reveal, self.select, self.prove, self.prove_inconsistent, self.demand, self.answer,
+                self.escalate, self.timeout, self.close,
+            ]  # fmt: skip
+        if self.reference.committee.cases:
+            moves += [self.draw, self.commit, self.reveal_vote, self.settle_vote]
+        self.choose(data, moves)(data)
+
+
+@pytest.fixture(scope="module")
+def people(accounts) -> list[str]:
+    return [account.address.lower() for account in accounts[:12]]
+
+
+PHASES = [Effort.generate] if os.environ.get("NOSHRINK") else list(Effort)
+# How often each move succeeded at least, in either profile; so a silent refusal of one kind cannot go unnoticed.
+LEAST = {
+    "request": 50, "cancel": 20, "claim": 100, "finalise": 30, "withdraw": 50, "open": 100, "reveal": 100,
+    "select": 80, "prove": 8, "proveInconsistent": 3, "demand": 10, "answer": 6, "escalate": 20, "timeout": 50,
+    "close": 20, "join": 100, "topUp": 10, "requestLeave": 50, "leave": 30, "draw": 20, "commit": 30,
+    "revealVote": 12, "settleVote": 15,
+}  # fmt: skip
+
+
+def test_the_contracts_do_what_the_reference_does(deployment, people):
+    moves: Counter = Counter()
+    run_state_machine_as_test(
+        lambda: Game(deployment, people, moves),
+        settings=settings(max_examples=EXAMPLES, stateful_step_count=STEPS, phases=PHASES),
+    )
+    rare = {move: moves[move] for move, least in LEAST.items() if moves[move] < least}
+    assert not rare, f"too few of these moves succeeded: {rare}"
+    assert moves["legal"] > moves["illegal"]

@@ -1,0 +1,118 @@
+"""Bundles: the id follows from the content alone, and a store that changes anything is noticed."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from eth_abi import encode
+from eth_hash.auto import keccak
+
+from graph.models import build, case, exported
+from tao.errors import ModelError, ProfileError, StoreError
+from tao.graph import Graph
+from tao.model import ModelBundle, trace
+from tao.numerics.profile import Device, NodeTolerance, Profile
+from tao.numerics.statistics import GRID
+from tao.tensors import TensorStore, commit, merkle
+from tao.tensors.tree import tag
+
+
+def bundle(name: str = "shapes", profile: Profile | None = None) -> ModelBundle:
+    return ModelBundle(*exported(name), profile)
+
+
+def profile_of(graph: Graph, threshold: float = 1e-6) -> Profile:
+    tolerance = NodeTolerance((threshold,) * len(GRID), (threshold,) * len(GRID))
+    return Profile(graph.root, (tolerance,) * len(graph), (Device("one", "a device"),), samples=1)
+
+
+def test_model_id_is_the_hash_of_the_registered_struct() -> None:
+    model = bundle()
+    fields = list(model.commitment.values())
+    registered = "(bytes32,bytes32,bytes32,uint32,uint32,uint32,uint32)"
+    assert model.model_id == keccak(encode(["bytes32", registered], [tag("model"), fields]))
+    counts = {"nodeCount": len(model.graph), "parameterCount": 2, "inputCount": 3, "outputCount": 25}
+    assert {key: model.commitment[key] for key in counts} == counts
+
+
+def test_weights_tree_holds_the_commitments_of_the_parameters() -> None:
+    model = bundle()
+    for index, parameter in enumerate(model.parameters):
+        path = model.parameter_path(index)
+        count = len(model.parameters)
+        assert merkle.verify(model.weights_root, commit(parameter), index, count, path)
+        assert model.parameter_tree(index).commitment == commit(parameter)
+        assert model.parameter_tree(index) is model.parameter_tree(index)
+
+
+def test_weights_change_the_id_and_names_and_memory_layout_do_not() -> None:
+    same, other = build("resnet"), build("resnet", seed=1)
+    model = trace(same.module, same.args)
+    assert trace(other.module, other.args).model_id != model.model_id
+    channels_last = same.module.to(memory_format=torch.channels_last)
+    assert trace(channels_last, same.args).model_id == model.model_id
+
+
+def test_profile_changes_the_id_and_must_be_of_the_graph() -> None:
+    graph, _ = exported("shapes")
+    plain, calibrated = bundle(), bundle(profile=profile_of(graph))
+    assert plain.tolerances_root == bytes(32) != calibrated.tolerances_root
+    assert plain.model_id != calibrated.model_id != bundle(profile=profile_of(graph, 1e-5)).model_id
+    with pytest.raises(ProfileError, match="graph"):
+        bundle(profile=profile_of(exported("mlp")[0]))
+
+
+def test_store_gives_the_model_back(tmp_path: Path) -> None:
+    store = TensorStore(str(tmp_path))
+    for model in (bundle("resnet_channels_last"), bundle(profile=profile_of(exported("shapes")[0]))):
+        loaded = ModelBundle.load(store, model.save(store))
+        assert loaded.model_id == model.model_id
+        assert loaded.graph == model.graph and loaded.profile == model.profile
+        assert all(map(torch.equal, loaded.parameters, model.parameters))
+
+
+def test_missing_models_are_a_store_error(tmp_path: Path) -> None:
+    with pytest.raises(StoreError):
+        ModelBundle.load(TensorStore(str(tmp_path)), bytes(32))
+
+
+def test_manifest_of_another_model_is_noticed(tmp_path: Path) -> None:
+    store = TensorStore(str(tmp_path))
+    name = f"models/{bundle('mlp').save(store).hex()}.json"
+    wanted = bundle().save(store)
+    store.put_named(f"models/{wanted.hex()}.json", store.get_named(name))
+    with pytest.raises(ModelError, match=f"as 0x{wanted.hex()}"):
+        ModelBundle.load(store, wanted)
+
+
+@pytest.mark.parametrize("key", ["graph", "parameters", "profile", "format"])
+def test_malformed_manifests_are_refused(tmp_path: Path, key: str) -> None:
+    store = TensorStore(str(tmp_path))
+    model_id = bundle("mlp").save(store)
+    name = f"models/{model_id.hex()}.json"
+    manifest = json.loads(store.get_named(name))
+    for change in ({key: 7}, {key: "zz"}):
+        store.put_named(name, json.dumps(manifest | change).encode())
+        with pytest.raises(ModelError, match="manifest"):
+            ModelBundle.load(store, model_id)
+
+
+def test_parameters_of_other_types_are_refused() -> None:
+    graph, parameters = exported("mlp")
+    with pytest.raises(ModelError, match="5 parameters, not 4"):
+        ModelBundle(graph, parameters[:4])
+    with pytest.raises(ModelError, match="parameter 0 has type"):
+        ModelBundle(graph, (parameters[0].double(), *parameters[1:]))
+
+
+def test_a_traced_model_runs_from_the_store_as_it_ran_eagerly(tmp_path: Path) -> None:
+    from tao.execution import Executor
+
+    store, one = TensorStore(str(tmp_path)), case("gpt2_eager")
+    model = trace(one.module, one.args, one.kwargs)
+    loaded = ModelBundle.load(store, model.save(store))
+    outputs = Executor(loaded.graph, loaded.parameters).run(one.args)
+    assert all(map(torch.equal, outputs, one.eager()))

@@ -1,0 +1,66 @@
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tao.numerics import variants
+from tao.numerics.variants import CONTROLLED, VARIANTS, VariantError
+
+WORKER = Path(__file__).with_name("variant_digest.py")
+
+
+def python(*arguments: str, env: dict[str, str] | None = None) -> str:
+    done = subprocess.run([sys.executable, *arguments], capture_output=True, text=True, check=True, env=env)
+    return done.stdout.strip()
+
+
+def digest(name: str) -> str:
+    return python(str(WORKER), name)
+
+
+def test_there_are_eight_variants_and_native_runs_anywhere():
+    assert len(VARIANTS) >= 8
+    assert "native" in variants.available()
+    assert set(variants.available()) <= set(VARIANTS)
+
+
+def test_importing_the_variants_does_not_load_torch():
+    assert python("-c", "import sys, tao.numerics.variants; print('torch' in sys.modules)") == "False"
+
+
+@pytest.mark.skipif("avx2" not in variants.available(), reason="needs AVX2")
+def test_one_processor_holds_at_least_three_devices_with_distinct_bits():
+    names = ("native", "aten-default", "onednn-off", "split-4", "composed")
+    digests = {name: digest(name) for name in names}
+    assert len(set(digests.values())) >= 3, digests
+    assert digest("native") == digests["native"]
+
+
+def test_an_environment_drops_what_another_variant_set(monkeypatch):
+    base = {"PATH": "/bin", "MKL_CBWR": "COMPATIBLE", "OMP_NUM_THREADS": "7"}
+    assert variants.environment("native", base) == {"PATH": "/bin"}
+    assert variants.environment("one-thread", base)["OMP_NUM_THREADS"] == "1"
+
+
+def test_a_variant_cannot_be_applied_once_torch_is_loaded():
+    import torch  # noqa: F401
+
+    before = {key: os.environ.get(key) for key in CONTROLLED}
+    with pytest.raises(VariantError, match="before torch is imported"):
+        variants.apply("native")
+    assert {key: os.environ.get(key) for key in CONTROLLED} == before
+
+
+def test_an_unknown_variant_names_those_there_are():
+    with pytest.raises(VariantError, match="no kernel variant 'cuda'; choose one of native,"):
+        variants.variant("cuda")
+
+
+def test_a_variant_this_processor_lacks_is_refused_not_replaced(monkeypatch):
+    monkeypatch.setattr(variants, "_processor_flags", lambda: frozenset({"sse4_1"}))
+    assert "aten-avx2" not in variants.available()
+    assert "onednn-sse41" in variants.available()
+    with pytest.raises(VariantError, match="'aten-avx2' needs avx2, fma"):
+        variants.environment("aten-avx2")

@@ -1,0 +1,159 @@
+"""Proofs built from a bundle, judged by the real adjudicators."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from tao.errors import InvalidTensor, ModelError, UnsupportedOperator
+from tao.execution import capture
+from tao.graph.operators import CONTRACTION, COPY, EMBEDDING
+from tao.model import ModelBundle, trace
+from tao.proofs import EXACT, NEG, RELU, contraction_proof, element_proof, exact_proof, find_refutable_element
+
+Leaf = tuple[ModelBundle, int, tuple[Tensor, ...], tuple[Tensor, ...]]
+
+
+class Attention(nn.Module):
+    """Lookups, linears with and without bias, products of transposed and sliced views, relu, neg and copies."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embedding = nn.Embedding(11, 20)
+        self.qkv, self.out = nn.Linear(20, 60), nn.Linear(20, 70, bias=False)
+        self.table = nn.Parameter(torch.randn(70, 9))
+
+    def forward(self, ids: Tensor) -> Tensor:
+        x = self.embedding(ids)
+        q, k, v = self.qkv(x).unflatten(-1, (3, 2, 10)).permute(2, 0, 3, 1, 4)
+        mixed = torch.softmax(q @ k.transpose(-1, -2), -1) @ v
+        hidden = functional.relu(self.out(mixed.transpose(1, 2).flatten(2)))
+        scaled = torch.addmm(self.table[0], -hidden[0], self.table)
+        return scaled @ self.table[3]
+
+
+@pytest.fixture(scope="module")
+def model() -> tuple[ModelBundle, dict[int, tuple[Tensor, ...]]]:
+    torch.manual_seed(3)
+    ids = torch.randint(0, 11, (2, 6))
+    bundle = trace(Attention(), (ids,))
+    return bundle, capture(bundle.graph, bundle.parameters, (ids,), range(len(bundle.graph) + 1))
+
+
+def leaf(model, index: int) -> Leaf:
+    bundle, states = model
+    after = dict(zip(bundle.graph.live(index + 1), states[index + 1], strict=True))
+    return bundle, index, states[index], tuple(after[value] for value in bundle.graph.nodes[index].outputs)
+
+
+def decided(model) -> list[int]:
+    nodes = model[0].graph.nodes
+    return [i for i, node in enumerate(nodes) if node.operator == CONTRACTION or node.operator in EXACT]
+
+
+def first(model, operator: str) -> Leaf:
+    return leaf(model, next(i for i in decided(model) if model[0].graph.nodes[i].operator == operator))
+
+
+def changed(case: Leaf, element: int, value: float) -> Leaf:
+    """The leaf with another element in its output."""
+    output = case[3][0].clone()
+    output.view(-1)[element] = value
+    return (*case[:3], (output,))
+
+
+def test_the_model_has_every_decided_operator(model):
+    operators = [model[0].graph.nodes[i].operator for i in decided(model)]
+    assert {CONTRACTION, COPY, EMBEDDING, RELU, NEG} == set(operators)
+    assert operators.count(CONTRACTION) == 6
+
+
+def test_nothing_is_refutable_in_an_honest_run(model):
+    assert all(find_refutable_element(*leaf(model, i)) is None for i in range(len(model[0].graph)))
+
+
+def test_honest_elements_are_not_refuted(model, refutes):
+    for index in decided(model):
+        case = leaf(model, index)
+        for element in (0, case[3][0].numel() - 1):
+            assert not refutes(*case, element_proof(*case, element))
+
+
+def test_a_wrong_element_is_found_and_refuted(model, refutes):
+    for index in decided(model):
+        case = leaf(model, index)
+        size = case[3][0].numel()
+        for element in {0, size // 2, size - 1}:
+            wrong = changed(case, element, float(case[3][0].view(-1)[element]) * 1.01 + 0.125)
+            assert find_refutable_element(*wrong) == element
+            assert refutes(*wrong, element_proof(*wrong, element))
+
+
+@pytest.mark.parametrize("value", [torch.inf, -torch.inf, torch.nan])
+def test_a_non_finite_element_is_found_and_refuted(model, refutes, value):
+    for operator in (CONTRACTION, COPY, EMBEDDING):
+        wrong = changed(first(model, operator), 7, value)
+        assert find_refutable_element(*wrong) == 7
+        assert refutes(*wrong, element_proof(*wrong, 7))
+
+
+def test_the_worst_of_several_elements_is_found(model):
+    case = first(model, CONTRACTION)
+    output = case[3][0].clone()
+    output.view(-1)[3] += 0.01
+    output.view(-1)[8] += 1.0
+    assert find_refutable_element(*case[:3], (output,)) == 8
+
+
+def test_a_zero_of_the_other_sign_is_exact(model, refutes):
+    case = first(model, RELU)
+    zero = int((case[3][0].view(-1) == 0).nonzero()[0])
+    negative = changed(case, zero, -0.0)
+    assert find_refutable_element(*negative) is None
+    assert not refutes(*negative, exact_proof(*negative, zero))
+
+
+def test_other_operators_have_no_refutable_element(model):
+    graph = model[0].graph
+    softmax = next(i for i, node in enumerate(graph.nodes) if "softmax" in node.operator)
+    assert find_refutable_element(*changed(leaf(model, softmax), 0, 5.0)) is None
+
+
+def test_a_lookup_outside_the_table_is_no_proof(model):
+    bundle, index, (ids, *rest), outputs = changed(first(model, EMBEDDING), 0, 5.0)
+    outside = (ids.clone().fill_(11), *rest)
+    assert find_refutable_element(bundle, index, outside, outputs) is None
+    with pytest.raises(InvalidTensor, match="row 11 of a table of 11"):
+        exact_proof(bundle, index, outside, outputs, 0)
+
+
+def test_non_finite_operands_have_no_refutable_element(model):
+    case = first(model, RELU)
+    linear = leaf(model, case[1] - 1)
+    before = tuple(t.clone().fill_(torch.nan) if t.is_floating_point() else t for t in linear[2])
+    assert find_refutable_element(*linear[:2], before, changed(linear, 0, 5.0)[3]) is None
+
+
+def test_openings_too_large_for_a_transaction_are_not_offered():
+    x = torch.randn(1, 16_000)
+    bundle = trace(nn.Linear(16_000, 2), (x,))
+    assert find_refutable_element(bundle, 0, (x,), (torch.full((1, 2), 1e3),)) is None
+
+
+def test_another_operators_proof_is_refused_by_name(model):
+    with pytest.raises(UnsupportedOperator, match="is contraction"):
+        exact_proof(*first(model, CONTRACTION), 0)
+    with pytest.raises(UnsupportedOperator, match="is copy"):
+        contraction_proof(*first(model, COPY), 0)
+
+
+def test_tensors_that_are_not_the_graphs_are_refused(model):
+    bundle, index, before, outputs = first(model, CONTRACTION)
+    with pytest.raises(ModelError, match="values before it"):
+        contraction_proof(bundle, index, (), outputs, 0)
+    with pytest.raises(ModelError, match="not the graph's"):
+        contraction_proof(bundle, index, before, (outputs[0].double(),), 0)
+    with pytest.raises(InvalidTensor, match="outside the output"):
+        contraction_proof(bundle, index, before, outputs, outputs[0].numel())

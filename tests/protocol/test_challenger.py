@@ -1,0 +1,135 @@
+"""The challenger's rules with fake judges."""
+
+from itertools import product
+
+import pytest
+
+from tao.protocol import actions, challenger
+from tao.protocol.challenger import Inconsistent, Measured, Missing, Refutable
+from tao.protocol.views import Phase, Stage, Status
+
+from .factories import CHALLENGER, MODEL, NOW, STRANGER, case, claim, dispute, view
+
+
+class FakeJudge:
+    """Answers from tables and counts what it was asked."""
+
+    def __init__(self, deviations=(), finding=None, suspicious=True):
+        self.deviations, self.finding, self.verdict = deviations, finding, suspicious
+        self.asked = []
+
+    def suspicious(self, claim):
+        self.asked.append(claim)
+        return self.verdict
+
+    def deviation(self, dispute, child):
+        self.asked.append(child)
+        return self.deviations[child]
+
+    def examine(self, dispute):
+        return self.finding
+
+
+def moves(judge, *disputes, me=CHALLENGER, models=frozenset({MODEL}), **changes):
+    return list(challenger.decide(view(*disputes, **changes), me, judge, models))
+
+
+@pytest.mark.parametrize("deviations", list(product([0.1, 0.9, 1.0, 1.1, 7.0, float("inf")], repeat=4)))
+def test_selects_the_first_implausible_child_else_the_worst(deviations):
+    judge = FakeJudge(deviations)
+    child, deviation = challenger.choose(dispute(Phase.SELECT), judge)
+    implausible = [index for index, value in enumerate(deviations) if value > 1]
+    expected = implausible[0] if implausible else deviations.index(max(deviations))
+    assert (child, deviation) == (expected, deviations[expected])
+
+
+def test_children_after_the_choice_are_not_computed():
+    judge = FakeJudge([0.5, 3.0])
+    assert moves(judge, dispute(Phase.SELECT)) == [actions.Select(dispute(Phase.SELECT), 1, 3.0)]
+    assert judge.asked == [0, 1]
+
+
+def test_not_a_number_never_hides_a_later_implausible_child():
+    child, _ = challenger.choose(dispute(Phase.SELECT), FakeJudge([float("nan"), 0.5, 2.0, 0.0]))
+    assert child == 2
+
+
+LEAF = dispute(Phase.LEAF, lo=4, hi=5)
+
+
+@pytest.mark.parametrize(
+    ("finding", "expected"),
+    [
+        (Inconsistent(), actions.ProveInconsistent(LEAF)),
+        (Refutable(17), actions.Prove(LEAF, 17)),
+        (Missing(True, 0, 3), actions.DemandChunk(LEAF, True, 0, 3)),
+        (Measured(1.01), actions.Escalate(LEAF, 1.01)),
+    ],
+)
+def test_ends_a_leaf_by_the_cheapest_certain_win(finding, expected):
+    assert moves(FakeJudge(finding=finding), LEAF) == [expected]
+
+
+def test_escalates_a_missing_value_when_no_demand_is_left():
+    leaf = dispute(Phase.LEAF, demands_left=0)
+    assert moves(FakeJudge(finding=Missing(True, 0, 0)), leaf) == [actions.Escalate(leaf, float("inf"))]
+
+
+@pytest.mark.parametrize("exceedance", [0.0, 0.99, 1.0])
+def test_concedes_an_operator_within_tolerance(exceedance):
+    (move,) = moves(FakeJudge(finding=Measured(exceedance)), LEAF)
+    assert isinstance(move, actions.Concede) and "within tolerance" in move.reason
+
+
+@pytest.mark.parametrize("late", [49, 50, 51])
+@pytest.mark.parametrize("phase", [Phase.REVEAL, Phase.ANSWER])
+def test_times_a_silent_prover_out_from_the_second_after_the_deadline(phase, late):
+    found = moves(FakeJudge(), dispute(phase), now=NOW + late)
+    assert found == ([actions.Timeout(dispute(phase))] if late > 50 else [])
+
+
+def test_keeps_silent_about_its_own_expired_clock():
+    assert moves(FakeJudge([2.0]), dispute(Phase.SELECT), now=NOW + 51) == []
+
+
+def test_takes_the_refund_when_the_claim_fell_elsewhere():
+    refuted = dispute(Phase.SELECT, claim=claim(status=Status.REFUTED))
+    assert moves(FakeJudge([2.0]), refuted) == [actions.Close(refuted)]
+
+
+def test_settles_its_vote():
+    voting = dispute(Phase.VOTE, case=case(Stage.TALLYING))
+    assert moves(FakeJudge(), voting) == [actions.SettleVote(voting)]
+
+
+@pytest.mark.parametrize("suspicious", [True, False])
+@pytest.mark.parametrize("status", list(Status))
+@pytest.mark.parametrize("late", [100, 101])
+def test_opens_suspicious_claims_while_the_window_lasts(status, suspicious, late):
+    candidate = claim(status=status)
+    found = moves(FakeJudge(suspicious=suspicious), claims=[candidate], now=NOW + late)
+    expected = suspicious and status in (Status.PENDING, Status.DISPUTED) and late <= 100
+    assert found == ([actions.Open(candidate)] if expected else [])
+
+
+@pytest.mark.parametrize("change", [{"prover": CHALLENGER}, {"model_id": b"x" * 32}])
+def test_leaves_its_own_claims_and_unknown_models_alone(change):
+    judge = FakeJudge()
+    assert moves(judge, claims=[claim(**change)]) == [] and judge.asked == []
+
+
+def test_does_not_dispute_a_claim_twice_but_does_beside_others():
+    judge = FakeJudge([0.0] * 4)
+    closed = dispute(Phase.CLOSED)
+    assert moves(judge, closed, claims=[closed.claim]) == []
+    assert moves(judge, closed, claims=[closed.claim], me=STRANGER) == [actions.Open(closed.claim)]
+
+
+def test_moves_in_running_disputes_before_opening_new_ones():
+    running = dispute(Phase.LEAF)
+    fresh = claim(claim_id=b"f" * 32)
+    judge = FakeJudge(finding=Refutable(1))
+    lazily = challenger.decide(view(running, claims=[fresh]), CHALLENGER, judge, frozenset({MODEL}))
+    assert next(lazily) == actions.Prove(running, 1)
+    assert judge.asked == [], "the fresh claim was replayed before the running dispute was served"
+    assert list(lazily) == [actions.Open(fresh)]
