@@ -172,7 +172,7 @@ contract DisputeGame is IDisputeGame {
                 proof
             );
         if (!isRefuted) revert NotRefuted(disputeId);
-        emit ElementRefuted(disputeId, dispute.lo, adjudicator, claim.prover, proof);
+        emit ElementRefuted(disputeId, dispute.lo, adjudicator, claim.prover);
         _challengerWins(disputeId, dispute, new address[](0));
     }
 

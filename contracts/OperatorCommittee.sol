@@ -113,7 +113,7 @@ contract OperatorCommittee is IOperatorCommittee {
         Roster.Seat storage seat = _members.seats[msg.sender];
         // INVARIANT: who asked to leave is drawn no more.
         require(Timestamp.unwrap(seat.leavesAt) == 0, AlreadyLeaving(msg.sender));
-        // INVARIANT: the range of a seat is not lost while a draw may depend on it.
+        // INVARIANT: what excludes a seat is not forgotten while a draw may depend on it.
         require(pendingDraws == 0, StakesFrozen(pendingDraws, seat.duties));
         uint256 stake = _parameters.stake;
         uint256 missing = stake - stakeOf(msg.sender);

@@ -8,8 +8,8 @@ from torch import Tensor
 from tao.execution import Executor, capture
 from tao.execution.replay import restore
 from tao.graph.canonical import Graph, Node
-from tao.model import ModelBundle
 from tao.graph.operators import CONTRACTION
+from tao.model import ModelBundle
 from tao.roles.prover import Honest, States
 from tao.tensors.store import TensorStore
 

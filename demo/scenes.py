@@ -9,8 +9,10 @@ from torch import Tensor
 
 from demo import evidence
 from demo.stage import Stage, Stuck
+from tao.chain.local import let_pass
 from tao.model import ModelBundle
-from tao.protocol.views import ChainView, ClaimView, DisputeView, Outcome, Phase, Stage as CaseStage, Status
+from tao.protocol.views import ChainView, ClaimView, DisputeView, Outcome, Phase, Status
+from tao.protocol.views import Stage as CaseStage
 from tao.roles import client
 from tao.roles.context import Context
 
@@ -116,13 +118,13 @@ class Play:
     def _nudge(self, view: ChainView, dispute: DisputeView, prover: str) -> None:
         case = dispute.case
         if dispute.phase is Phase.REVEAL and prover == "falls-silent":
-            self.stage.let_pass(dispute.turn_start + dispute.prover_left + 1 - view.now)
+            let_pass(self.stage.w3, dispute.turn_start + dispute.prover_left + 1 - view.now)
         elif case and case.panel and case.stage is CaseStage.COMMIT and all(c != bytes(32) for c, _ in case.votes.values()):
-            self.stage.let_pass(case.commit_end + 1 - view.now)
+            let_pass(self.stage.w3, case.commit_end + 1 - view.now)
 
     def _finish_window(self, claim_id: str) -> None:
         view = self._view()
-        self.stage.let_pass(max(1, self._claim(view, claim_id).window_end + 1 - view.now))
+        let_pass(self.stage.w3, max(1, self._claim(view, claim_id).window_end + 1 - view.now))
         self.stage.wait_for("the claim to become final", lambda: self.stage.has("finalise", claim=claim_id))
 
     def _explain(self, scene: Decided, dispute: DisputeView) -> None:

@@ -2,7 +2,6 @@
 
 import json
 import os
-import socket
 import subprocess
 import sys
 import time
@@ -11,33 +10,24 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from eth_account import Account
 from eth_account.signers.local import LocalAccount
 from web3 import Web3
 
 from tao.chain.build import ROOT, load_build
 from tao.chain.deploy import deploy
 from tao.chain.deployment import Deployment
+from tao.chain.local import account, end, start
 from tao.chain.parameters import load_parameters
 from tao.chain.rpc import connect
 from tao.errors import TaoError
 from tao.roles.context import Context
 
-MNEMONIC = "test test test test test test test test test test test junk"
 FOLDER = ROOT / ".runs" / "demo"
 PATIENCE = 120.0
 """Seconds after which a party that should have done something counts as stuck."""
 
-Account.enable_unaudited_hdwallet_features()
-
-
 class Stuck(TaoError):
     """A party did not do in time what the scene waits for."""
-
-
-def account(index: int) -> LocalAccount:
-    """One of the funded accounts of the local chain."""
-    return Account.from_mnemonic(MNEMONIC, account_path=f"m/44'/60'/0'/0/{index}")
 
 
 @dataclass
@@ -131,11 +121,6 @@ class Stage:
             if line["action"] == action and all(line.get(key) == value for key, value in fields.items())
         ]
 
-    def let_pass(self, seconds: int) -> None:
-        """Move the chain's clock on."""
-        self.w3.provider.make_request("evm_increaseTime", [seconds])
-        self.w3.provider.make_request("evm_mine", [])
-
     def wealth(self, address: str, context: Context) -> int:
         """Wei an account has: in its wallet and as credit in the vault."""
         return self.w3.eth.get_balance(address) + context.contracts.vault.functions.creditOf(address).call()
@@ -147,33 +132,11 @@ class Stage:
         end(self.chain)
 
 
-def end(process: subprocess.Popen) -> None:
-    """Terminate a process and wait for it."""
-    if process.poll() is None:
-        process.terminate()
-        try:
-            process.wait(timeout=10)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-
-
-def free_port() -> int:
-    """A TCP port nobody listens on."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]
-
-
 def raise_stage(on_line: Callable[[dict[str, Any]], None], progress: Callable[[str], None]) -> Stage:
     """Start a local chain that mines each transaction at once and a block every second, and deploy on it."""
-    port = free_port()
-    command = ["anvil", "--port", port, "--hardfork", "prague", "--accounts", 24, "--silent"]
-    command += ["--block-time", 1, "--mixed-mining"]
-    chain = subprocess.Popen(list(map(str, command)), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    chain, url = start("--block-time", "1", "--mixed-mining")
     try:
-        url = f"http://127.0.0.1:{port}"
-        w3 = connect(url, patience=20)
+        w3 = connect(url)
         deployment = deploy(w3, account(0), load_parameters("demo"), load_build(), "ethereum-demo", progress)
         record = FOLDER / "deployment.json"
         deployment.save(record, force=True)

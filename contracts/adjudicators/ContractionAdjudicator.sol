@@ -85,13 +85,11 @@ contract ContractionAdjudicator is IAdjudicator {
         }
     }
 
-    function _open(
-        Leaf calldata leaf,
-        NodeRecord.Node memory node,
-        Proof calldata proof,
-        uint256 index,
-        uint256 length
-    ) private pure returns (uint256 run) {
+    function _open(Leaf calldata leaf, NodeRecord.Node memory node, Proof calldata proof, uint256 index, uint256 length)
+        private
+        pure
+        returns (uint256 run)
+    {
         NodeRecord.Operand memory operand = node.operands[index];
         uint256 first = operand.firstElement(node.outputs[0], proof.element);
         return OperandProof.openOperand(leaf, operand, proof.operands[index], first, length);

@@ -93,13 +93,11 @@ contract ExactAdjudicator is IAdjudicator {
     }
 
     /// @dev The element of operand `index` that the output element reads at `lane`.
-    function _read(
-        Leaf calldata leaf,
-        NodeRecord.Node memory node,
-        Proof calldata proof,
-        uint256 index,
-        uint256 lane
-    ) private pure returns (uint256 bits) {
+    function _read(Leaf calldata leaf, NodeRecord.Node memory node, Proof calldata proof, uint256 index, uint256 lane)
+        private
+        pure
+        returns (uint256 bits)
+    {
         NodeRecord.Operand memory operand = node.operands[index];
         uint256 position = operand.firstElement(node.outputs[0], proof.element) + lane * operand.laneStride;
         uint256 run = OperandProof.openOperand(leaf, operand, proof.operands[index], position, 1);

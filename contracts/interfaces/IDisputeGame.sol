@@ -99,7 +99,7 @@ interface IDisputeGame {
     /// @param path Siblings from the chunk up to the tensor's data root, so that the opening can go into a proof.
     event ElementOpened(DisputeId indexed disputeId, bytes32 commitment, uint256 chunk, bytes data, bytes32[] path);
     event Escalated(DisputeId indexed disputeId);
-    event ElementRefuted(DisputeId indexed disputeId, uint32 node, address adjudicator, address prover, bytes proof);
+    event ElementRefuted(DisputeId indexed disputeId, uint32 node, address adjudicator, address prover);
     event InconsistencyProven(DisputeId indexed disputeId, uint32 node);
     event DisputeClosed(DisputeId indexed disputeId, ClaimId indexed claimId, Outcome outcome);
 

@@ -27,11 +27,11 @@ library OperandProof {
     error OutputMismatch(bytes32 commitment);
 
     /// @notice The operand's element that output element `element` reads at lane 0.
-    function firstElement(
-        NodeRecord.Operand memory operand,
-        NodeRecord.TensorType memory output,
-        uint256 element
-    ) internal pure returns (uint256 position) {
+    function firstElement(NodeRecord.Operand memory operand, NodeRecord.TensorType memory output, uint256 element)
+        internal
+        pure
+        returns (uint256 position)
+    {
         if (!operand.hasMap) revert NoIndexMap();
         uint32[] memory shape = output.shape;
         uint256 rank = shape.length;

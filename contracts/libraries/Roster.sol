@@ -6,24 +6,22 @@ import { Timestamp } from "../types/Types.sol";
 import { Sortition } from "./Sortition.sol";
 
 /// @title The seats of a committee and the draw from them.
-/// @notice Announcements are numbered, and a seat is eligible for a range of numbers. So who may be drawn is
-/// settled by the announcement, before its seed exists: a seat added, excluded or restored later bears on
-/// later announcements only, and the panel is a function of the seed alone.
+/// @notice Announcements are numbered. An announcement counts the members, and a seat remembers the number of
+/// the first announcement that passes it over. So who may be drawn is settled before the seed exists: a seat
+/// added or excluded later bears on later announcements only, and the panel is a function of the seed alone.
 /// @dev Two moves would break that while a draw is pending: `remove` shifts places and `restore` forgets the
-/// range. The caller withholds both until no draw is pending.
+/// number. The caller withholds both until no draw is pending.
 library Roster {
     using SafeCast for uint256;
     using Sortition for Sortition.Urn;
 
     /// @param position One past the index in the list of members; zero where there is no seat.
     /// @param duties Panels the member sits on.
-    /// @param from First announcement whose draw includes the seat.
-    /// @param until First announcement after that whose draw does not.
+    /// @param until Number of the first announcement that passes the seat over.
     /// @param leavesAt Zero unless the member asked to leave.
     struct Seat {
         uint32 position;
         uint32 duties;
-        uint64 from;
         uint64 until;
         Timestamp leavesAt;
     }
@@ -70,9 +68,8 @@ library Roster {
         delete members.seats[member];
     }
 
-    /// @notice Include the member from the next announcement on.
+    /// @notice Include the member in every draw to come.
     function restore(Members storage members, address member) internal {
-        members.seats[member].from = members.announcements + 1;
         members.seats[member].until = type(uint64).max;
     }
 
@@ -83,8 +80,7 @@ library Roster {
     }
 
     function isEligible(Members storage members, address member, uint64 announcement) internal view returns (bool) {
-        Seat memory seat = members.seats[member];
-        return seat.from <= announcement && announcement < seat.until;
+        return announcement < members.seats[member].until;
     }
 
     /// @notice Draw up to `size` eligible members without the two parties.

@@ -1,10 +1,11 @@
 """Attack: the honest side's transactions are kept out of blocks for a while, so that it loses on time.
 
-Defence: clocks are budgets for the whole dispute, and time lost to censorship shorter than what is left of the
-budget costs nothing; the opponent's clock is not touched.
+Defence: clocks are budgets for the whole dispute, and time lost to censorship shorter than what is left of
+the budget costs nothing; the opponent's clock is not touched.
 """
 
 import pytest
+
 from game.stories import false_output, honest, networks
 from support.raises import refused
 

@@ -1,10 +1,13 @@
-"""Attacks on the vote: copy another's commitment, choose the seed, change the stakes once it is known, stay away.
+"""Attacks on the vote: copy another's commitment, choose the seed, change the stakes once it is known, stay
+away.
 
-Defence: a commitment names its voter and its case; the seed block is announced before it exists and settles, with
-the members of that moment, who is drawn; absence and, beyond a margin, the minority are paid for; no quorum refunds.
+Defence: a commitment names its voter and its case; the seed block is announced before it exists and
+settles, with the members of that moment, who is drawn; absence and, beyond a margin, the minority are paid
+for; no quorum refunds.
 """
 
 import pytest
+
 from game.stories import honest, networks
 from support.play import ACCEPT, REJECT
 from support.raises import refused
@@ -92,7 +95,9 @@ def test_the_panel_is_the_same_whoever_draws_it_and_whenever(play):
 
 
 def test_stakes_do_not_change_between_announcement_and_draw(play):
-    """Who joins after the announcement is not drawn; who is in cannot leave, and asking to leave comes too late."""
+    """Who joins after the announcement is not drawn; who is in cannot leave, and asking to leave comes too
+    late.
+    """
     play.seat(play.members[:3])
     case = escalated(play)
     late = play.members[3]
@@ -147,7 +152,9 @@ def test_absence_never_pays_better_than_presence(play, case):
     play.send(play.stranger, "game", "settleVote", case)
     rules = play.rules
     assert 0 < play.credit(present) <= rules.member_fee
-    assert [play.read("committee", "stakeOf", member) for member in absent] == [rules.stake - rules.no_show_penalty] * 2
+    assert [play.read("committee", "stakeOf", member) for member in absent] == [
+        rules.stake - rules.no_show_penalty
+    ] * 2
     assert play.credit(present) + play.burned() == 2 * rules.no_show_penalty
 
 

@@ -1,7 +1,7 @@
 """Attack: the prover publishes commitments and keeps the data, so that nobody can build a proof.
 
-Defence: reveal the states of every round or lose on time; at the leaf, open the chunk that is demanded or lose on
-time; what it opens is in the transaction for everybody to read.
+Defence: reveal the states of every round or lose on time; at the leaf, open the chunk that is demanded or
+lose on time; what it opens is in the transaction for everybody to read.
 """
 
 from game.stories import false_output, ghost_output, honest, networks
@@ -23,7 +23,9 @@ def test_a_prover_without_the_data_behind_its_output_cannot_answer_and_loses(pla
     play.send(play.challenger, "game", "demand", dispute, leaf, True, 0, 0)
     commitment, kind = leaf[3][0], story.network.records[4].outputs[0]
     with refused("OpeningMismatch", commitment):
-        play.send(play.prover, "game", "answer", dispute, commitment, kind.packed, 0, bytes(256), [bytes(32)] * 2)
+        play.send(
+            play.prover, "game", "answer", dispute, commitment, kind.packed, 0, bytes(256), [bytes(32)] * 2
+        )
     play.send(play.challenger, "game", "timeout", dispute, at=play.deadline(dispute) + 1)
     assert play.dispute(dispute)["outcome"] == "challenger won"
 
@@ -37,9 +39,16 @@ def test_a_demanded_chunk_is_published_and_then_proves_the_lie(play):
     demanded = play.send(play.challenger, "game", "demand", dispute, play.leaf(story, 4), True, 0, chunk)
     assert demanded.event("ElementDemanded")["commitment"] == tensor.commitment
     answer = play.send(
-        play.prover, "game", "answer", dispute, tensor.commitment, tensor.type.packed, chunk, tensor.chunk(chunk),
+        play.prover,
+        "game",
+        "answer",
+        dispute,
+        tensor.commitment,
+        tensor.type.packed,
+        chunk,
+        tensor.chunk(chunk),
         tensor.path(chunk),
-    )  # fmt: skip
+    )
     opened = answer.event("ElementOpened")
     assert keccak(opened["data"]) == keccak(tensor.chunk(chunk))
     assert list(opened["path"]) == tensor.path(chunk)
@@ -47,7 +56,9 @@ def test_a_demanded_chunk_is_published_and_then_proves_the_lie(play):
 
 
 def test_an_honest_prover_can_open_every_chunk_it_may_be_asked_for(play):
-    """Nothing outside the tensor can be demanded: neither padding rows nor padding chunks, which have no data."""
+    """Nothing outside the tensor can be demanded: neither padding rows nor padding chunks, which have no
+    data.
+    """
     story = honest(networks()["seven"])
     dispute = play.to_leaf(story, 0)
     leaf = play.leaf(story, 0)
@@ -60,9 +71,16 @@ def test_an_honest_prover_can_open_every_chunk_it_may_be_asked_for(play):
     for chunk in (0, 5):
         play.send(play.challenger, "game", "demand", dispute, leaf, False, 0, chunk)
         play.send(
-            play.prover, "game", "answer", dispute, tensor.commitment, tensor.type.packed, chunk,
-            tensor.chunk(chunk), tensor.path(chunk),
-        )  # fmt: skip
+            play.prover,
+            "game",
+            "answer",
+            dispute,
+            tensor.commitment,
+            tensor.type.packed,
+            chunk,
+            tensor.chunk(chunk),
+            tensor.path(chunk),
+        )
     with refused("NoDemandsLeft", dispute):
         play.send(play.challenger, "game", "demand", dispute, leaf, False, 0, 1)
 
@@ -75,9 +93,16 @@ def test_another_chunk_or_another_tensor_is_no_answer(play):
 
     def answer(commitment=tensor.commitment, chunk=2, source=2):
         play.send(
-            play.prover, "game", "answer", dispute, commitment, tensor.type.packed, chunk, tensor.chunk(source),
+            play.prover,
+            "game",
+            "answer",
+            dispute,
+            commitment,
+            tensor.type.packed,
+            chunk,
+            tensor.chunk(source),
             tensor.path(source),
-        )  # fmt: skip
+        )
 
     with refused("DemandMismatch"):
         answer(chunk=3, source=3)

@@ -4,6 +4,7 @@ Defence: one rule of expiry for moves and for `timeout`: at any second exactly o
 """
 
 import pytest
+
 from game.stories import false_output, honest, networks
 from support.raises import refused
 

@@ -1,7 +1,7 @@
 """Attack: many challengers dispute a true claim, one after the other, to keep it from becoming final.
 
-Defence: all disputes of a claim run side by side and none opens after the window, so finality comes at the latest
-one dispute after it, whatever their number, and every lost challenge pays the prover.
+Defence: all disputes of a claim run side by side and none opens after the window, so finality comes at the
+latest one dispute after it, whatever their number, and every lost challenge pays the prover.
 """
 
 from game.stories import honest, networks

@@ -1,7 +1,8 @@
-"""Attack: a challenger in league with the prover loses on purpose, so that the false claim counts as defended.
+"""Attack: a challenger in league with the prover loses on purpose, so that the false claim counts as
+defended.
 
-Defence: a lost dispute changes nothing for other challengers, and a claim becomes final only when its window is
-over and no dispute is open.
+Defence: a lost dispute changes nothing for other challengers, and a claim becomes final only when its
+window is over and no dispute is open.
 """
 
 from game.stories import false_output, networks

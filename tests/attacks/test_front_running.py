@@ -1,7 +1,7 @@
 """Attack: someone copies a pending transaction and gets in first, to take its place or to make it fail.
 
-Defence: every id contains its author, so a copy is another claim or another dispute; a leaf proof may be sent by
-anyone, and whoever sends it the reward is the challenger's.
+Defence: every id contains its author, so a copy is another claim or another dispute; a leaf proof may be
+sent by anyone, and whoever sends it the reward is the challenger's.
 """
 
 from game.stories import false_output, honest, networks

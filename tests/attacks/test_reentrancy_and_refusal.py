@@ -1,10 +1,12 @@
-"""Attack: a contract re-enters while it is paid, refuses to be paid, or burns all gas, to drain or to block others.
+"""Attack: a contract re-enters while it is paid, refuses to be paid, or burns all gas, to drain or to block
+others.
 
-Defence: nobody is ever pushed ether; credits are zeroed before the only outgoing call, and who refuses its own
-ether hurts nobody else.
+Defence: nobody is ever pushed ether; credits are zeroed before the only outgoing call, and who refuses its
+own ether hurts nobody else.
 """
 
 import pytest
+
 from game.stories import false_output, honest, networks
 from support.attackers import BURN_GAS, REENTER, REFUSE, actor, force_ether
 from support.raises import refused
@@ -70,10 +72,19 @@ def test_a_loser_that_refuses_ether_does_not_block_the_winner(play):
     attacker = actor(play.wire, play.stranger, play.rules.prover_bond)
     play.wire.send(play.stranger, attacker, "behave", REFUSE, attacker.address, b"")
     act(
-        play, attacker, "claims", "claim", play.register(story.network), bytes(32), story.inputs, story.outputs,
+        play,
+        attacker,
+        "claims",
+        "claim",
+        play.register(story.network),
+        bytes(32),
+        story.inputs,
+        story.outputs,
         value=play.rules.prover_bond,
-    )  # fmt: skip
-    claim = play.deployment.wire.rpc("eth_getLogs", {"address": play.deployment.claims.address})[-1]["topics"][1]
+    )
+    claim = play.deployment.wire.rpc("eth_getLogs", {"address": play.deployment.claims.address})[-1][
+        "topics"
+    ][1]
     dispute = play.open(bytes.fromhex(claim[2:]))
     play.prove(dispute, story)
     assert play.credit(play.challenger) > play.rules.challenger_bond

@@ -4,6 +4,7 @@ Defence: a share of whatever bond is lost is burned, so what a colluding pair ho
 """
 
 import pytest
+
 from game.stories import false_output, honest, networks
 
 

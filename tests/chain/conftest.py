@@ -4,11 +4,11 @@ import copy
 
 import pytest
 
-from chain.anvil import account, anvil
-from chain.network import tiny_bundle
 from chain.world import OWNER, World
+from demo.small import tiny_bundle
 from tao.chain.build import load_build
 from tao.chain.deploy import deploy
+from tao.chain.local import account, local_chain
 from tao.chain.parameters import load_parameters
 from tao.chain.rpc import connect
 from tao.roles import client
@@ -34,7 +34,7 @@ def bundle():
 
 @pytest.fixture(scope="session")
 def chain_url():
-    with anvil() as url:
+    with local_chain() as url:
         yield url
 
 

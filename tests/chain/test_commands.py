@@ -10,10 +10,10 @@ import torch
 from click.testing import CliRunner
 from safetensors.torch import load_file, save_file
 
-from chain.anvil import account, free_port
-from chain.network import inputs
 from chain.world import CLIENT, PROVER
+from demo.small import inputs
 from tao.chain.accounts import load_account
+from tao.chain.local import account, free_port
 from tao.commands.main import main
 from tao.errors import ChainError
 
@@ -69,7 +69,7 @@ def test_a_request_is_served_and_read_from_the_command_line(world, run):
     log = world.folder / "prover.jsonl"
     served = run("prover --once", PROVER, model=model, log=str(log))
     assert served.exit_code == 0, served.output
-    assert [json.loads(line)["action"] for line in log.read_text().splitlines()] == ["claim"]
+    assert [json.loads(line)["action"] for line in log.read_text().splitlines()] == ["start", "claim"]
     out = world.folder / "out.safetensors"
     read = run("client read", request=request, out=str(out))
     assert read.exit_code == 0 and "open to challenge" in read.output

@@ -7,12 +7,12 @@ from dataclasses import replace
 import pytest
 import yaml
 
-from chain.anvil import account
 from chain.world import OWNER
 from tao.chain.build import load_build, matches
 from tao.chain.contracts import Contracts
 from tao.chain.deploy import create_address, deploy
 from tao.chain.deployment import CONTRACTS, Deployment
+from tao.chain.local import account
 from tao.chain.parameters import check_parameters, load_parameters
 from tao.errors import ChainError, DeploymentError
 

@@ -5,9 +5,9 @@ import json
 import pytest
 import torch
 
-from chain.anvil import mine, wait
-from chain.network import Cheat, Rewriter, Withholder, inputs, node
 from chain.world import CLIENT, FEE
+from demo.small import Cheat, Rewriter, Withholder, inputs, node
+from tao.chain.local import let_pass, mine
 from tao.protocol.views import Outcome, Phase, Status
 from tao.roles import client
 
@@ -24,7 +24,7 @@ def test_an_honest_claim_becomes_final_and_pays_bond_and_fee(world):
     result = client.read(world.context(CLIENT), request)
     assert result.claim.status is Status.PENDING
     assert torch.allclose(result.outputs[0].sum(-1), torch.ones(2))
-    wait(world.w3, 601)
+    let_pass(world.w3, 601)
     assert actions(prover.tick()) == ["finalise"]
     assert prover.tick() == []
     vault = prover.context.contracts.vault.functions
@@ -69,7 +69,7 @@ def test_a_committee_rejects_what_a_prover_withholds(world):
     world.request()
     withholder = Withholder(world.bundle, node(world.bundle, "softmax"))
     done = world.play(
-        world.prover(withholder), world.challenger(), *world.members(), each_round=lambda: wait(world.w3, 20)
+        world.prover(withholder), world.challenger(), *world.members(), each_round=lambda: let_pass(world.w3, 20)
     )
     assert actions(done).count("demand") == actions(done).count("answer") == 4
     assert world.dispute().outcome is Outcome.CHALLENGER_WON
@@ -82,7 +82,7 @@ def test_a_silent_prover_loses_on_time(world):
     challenger = world.challenger()
     assert actions(challenger.tick()) == ["open"]
     assert challenger.tick() == []
-    wait(world.w3, 601)
+    let_pass(world.w3, 601)
     assert actions(challenger.tick()) == ["timeout"]
     assert world.dispute().outcome is Outcome.CHALLENGER_WON
 
@@ -92,9 +92,9 @@ def test_a_malicious_challenger_of_an_honest_claim_loses_its_bond(world):
     prover = world.prover()
     prover.tick()
     liar = world.challenger(threshold=-1.0)
-    done = world.play(prover, liar, each_round=lambda: wait(world.w3, 100))
+    done = world.play(prover, liar, each_round=lambda: let_pass(world.w3, 100))
     assert "timeout" in actions(done) and world.dispute().outcome is Outcome.PROVER_WON
-    wait(world.w3, 601)
+    let_pass(world.w3, 601)
     assert actions(prover.tick()) == ["finalise"]
 
 

@@ -4,9 +4,9 @@ from dataclasses import replace
 
 import pytest
 
-from chain.anvil import free_port
-from chain.network import Cheat, node
 from chain.proxy import Faults, flaky
+from demo.small import Cheat, node
+from tao.chain.local import free_port
 from tao.chain.rpc import connect
 from tao.errors import ChainError
 from tao.protocol.views import Outcome

@@ -5,10 +5,10 @@ from dataclasses import replace
 import pytest
 from web3.exceptions import Web3RPCError
 
-from chain.anvil import mine, wait
-from chain.network import Cheat, inputs, node
 from chain.world import CLIENT
+from demo.small import Cheat, inputs, node
 from tao.chain import logs
+from tao.chain.local import let_pass, mine
 from tao.chain.rpc import connect
 from tao.errors import ChainError
 from tao.protocol.views import Phase, Stage, Status
@@ -109,7 +109,7 @@ def test_a_view_knows_every_state_that_was_revealed(world):
     (dispute,) = challenger.context.reader.view().disputes
     assert dispute.phase is Phase.SELECT and len(dispute.hashes) == 3
     assert set(dispute.states) == {0, (len(world.bundle.graph) + 1) // 2, len(world.bundle.graph)}
-    wait(world.w3, 1)
+    let_pass(world.w3, 1)
 
 
 def test_a_node_that_goes_away_is_told_in_one_sentence(world):

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from chain.network import inputs, node, tiny_bundle
+from demo.small import inputs, node, tiny_bundle
 from tao.errors import StoreError
 from tao.execution import capture
 from tao.numerics import drift as drifts

@@ -7,10 +7,10 @@ from typing import Any
 from rich.console import Console
 from web3 import Web3
 
-from chain.anvil import account, mine
-from chain.network import inputs
+from demo.small import inputs
 from tao.chain.build import Build
 from tao.chain.deployment import Deployment
+from tao.chain.local import account, mine
 from tao.chain.rpc import connect
 from tao.model import ModelBundle
 from tao.protocol.views import DisputeView, Phase

@@ -159,7 +159,8 @@ contract ContractionAdjudicatorTest {
         Scene memory scene = _small();
         bytes memory proof = _proof(scene, 0);
         scene.node.op = Operator.wrap(0x12345678);
-        vm.expectRevert(abi.encodeWithSelector(ContractionAdjudicator.UnsupportedOperator.selector, bytes4(0x12345678)));
+        bytes4 unsupported = ContractionAdjudicator.UnsupportedOperator.selector;
+        vm.expectRevert(abi.encodeWithSelector(unsupported, bytes4(0x12345678)));
         adjudicator.refutes(scene.leaf(), proof);
     }
 
@@ -310,9 +311,7 @@ contract ContractionAdjudicatorTest {
         uint32[] memory shape = Scenes.strides(2, 2, 3);
         scene.setOutput(Tensors.zeros(DType.FLOAT32, 4, shape));
         uint256 width = 2 * lanes + 5;
-        scene.setOperand(
-            0, _integers(random, Tensors.shape(2, width)), false, Scenes.strides(lanes, width, 0), 1, 3
-        );
+        scene.setOperand(0, _integers(random, Tensors.shape(2, width)), false, Scenes.strides(lanes, width, 0), 1, 3);
         scene.setOperand(
             1, _integers(random, Tensors.shape(4, width)), false, Scenes.strides(0, 0, width), 1, width + 2
         );

@@ -50,7 +50,8 @@ contract ExactAdjudicatorTest {
         scene.setOperand(0, input, random.below(2) == 0, Scenes.strides(1, ROWS), 0, 0);
         uint256 element = random.below(ROWS * COLUMNS);
         require(!_refutes(scene, element), "an exact copy is refuted");
-        uint256 other = scene.output.get(element) ^ (1 << random.below(DType.isFloat(dtype) ? 7 : 8 * DType.size(dtype)));
+        uint256 other =
+            scene.output.get(element) ^ (1 << random.below(DType.isFloat(dtype) ? 7 : 8 * DType.size(dtype)));
         scene.output.set(element, other);
         require(_refutes(scene, element), "a wrong copy is not refuted");
     }
@@ -92,7 +93,9 @@ contract ExactAdjudicatorTest {
         require(_decides(RELU, DType.FLOAT32, 0x3f800000, 0x3f800001), "one bit off");
         require(!_decides(RELU, DType.FLOAT16, 0xbc00, 0) && _decides(RELU, DType.FLOAT16, 0x3c00, 0), "float16");
         require(!_decides(RELU, DType.BFLOAT16, 0xbf80, 0) && _decides(RELU, DType.BFLOAT16, 0x3f80, 0), "bfloat16");
-        require(!_decides(RELU, DType.FLOAT64, 0xbff << 52, 0) && _decides(RELU, DType.FLOAT64, 0x3ff << 52, 0), "float64");
+        require(
+            !_decides(RELU, DType.FLOAT64, 0xbff << 52, 0) && _decides(RELU, DType.FLOAT64, 0x3ff << 52, 0), "float64"
+        );
     }
 
     function test_neg_flipsTheSign() external view {
@@ -184,9 +187,7 @@ contract ExactAdjudicatorTest {
         scene.node.outputs[0].dtype = DType.INT32;
         IAdjudicator.Leaf memory leaf = scene.leaf();
         bytes memory proof = _proof(scene, 0, 0);
-        vm.expectRevert(
-            abi.encodeWithSelector(ExactAdjudicator.TypeMismatch.selector, DType.INT32, DType.FLOAT32)
-        );
+        vm.expectRevert(abi.encodeWithSelector(ExactAdjudicator.TypeMismatch.selector, DType.INT32, DType.FLOAT32));
         adjudicator.refutes(leaf, proof);
     }
 

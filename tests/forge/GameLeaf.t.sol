@@ -24,7 +24,7 @@ contract GameLeafTest is GameFixture {
         IDisputeGame.LeafClaim memory leaf = leafOf(NODE);
         bytes memory proof = proofThatSays(true);
         vm.expectEmit();
-        emit IDisputeGame.ElementRefuted(_id, NODE, address(adjudicator), PROVER, proof);
+        emit IDisputeGame.ElementRefuted(_id, NODE, address(adjudicator), PROVER);
         vm.prank(CHALLENGER);
         game.prove(_id, leaf, proof);
         assertEnded(_id, IDisputeGame.Outcome.ChallengerWon);

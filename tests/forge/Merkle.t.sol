@@ -27,7 +27,10 @@ contract MerkleTest {
         require(Merkle.height(1 << 200) == 200 && Merkle.height((1 << 200) + 1) == 201, "large counts");
     }
 
-    function testFuzz_isMember_acceptsEveryLeafAtItsIndexOnly(uint256 seed, uint256 count, uint256 index) external view {
+    function testFuzz_isMember_acceptsEveryLeafAtItsIndexOnly(uint256 seed, uint256 count, uint256 index)
+        external
+        view
+    {
         count = 1 + count % 40;
         index %= count;
         bytes32[] memory leaves = _leaves(seed, count);
@@ -66,7 +69,10 @@ contract MerkleTest {
         require(!tree.isMember(root, 0, count, new bytes32[](0), root), "the root passes for a leaf");
     }
 
-    function testFuzz_isMember_refusesAnyChange(uint256 seed, uint256 count, uint256 index, uint256 change) external view {
+    function testFuzz_isMember_refusesAnyChange(uint256 seed, uint256 count, uint256 index, uint256 change)
+        external
+        view
+    {
         count = 2 + count % 40;
         index %= count;
         if (change == 0) change = 1;

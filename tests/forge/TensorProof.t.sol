@@ -98,8 +98,7 @@ contract TensorProofTest {
         (uint256 first,) = _someRun(random, tensor);
         uint256 number = (first % tensor.columns()) * tensor.size / 256;
         for (uint256 level; level <= Trees.height(tensor.chunkCount()); ++level) {
-            (bytes memory data, bytes32[] memory path) =
-                tensor.openAt(first / tensor.columns(), number, level);
+            (bytes memory data, bytes32[] memory path) = tensor.openAt(first / tensor.columns(), number, level);
             (bytes32 dataRoot, uint256 bits) = opener.openElement(tensor.tensorType, data, path, first);
             require(dataRoot == tensor.dataRoot() && bits == tensor.get(first), "element");
         }
@@ -132,9 +131,8 @@ contract TensorProofTest {
         uint256 columns = tensor.columns();
         bool same = first / columns == other / columns
             && (first % columns) * tensor.size / 256 == (other % columns) * tensor.size / 256;
-        (bool done, bytes memory output) = address(opener).staticcall(
-            abi.encodeCall(opener.openElement, (tensor.tensorType, data, path, other))
-        );
+        (bool done, bytes memory output) =
+            address(opener).staticcall(abi.encodeCall(opener.openElement, (tensor.tensorType, data, path, other)));
         bool opened = done && abi.decode(output, (bytes32)) == tensor.dataRoot();
         require(opened == same, "an opening is good for another place");
     }

@@ -31,19 +31,31 @@ class ClaimMoves(Machine):
         inputs = story.inputs * (2 if self.rarely(data) else 1)
         fee, salt = self.choose(data, (5 * GWEI, 0)), self.choose(data, (1, 2))
         self.move(
-            "request", self.client, "claims", "request", (model, inputs, salt),
+            "request",
+            self.client,
+            "claims",
+            "request",
+            (model, inputs, salt),
             lambda now, _: self.reference.claims.request(now, self.client, model, inputs, salt, fee),
-            value=fee, at=self.when(data),
-        )  # fmt: skip
+            value=fee,
+            at=self.when(data),
+        )
 
     def cancel(self, data: st.DataObject) -> None:
         free = self.open_requests()
-        request = self.choose(data, free if free and not self.rarely(data) else self.reference.claims.requests)
+        request = self.choose(
+            data, free if free and not self.rarely(data) else self.reference.claims.requests
+        )
         caller = self.usually(data, self.client)
         self.move(
-            "cancel", caller, "claims", "cancel", (request,),
-            lambda now, _: self.reference.claims.cancel(now, caller, request), at=self.when(data),
-        )  # fmt: skip
+            "cancel",
+            caller,
+            "claims",
+            "cancel",
+            (request,),
+            lambda now, _: self.reference.claims.cancel(now, caller, request),
+            at=self.when(data),
+        )
 
     def claim(self, data: st.DataObject) -> None:
         claims = self.reference.claims
@@ -59,10 +71,15 @@ class ClaimMoves(Machine):
         outputs = story.outputs * (2 if self.rarely(data, 20) else 1)
         bond = self.rules.prover_bond - self.rarely(data, 20)
         claim = self.move(
-            "claim", prover, "claims", "claim", (model, request, story.inputs, outputs),
+            "claim",
+            prover,
+            "claims",
+            "claim",
+            (model, request, story.inputs, outputs),
             lambda now, _: claims.claim(now, prover, model, request, story.inputs, outputs, bond),
-            value=bond, at=self.when(data),
-        )  # fmt: skip
+            value=bond,
+            at=self.when(data),
+        )
         if claim is not None:
             self.told[claim] = story
 
@@ -73,14 +90,24 @@ class ClaimMoves(Machine):
         edge = claims.window_end(claim)
         caller = self.choose(data, self.accounts)
         self.move(
-            "finalise", caller, "claims", "finalise", (claim,),
-            lambda now, _: claims.finalise(now, caller, claim), at=self.on_edge(data, edge, edge + 1),
-        )  # fmt: skip
+            "finalise",
+            caller,
+            "claims",
+            "finalise",
+            (claim,),
+            lambda now, _: claims.finalise(now, caller, claim),
+            at=self.on_edge(data, edge, edge + 1),
+        )
 
     def withdraw(self, data: st.DataObject) -> None:
         rich = [account for account in self.accounts if self.reference.vault.credits[account]]
         caller = self.choose(data, self.accounts if self.rarely(data) or not rich else rich)
         self.move(
-            "withdraw", caller, "vault", "withdraw", (caller,),
-            lambda now, _: self.reference.vault.withdraw(caller), at=self.when(data),
-        )  # fmt: skip
+            "withdraw",
+            caller,
+            "vault",
+            "withdraw",
+            (caller,),
+            lambda now, _: self.reference.vault.withdraw(caller),
+            at=self.when(data),
+        )

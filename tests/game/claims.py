@@ -60,7 +60,14 @@ class Claims:
         self._pay_fee(request, caller)
 
     def claim(
-        self, now: Now, caller: str, model: bytes, request: bytes, inputs: list[bytes], outputs: list[bytes], bond: int
+        self,
+        now: Now,
+        caller: str,
+        model: bytes,
+        request: bytes,
+        inputs: list[bytes],
+        outputs: list[bytes],
+        bond: int,
     ) -> bytes:
         rules = self.rules
         require(bond == rules.prover_bond, "WrongBond")
@@ -90,7 +97,9 @@ class Claims:
 
     def dispute_opened(self, now: Now, claim: bytes) -> None:
         in_window = now.time <= self.window_end(claim)
-        require(in_window and self.status(now, claim) in (Status.PENDING, Status.DISPUTED), "NotChallengeable")
+        require(
+            in_window and self.status(now, claim) in (Status.PENDING, Status.DISPUTED), "NotChallengeable"
+        )
         self.claims[claim].open_disputes += 1
 
     def dispute_closed(self, claim: bytes) -> None:

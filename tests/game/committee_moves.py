@@ -31,9 +31,15 @@ class CommitteeMoves(Machine):
         caller = self.choose(data, outside if outside and not self.rarely(data) else self.members)
         value = self.rules.stake - self.rarely(data)
         self.move(
-            "join", caller, "committee", "join", (),
-            lambda now, _: self.reference.committee.join(now, caller, value), value=value, at=self.when(data),
-        )  # fmt: skip
+            "join",
+            caller,
+            "committee",
+            "join",
+            (),
+            lambda now, _: self.reference.committee.join(now, caller, value),
+            value=value,
+            at=self.when(data),
+        )
 
     def top_up(self, data: st.DataObject) -> None:
         committee = self.reference.committee
@@ -41,31 +47,51 @@ class CommitteeMoves(Machine):
         caller = self.choose(data, short if short and not self.rarely(data) else self.members)
         value = max(self.rules.stake - committee.stake(caller) - self.rarely(data), 0)
         self.move(
-            "topUp", caller, "committee", "topUp", (),
-            lambda now, _: committee.top_up(now, caller, value), value=value, at=self.when(data),
-        )  # fmt: skip
+            "topUp",
+            caller,
+            "committee",
+            "topUp",
+            (),
+            lambda now, _: committee.top_up(now, caller, value),
+            value=value,
+            at=self.when(data),
+        )
 
     def request_leave(self, data: st.DataObject) -> None:
         caller = self.choose(data, self.members)
         self.move(
-            "requestLeave", caller, "committee", "requestLeave", (),
-            lambda now, _: self.reference.committee.request_leave(now, caller), at=self.when(data),
-        )  # fmt: skip
+            "requestLeave",
+            caller,
+            "committee",
+            "requestLeave",
+            (),
+            lambda now, _: self.reference.committee.request_leave(now, caller),
+            at=self.when(data),
+        )
 
     def leave(self, data: st.DataObject) -> None:
         seats = self.reference.committee.seats
         caller = self.choose(data, self.leaving() or self.members)
         edge = seats[caller].leaves_at if caller in seats else 0
         self.move(
-            "leave", caller, "committee", "leave", (),
-            lambda now, _: self.reference.committee.leave(now, caller), at=self.on_edge(data, edge, edge),
-        )  # fmt: skip
+            "leave",
+            caller,
+            "committee",
+            "leave",
+            (),
+            lambda now, _: self.reference.committee.leave(now, caller),
+            at=self.on_edge(data, edge, edge),
+        )
 
     # ---- cases
 
     def at_stage(self, stage: Stage) -> list[bytes]:
         now = Now(self.time, self.block)
-        return [case for case in self.reference.committee.cases if self.reference.committee.stage(now, case) == stage]
+        return [
+            case
+            for case in self.reference.committee.cases
+            if self.reference.committee.stage(now, case) == stage
+        ]
 
     def ready_to_settle(self) -> list[bytes]:
         voting = self.in_phase(Phase.VOTE)
@@ -73,7 +99,9 @@ class CommitteeMoves(Machine):
 
     def pick_case(self, data: st.DataObject, stage: Stage) -> bytes:
         fitting = self.at_stage(stage)
-        return self.choose(data, fitting if fitting and not self.rarely(data, 20) else self.reference.committee.cases)
+        return self.choose(
+            data, fitting if fitting and not self.rarely(data, 20) else self.reference.committee.cases
+        )
 
     def draw(self, data: st.DataObject) -> None:
         committee = self.reference.committee
@@ -99,16 +127,24 @@ class CommitteeMoves(Machine):
         vote = self.choose(data, (Vote.ACCEPT, Vote.REJECT))
         statistics = bytes(self.choose(data, (0, 40, 40, LONGEST, LONGEST + 1)))
         salt = bytes([self.choose(data, (1, 2))]) * 32
-        commitment = vote_hash(
-            self.rules.chain, self.rules.committee, case, caller, vote, statistics, salt
-        ) if not self.rarely(data) else ZERO  # fmt: skip
+        commitment = (
+            vote_hash(self.rules.chain, self.rules.committee, case, caller, vote, statistics, salt)
+            if not self.rarely(data)
+            else ZERO
+        )
 
         def effect(now: Now, _) -> None:
             committee.commit(now, caller, case, commitment)
             self.secrets[case, caller] = (vote, statistics, salt)
 
         self.move(
-            "commit", caller, "committee", "commit", (case, commitment), effect, at=self.when(data, entry.commit_end)
+            "commit",
+            caller,
+            "committee",
+            "commit",
+            (case, commitment),
+            effect,
+            at=self.when(data, entry.commit_end),
         )
 
     def reveal_vote(self, data: st.DataObject) -> None:
@@ -121,11 +157,20 @@ class CommitteeMoves(Machine):
         vote, statistics, salt = self.secrets.get((case, caller), (Vote.ACCEPT, b"", bytes(32)))
         if self.rarely(data):
             vote = self.choose(data, tuple(Vote))
-        at = self.on_edge(data, entry.commit_end, entry.commit_end + 1) if waiting else self.when(data, entry.reveal_end)
+        at = (
+            self.on_edge(data, entry.commit_end, entry.commit_end + 1)
+            if waiting
+            else self.when(data, entry.reveal_end)
+        )
         self.move(
-            "revealVote", caller, "committee", "reveal", (case, vote, statistics, salt),
-            lambda now, _: committee.reveal(now, caller, case, vote, statistics, salt), at=at,
-        )  # fmt: skip
+            "revealVote",
+            caller,
+            "committee",
+            "reveal",
+            (case, vote, statistics, salt),
+            lambda now, _: committee.reveal(now, caller, case, vote, statistics, salt),
+            at=at,
+        )
 
     def settle_vote(self, data: st.DataObject) -> None:
         committee, disputes = self.reference.committee, self.reference.disputes
@@ -135,6 +180,11 @@ class CommitteeMoves(Machine):
         caller = self.choose(data, self.accounts)
         at = self.when(data) if ready else self.on_edge(data, edge, edge + 1)
         self.move(
-            "settleVote", caller, "game", "settleVote", (dispute,),
-            lambda now, _: disputes.settle_vote(now, caller, dispute), at=at,
-        )  # fmt: skip
+            "settleVote",
+            caller,
+            "game",
+            "settleVote",
+            (dispute,),
+            lambda now, _: disputes.settle_vote(now, caller, dispute),
+            at=at,
+        )

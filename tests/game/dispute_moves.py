@@ -38,8 +38,10 @@ class DisputeMoves(Machine):
         """Leaves where the prover's two states do not fit the record."""
         told = {d: self.story_of(self.reference.disputes.disputes[d]) for d in self.playable(Phase.LEAF)}
         return [
-            d for d, story in told.items()
-            if story.lie == self.reference.disputes.disputes[d].lo and not story.name.startswith(("false output", "ghost"))
+            d
+            for d, story in told.items()
+            if story.lie == self.reference.disputes.disputes[d].lo
+            and not story.name.startswith(("false output", "ghost"))
         ]
 
     def expired(self) -> list[bytes]:
@@ -49,7 +51,8 @@ class DisputeMoves(Machine):
     def moot(self) -> list[bytes]:
         claims = self.reference.claims.claims
         return [
-            d for d, entry in self.reference.disputes.disputes.items()
+            d
+            for d, entry in self.reference.disputes.disputes.items()
             if claims[entry.claim].refuted and entry.phase != Phase.CLOSED
         ]
 
@@ -60,10 +63,15 @@ class DisputeMoves(Machine):
         claim, challenger = self.choose(data, free if free and not self.rarely(data) else stray)
         bond = self.rules.challenger_bond + self.rarely(data, 20)
         self.move(
-            "open", challenger, "game", "open", (claim,),
+            "open",
+            challenger,
+            "game",
+            "open",
+            (claim,),
             lambda now, _: disputes.open(now, challenger, claim, bond),
-            value=bond, at=self.when(data, claims.window_end(claim)),
-        )  # fmt: skip
+            value=bond,
+            at=self.when(data, claims.window_end(claim)),
+        )
 
     def reveal(self, data: st.DataObject) -> None:
         disputes = self.reference.disputes
@@ -77,9 +85,14 @@ class DisputeMoves(Machine):
             states.append([b"\7" * 32])
         caller = self.usually(data, self.reference.claims.get(entry.claim).prover)
         self.move(
-            "reveal", caller, "game", "reveal", (dispute, states),
-            lambda now, _: self._revealed(now, caller, dispute, states), at=self.when(data, disputes.deadline(dispute)),
-        )  # fmt: skip
+            "reveal",
+            caller,
+            "game",
+            "reveal",
+            (dispute, states),
+            lambda now, _: self._revealed(now, caller, dispute, states),
+            at=self.when(data, disputes.deadline(dispute)),
+        )
 
     def _revealed(self, now: Now, caller: str, dispute: bytes, states: list[list[bytes]]) -> None:
         self.reference.disputes.reveal(now, caller, dispute, states)
@@ -99,10 +112,14 @@ class DisputeMoves(Machine):
             hashes[self.choose(data, range(len(hashes)))] = b"\5" * 32
         caller = self.usually(data, entry.challenger)
         self.move(
-            "select", caller, "game", "select", (dispute, hashes, child),
+            "select",
+            caller,
+            "game",
+            "select",
+            (dispute, hashes, child),
             lambda now, _: disputes.select(now, caller, dispute, hashes, child),
             at=self.when(data, disputes.deadline(dispute)),
-        )  # fmt: skip
+        )
 
     # ---- the leaf
 
@@ -114,18 +131,24 @@ class DisputeMoves(Machine):
         leaf, before, outputs = self.leaf(entry)
         operator = network.nodes[min(entry.lo, len(network.nodes) - 1)].operator
         proof, finding = b"", Finding.MALFORMED
-        readable = entry.hi - entry.lo == 1 and operator != VOTE_ONLY and all(
-            isinstance(value, Tensor) for value in (*before, *outputs)
+        readable = (
+            entry.hi - entry.lo == 1
+            and operator != VOTE_ONLY
+            and all(isinstance(value, Tensor) for value in (*before, *outputs))
         )
         if readable and len(before) == network.records[entry.lo].live_before:
             proof, finding = self._proof(data, self.story_of(entry), entry.lo, before, outputs[0])
         leaf = self._perhaps_spoiled(data, leaf)
         caller = self.choose(data, self.accounts)
         self.move(
-            "prove", caller, "game", "prove", (dispute, tuple(leaf), proof),
+            "prove",
+            caller,
+            "game",
+            "prove",
+            (dispute, tuple(leaf), proof),
             lambda now, _: disputes.prove(now, caller, dispute, leaf, finding),
             at=self.when(data, disputes.deadline(dispute)),
-        )  # fmt: skip
+        )
 
     def _proof(
         self, data: st.DataObject, story: Story, node: int, before: list, output: Tensor
@@ -170,23 +193,33 @@ class DisputeMoves(Machine):
             after = [*after, bytes(32)]
         caller = self.choose(data, self.accounts)
         self.move(
-            "proveInconsistent", caller, "game", "proveInconsistent", (dispute, tuple(leaf), after),
+            "proveInconsistent",
+            caller,
+            "game",
+            "proveInconsistent",
+            (dispute, tuple(leaf), after),
             lambda now, _: disputes.prove_inconsistent(now, caller, dispute, leaf, after),
             at=self.when(data, disputes.deadline(dispute)),
-        )  # fmt: skip
+        )
 
     def demand(self, data: st.DataObject) -> None:
         disputes = self.reference.disputes
         dispute = self.pick_dispute(data, Phase.LEAF)
         entry = disputes.disputes[dispute]
-        record = self.story_of(entry).network.records[min(entry.lo, self.story_of(entry).network.commitment[3] - 1)]
+        record = self.story_of(entry).network.records[
+            min(entry.lo, self.story_of(entry).network.commitment[3] - 1)
+        ]
         leaf = self._perhaps_spoiled(data, self.leaf(entry)[0])
         of_output = self.choose(data, (True, False))
         index = self.choose(data, (0, 0, 0, 1))
         entries = record.outputs if of_output else [operand.type for operand in record.operands]
         kind = entries[min(index, len(entries) - 1)]
         chunks = [leaf for leaf in range(300) if has_chunk(kind, leaf)]
-        chunk = self.choose(data, chunks) if not self.rarely(data) else self.choose(data, (chunks[-1] + 1, 2**255))
+        chunk = (
+            self.choose(data, chunks)
+            if not self.rarely(data)
+            else self.choose(data, (chunks[-1] + 1, 2**255))
+        )
         caller = self.usually(data, entry.challenger)
 
         def effect(now: Now, _) -> None:
@@ -195,9 +228,14 @@ class DisputeMoves(Machine):
             self.demands[dispute] = (commitment, kind, chunk)
 
         self.move(
-            "demand", caller, "game", "demand", (dispute, tuple(leaf), of_output, index, chunk), effect,
+            "demand",
+            caller,
+            "game",
+            "demand",
+            (dispute, tuple(leaf), of_output, index, chunk),
+            effect,
             at=self.when(data, disputes.deadline(dispute)),
-        )  # fmt: skip
+        )
 
     def answer(self, data: st.DataObject) -> None:
         disputes = self.reference.disputes
@@ -222,19 +260,28 @@ class DisputeMoves(Machine):
                 path = [bytes(32) for _ in path]
         caller = self.usually(data, self.reference.claims.get(entry.claim).prover)
         self.move(
-            "answer", caller, "game", "answer", (dispute, commitment, kind.packed, chunk, opened, path),
+            "answer",
+            caller,
+            "game",
+            "answer",
+            (dispute, commitment, kind.packed, chunk, opened, path),
             lambda now, _: disputes.answer(now, caller, dispute, commitment, kind, chunk, opened, path),
             at=self.when(data, disputes.deadline(dispute)),
-        )  # fmt: skip
+        )
 
     def escalate(self, data: st.DataObject) -> None:
         disputes = self.reference.disputes
         dispute = self.pick_dispute(data, Phase.LEAF)
         caller = self.usually(data, disputes.disputes[dispute].challenger)
         self.move(
-            "escalate", caller, "game", "escalate", (dispute,),
-            lambda now, _: disputes.escalate(now, caller, dispute), at=self.when(data, disputes.deadline(dispute)),
-        )  # fmt: skip
+            "escalate",
+            caller,
+            "game",
+            "escalate",
+            (dispute,),
+            lambda now, _: disputes.escalate(now, caller, dispute),
+            at=self.when(data, disputes.deadline(dispute)),
+        )
 
     # ---- the end
 
@@ -247,15 +294,25 @@ class DisputeMoves(Machine):
         at = self.on_edge(data, edge, edge + 1) if edge < self.time + 100_000 else self.time
         caller = self.choose(data, self.accounts)
         self.move(
-            "timeout", caller, "game", "timeout", (dispute,),
-            lambda now, _: disputes.timeout(now, caller, dispute), at=at,
-        )  # fmt: skip
+            "timeout",
+            caller,
+            "game",
+            "timeout",
+            (dispute,),
+            lambda now, _: disputes.timeout(now, caller, dispute),
+            at=at,
+        )
 
     def close(self, data: st.DataObject) -> None:
         disputes = self.reference.disputes
         dispute = self.choose(data, self.moot() or disputes.disputes)
         caller = self.choose(data, self.accounts)
         self.move(
-            "close", caller, "game", "close", (dispute,),
-            lambda now, _: disputes.close(now, caller, dispute), at=self.when(data),
-        )  # fmt: skip
+            "close",
+            caller,
+            "game",
+            "close",
+            (dispute,),
+            lambda now, _: disputes.close(now, caller, dispute),
+            at=self.when(data),
+        )

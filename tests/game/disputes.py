@@ -112,9 +112,21 @@ class Disputes:
         self.claims.dispute_opened(now, claim)
         end = self.claims.model(entry.model).node_count
         self.disputes[identifier] = Dispute(
-            claim, caller, Phase.LEAF if end == 1 else Phase.REVEAL, Outcome.OPEN, rules.max_demands, 0, end,
-            entry.inputs, entry.outputs, ZERO, ZERO, rules.prover_clock, rules.challenger_clock, now.time,
-        )  # fmt: skip
+            claim,
+            caller,
+            Phase.LEAF if end == 1 else Phase.REVEAL,
+            Outcome.OPEN,
+            rules.max_demands,
+            0,
+            end,
+            entry.inputs,
+            entry.outputs,
+            ZERO,
+            ZERO,
+            rules.prover_clock,
+            rules.challenger_clock,
+            now.time,
+        )
         self.vault.lock(rules.game, identifier, bond)
         return identifier
 
@@ -181,7 +193,15 @@ class Disputes:
         self._pass_turn(now, entry, Phase.ANSWER)
 
     def answer(
-        self, now: Now, caller: str, dispute: bytes, commitment: bytes, kind: Type, chunk: int, data: bytes, path: list
+        self,
+        now: Now,
+        caller: str,
+        dispute: bytes,
+        commitment: bytes,
+        kind: Type,
+        chunk: int,
+        data: bytes,
+        path: list,
     ) -> None:
         entry, _ = self._gate(now, dispute, Phase.ANSWER, caller)
         require(demand_hash(commitment, kind.packed, chunk) == entry.demanded, "DemandMismatch")
@@ -252,7 +272,9 @@ class Disputes:
         require(entry.phase != Phase.CLOSED, "AlreadyClosed")
         return entry, self.claims.get(entry.claim)
 
-    def _gate(self, now: Now, dispute: bytes, phase: Phase, caller: str | None = None) -> tuple[Dispute, Claim]:
+    def _gate(
+        self, now: Now, dispute: bytes, phase: Phase, caller: str | None = None
+    ) -> tuple[Dispute, Claim]:
         """Every move passes here; `caller` is given where only the side to move may make it."""
         entry, claim = self._in_play(dispute)
         require(not claim.refuted, "ClaimRefutedElsewhere")

@@ -1,4 +1,6 @@
-"""The base of the stateful tests: a move goes to the contracts and to the reference; then everything is compared."""
+"""The base of the stateful tests: a move goes to the contracts and to the reference; then everything is
+compared.
+"""
 
 from __future__ import annotations
 
@@ -20,13 +22,26 @@ from support.encoding import OUTPUT_FLAG, Type
 from support.wire import Contract, Receipt, Reverted
 
 MALFORMED = {
-    "WrongOpeningCount", "WrongChunkLength", "WrongPathLength", "RunOutOfRange", "RunNotCovered", "OperandMismatch",
-    "OutputMismatch", "ElementOutOfRange", "WindowTooLow", "WindowOutOfRange", "MalformedProof", "no data", "Panic",
-}  # fmt: skip
+    "WrongOpeningCount",
+    "WrongChunkLength",
+    "WrongPathLength",
+    "RunOutOfRange",
+    "RunNotCovered",
+    "OperandMismatch",
+    "OutputMismatch",
+    "ElementOutOfRange",
+    "WindowTooLow",
+    "WindowOutOfRange",
+    "MalformedProof",
+    "no data",
+    "Panic",
+}
 
 
 class Machine(RuleBasedStateMachine):
-    """Keeps the contracts and the reference in step, and the provers' data that the chain has only hashes of."""
+    """Keeps the contracts and the reference in step, and the provers' data that the chain has only hashes
+    of.
+    """
 
     def __init__(self, deployment: Deployment, accounts: Sequence[str], moves: Counter):
         super().__init__()
@@ -49,15 +64,25 @@ class Machine(RuleBasedStateMachine):
         self.secrets: dict[tuple[bytes, str], tuple] = {}
         for name, network in networks().items():
             self.model_ids[name] = self.move(
-                "register", self.stranger, "models", "register", (network.commitment, name),
-                lambda now, receipt, network=network: self.reference.register(Model(network.commitment, network.records)),
-            )  # fmt: skip
+                "register",
+                self.stranger,
+                "models",
+                "register",
+                (network.commitment, name),
+                lambda now, receipt, network=network: self.reference.register(
+                    Model(network.commitment, network.records)
+                ),
+            )
         for member in self.members[:5]:
             self.move(
-                "join", member, "committee", "join", (),
+                "join",
+                member,
+                "committee",
+                "join",
+                (),
                 lambda now, _, member=member: self.reference.committee.join(now, member, self.rules.stake),
                 value=self.rules.stake,
-            )  # fmt: skip
+            )
 
     def teardown(self) -> None:
         self.wire.restore(self.snapshot)
@@ -65,10 +90,19 @@ class Machine(RuleBasedStateMachine):
     # ---- one move
 
     def move(
-        self, kind: str, sender: str, contract: str, method: str, args: tuple,
-        effect: Callable[[Now, Receipt | None], Any], value: int = 0, at: int | None = None,
-    ) -> Any:  # fmt: skip
-        """Send, then apply to the reference; both refuse with the same error or both succeed. Returns its result."""
+        self,
+        kind: str,
+        sender: str,
+        contract: str,
+        method: str,
+        args: tuple,
+        effect: Callable[[Now, Receipt | None], Any],
+        value: int = 0,
+        at: int | None = None,
+    ) -> Any:
+        """Send, then apply to the reference; both refuse with the same error or both succeed. Returns its
+        result.
+        """
         now = Now(max(self.time, at or self.time), self.block + 1)
         target: Contract = getattr(self.deployment, contract)
         receipt, result, error, expected = None, None, None, None
@@ -98,17 +132,26 @@ class Machine(RuleBasedStateMachine):
         """Deadlines ahead that are worth waiting for."""
         reference = self.reference
         ahead = [reference.disputes.deadline(dispute) for dispute in reference.disputes.disputes]
-        ahead += [end for case in reference.committee.cases.values() for end in (case.commit_end, case.reveal_end)]
+        ahead += [
+            end for case in reference.committee.cases.values() for end in (case.commit_end, case.reveal_end)
+        ]
         ahead += [seat.leaves_at for seat in reference.committee.seats.values()]
         ahead += [reference.claims.window_end(claim) for claim in reference.claims.claims]
         return sorted({edge for edge in ahead if self.time < edge < self.time + self.rules.window})[:3]
 
     def compare(self) -> None:
         """All observable state, and the conservation of ether."""
-        expectations = [*self._expect_vault(), *self._expect_claims(), *self._expect_disputes(), *self._expect_cases()]
+        expectations = [
+            *self._expect_vault(),
+            *self._expect_claims(),
+            *self._expect_disputes(),
+            *self._expect_cases(),
+        ]
         found = self.wire.read([call for call, _ in expectations])
         for (call, expected), value in zip(expectations, found, strict=True):
-            assert value == expected, f"{call[1]}{call[2:]}: the contract says {value}, the reference {expected}"
+            assert value == expected, (
+                f"{call[1]}{call[2:]}: the contract says {value}, the reference {expected}"
+            )
         vault = self.reference.vault
         assert vault.credited + vault.burned + vault.locked == vault.balance
         assert self.wire.balance(self.deployment.vault.address) == vault.balance
@@ -116,10 +159,13 @@ class Machine(RuleBasedStateMachine):
     def _expect_vault(self) -> list[tuple]:
         vault, contract = self.reference.vault, self.deployment.vault
         totals = [
-            ((contract, "totalLocked"), vault.locked), ((contract, "totalCredited"), vault.credited),
+            ((contract, "totalLocked"), vault.locked),
+            ((contract, "totalCredited"), vault.credited),
             ((contract, "totalBurned"), vault.burned),
-        ]  # fmt: skip
-        return totals + [((contract, "creditOf", account), vault.credits[account]) for account in self.accounts]
+        ]
+        return totals + [
+            ((contract, "creditOf", account), vault.credits[account]) for account in self.accounts
+        ]
 
     def _expect_claims(self) -> list[tuple]:
         claims, contract = self.reference.claims, self.deployment.claims
@@ -222,7 +268,9 @@ class Machine(RuleBasedStateMachine):
             if entry >= OUTPUT_FLAG:
                 outputs[entry - OUTPUT_FLAG] = value
         claim = LeafClaim(
-            record.packed, network.path(min(dispute.lo, len(network.records) - 1)),
-            [value.commitment for value in before], [value.commitment for value in outputs],
-        )  # fmt: skip
+            record.packed,
+            network.path(min(dispute.lo, len(network.records) - 1)),
+            [value.commitment for value in before],
+            [value.commitment for value in outputs],
+        )
         return claim, before, outputs

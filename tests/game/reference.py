@@ -1,8 +1,8 @@
 """The reference model of the whole game, in plain Python and without a chain.
 
 Every operation takes the block it happens in (`Now`) and the caller, and either takes effect or raises
-`Refused` with the name of the custom error. Whether a proof refutes an element is told by `support.oracle`, which
-computes with exact fractions; which panel a block's hash draws is told by the chain.
+`Refused` with the name of the custom error. Whether a proof refutes an element is told by `support.oracle`,
+which computes with exact fractions; which panel a block's hash draws is told by the chain.
 """
 
 from __future__ import annotations

@@ -29,7 +29,9 @@ def hash_of(state: State) -> bytes:
 
 @dataclass(frozen=True)
 class Story:
-    """`states[i]` at cut i; `lie` is the operator after which the states stop following, None if they follow."""
+    """`states[i]` at cut i; `lie` is the operator after which the states stop following, None if they
+    follow.
+    """
 
     name: str
     network: Network
@@ -121,8 +123,12 @@ def stories() -> tuple[Story, ...]:
     return (
         honest(seven),
         *(false_output(seven, lie) for lie in range(7)),
-        false_pass_through(seven, 1), false_pass_through(seven, 5),
-        missing_value(seven, 2), ghost_output(seven, 4),
-        honest(contraction), false_output(contraction, 0),
-        honest(vote), false_output(vote, 0),
-    )  # fmt: skip
+        false_pass_through(seven, 1),
+        false_pass_through(seven, 5),
+        missing_value(seven, 2),
+        ghost_output(seven, 4),
+        honest(contraction),
+        false_output(contraction, 0),
+        honest(vote),
+        false_output(vote, 0),
+    )

@@ -1,4 +1,6 @@
-"""The contracts agree with the reference model, whatever prover, challengers and members do in whatever order."""
+"""The contracts agree with the reference model, whatever prover, challengers and members do in whatever
+order.
+"""
 
 from __future__ import annotations
 
@@ -6,16 +8,15 @@ import os
 from collections import Counter
 from collections.abc import Callable
 
-import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import rule, run_state_machine_as_test
+
 from game.claim_moves import MOST_CLAIMS, MOST_REQUESTS, ClaimMoves
 from game.committee import Stage
 from game.committee_moves import CommitteeMoves
 from game.dispute_moves import MOST_DISPUTES, DisputeMoves
 from game.disputes import Phase
-from hypothesis import Phase as Effort
-from hypothesis import settings
-from hypothesis import strategies as st
-from hypothesis.stateful import rule, run_state_machine_as_test
 
 PROFILE = os.environ.get("HYPOTHESIS_PROFILE", "quick")
 EXAMPLES, STEPS = {"quick": (50, 80), "deep": (3_000, 90)}[PROFILE]
@@ -72,41 +73,69 @@ class Game(ClaimMoves, DisputeMoves, CommitteeMoves):
 
     def stray(self, data: st.DataObject) -> None:
         """A move whose time has most likely not come."""
-        moves: list[Move] = [self.request, self.join, self.top_up, self.request_leave, self.leave, self.withdraw]
+        moves: list[Move] = [
+            self.request,
+            self.join,
+            self.top_up,
+            self.request_leave,
+            self.leave,
+            self.withdraw,
+        ]
         if self.reference.claims.requests:
             moves += [self.cancel]
         if self.reference.claims.claims:
             moves += [self.finalise, self.open]
         if self.reference.disputes.disputes:
             moves += [
-                self.reveal, self.select, self.prove, self.prove_inconsistent, self.demand, self.answer,
-                self.escalate, self.timeout, self.close,
-            ]  # fmt: skip
+                self.reveal,
+                self.select,
+                self.prove,
+                self.prove_inconsistent,
+                self.demand,
+                self.answer,
+                self.escalate,
+                self.timeout,
+                self.close,
+            ]
         if self.reference.committee.cases:
             moves += [self.draw, self.commit, self.reveal_vote, self.settle_vote]
         self.choose(data, moves)(data)
 
 
-@pytest.fixture(scope="module")
-def people(accounts) -> list[str]:
-    return [account.address.lower() for account in accounts[:12]]
-
-
-PHASES = [Effort.generate] if os.environ.get("NOSHRINK") else list(Effort)
-# How often each move succeeded at least, in either profile; so a silent refusal of one kind cannot go unnoticed.
+# How often each move succeeded at least, in either profile; so a silent refusal of one kind cannot go
+# unnoticed.
 LEAST = {
-    "request": 50, "cancel": 20, "claim": 100, "finalise": 30, "withdraw": 50, "open": 100, "reveal": 100,
-    "select": 80, "prove": 8, "proveInconsistent": 3, "demand": 10, "answer": 6, "escalate": 20, "timeout": 50,
-    "close": 20, "join": 100, "topUp": 10, "requestLeave": 50, "leave": 30, "draw": 20, "commit": 30,
-    "revealVote": 12, "settleVote": 15,
-}  # fmt: skip
+    "request": 50,
+    "cancel": 20,
+    "claim": 100,
+    "finalise": 30,
+    "withdraw": 50,
+    "open": 100,
+    "reveal": 100,
+    "select": 80,
+    "prove": 8,
+    "proveInconsistent": 3,
+    "demand": 10,
+    "answer": 6,
+    "escalate": 20,
+    "timeout": 50,
+    "close": 20,
+    "join": 100,
+    "topUp": 10,
+    "requestLeave": 50,
+    "leave": 30,
+    "draw": 20,
+    "commit": 30,
+    "revealVote": 12,
+    "settleVote": 15,
+}
 
 
 def test_the_contracts_do_what_the_reference_does(deployment, people):
     moves: Counter = Counter()
     run_state_machine_as_test(
         lambda: Game(deployment, people, moves),
-        settings=settings(max_examples=EXAMPLES, stateful_step_count=STEPS, phases=PHASES),
+        settings=settings(max_examples=EXAMPLES, stateful_step_count=STEPS),
     )
     rare = {move: moves[move] for move, least in LEAST.items() if moves[move] < least}
     assert not rare, f"too few of these moves succeeded: {rare}"

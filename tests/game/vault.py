@@ -36,7 +36,9 @@ class Vault:
         self.withdrawn += amount
         return amount
 
-    def distribute(self, controller: str, lock_id: bytes, bond: int, winner: str, members: Sequence[str]) -> None:
+    def distribute(
+        self, controller: str, lock_id: bytes, bond: int, winner: str, members: Sequence[str]
+    ) -> None:
         """A lost bond: a share is burned, each member gets the fee, the winner the rest."""
         share = self.rules.burned(bond)
         self.burn(controller, lock_id, share)

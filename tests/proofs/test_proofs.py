@@ -17,7 +17,7 @@ Leaf = tuple[ModelBundle, int, tuple[Tensor, ...], tuple[Tensor, ...]]
 
 
 class Attention(nn.Module):
-    """Lookups, linears with and without bias, products of transposed and sliced views, relu, neg and copies."""
+    """Lookups, linears with and without bias, products of transposed and sliced views, relu, neg, copies."""
 
     def __init__(self) -> None:
         super().__init__()

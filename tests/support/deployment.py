@@ -16,12 +16,26 @@ GWEI = 10**9
 ADJUDICATED = ("contraction", "copy", "aten.relu.default", "aten.neg.default", "aten.embedding.default")
 
 SMALL = Rules(
-    window=3_000, prover_bond=100 * GWEI, challenger_bond=60 * GWEI, burn_bps=2_500, fan_out=3,
-    prover_clock=900, challenger_clock=1_100, max_demands=2,
-    stake=10 * GWEI, member_fee=3 * GWEI, no_show_penalty=4 * GWEI, minority_penalty=1 * GWEI,
-    size=3, quorum=2, minority_margin=2, seed_delay=2,
-    commit_period=60, reveal_period=50, leave_delay=200,
-)  # fmt: skip
+    window=3_000,
+    prover_bond=100 * GWEI,
+    challenger_bond=60 * GWEI,
+    burn_bps=2_500,
+    fan_out=3,
+    prover_clock=900,
+    challenger_clock=1_100,
+    max_demands=2,
+    stake=10 * GWEI,
+    member_fee=3 * GWEI,
+    no_show_penalty=4 * GWEI,
+    minority_penalty=1 * GWEI,
+    size=3,
+    quorum=2,
+    minority_margin=2,
+    seed_delay=2,
+    commit_period=60,
+    reveal_period=50,
+    leave_delay=200,
+)
 
 
 @dataclass(frozen=True)
@@ -52,16 +66,29 @@ def claim_parameters(rules: Rules) -> tuple:
 
 def game_parameters(rules: Rules) -> tuple:
     return (
-        rules.fan_out, rules.challenger_bond, rules.burn_bps, rules.prover_clock, rules.challenger_clock,
+        rules.fan_out,
+        rules.challenger_bond,
+        rules.burn_bps,
+        rules.prover_clock,
+        rules.challenger_clock,
         rules.max_demands,
-    )  # fmt: skip
+    )
 
 
 def committee_parameters(rules: Rules) -> tuple:
     return (
-        rules.stake, rules.member_fee, rules.no_show_penalty, rules.minority_penalty, rules.size, rules.quorum,
-        rules.minority_margin, rules.seed_delay, rules.commit_period, rules.reveal_period, rules.leave_delay,
-    )  # fmt: skip
+        rules.stake,
+        rules.member_fee,
+        rules.no_show_penalty,
+        rules.minority_penalty,
+        rules.size,
+        rules.quorum,
+        rules.minority_margin,
+        rules.seed_delay,
+        rules.commit_period,
+        rules.reveal_period,
+        rules.leave_delay,
+    )
 
 
 def deploy(project: Any, account: Any, wire: Wire, rules: Rules = SMALL) -> Deployment:
@@ -76,14 +103,24 @@ def deploy(project: Any, account: Any, wire: Wire, rules: Rules = SMALL) -> Depl
     game = account.deploy(
         project.DisputeGame, vault, models, claims, committee, [contraction, exact], game_parameters(rules)
     )
-    deployed = dict(vault=vault, models=models, claims=claims, committee=committee, game=game,
-                    contraction=contraction, exact=exact)  # fmt: skip
+    deployed = dict(
+        vault=vault,
+        models=models,
+        claims=claims,
+        committee=committee,
+        game=game,
+        contraction=contraction,
+        exact=exact,
+    )
     contracts = {
         name: wire.contract(instance.contract_type.name, instance.address.lower(), instance.contract_type.abi)
         for name, instance in deployed.items()
     }
     known = {field.name: getattr(rules, field.name) for field in fields(Rules)} | {
-        "chain": wire.chain_id, "registry": contracts["claims"].address, "game": contracts["game"].address,
-        "committee": contracts["committee"].address, "adjudicated": frozenset(map(operator_code, ADJUDICATED)),
-    }  # fmt: skip
+        "chain": wire.chain_id,
+        "registry": contracts["claims"].address,
+        "game": contracts["game"].address,
+        "committee": contracts["committee"].address,
+        "adjudicated": frozenset(map(operator_code, ADJUDICATED)),
+    }
     return Deployment(Rules(**known), wire, **contracts)

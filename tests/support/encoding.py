@@ -15,8 +15,16 @@ OUTPUT_FLAG = 0x8000
 NO_MAP = 0xFF
 ZERO = bytes(32)
 DTYPES = {
-    "bool": 0, "int8": 1, "int32": 2, "int64": 3, "float16": 4, "float32": 6, "float64": 7, "uint8": 8, "int16": 9,
-}  # fmt: skip
+    "bool": 0,
+    "int8": 1,
+    "int32": 2,
+    "int64": 3,
+    "float16": 4,
+    "float32": 6,
+    "float64": 7,
+    "uint8": 8,
+    "int16": 9,
+}
 
 
 def tag(name: str) -> bytes:
@@ -173,13 +181,20 @@ class Record:
 
     @property
     def packed(self) -> bytes:
-        return b"".join([
-            operator_code(self.operator), self.call,
-            bytes([len(self.outputs)]), *[output.packed for output in self.outputs],
-            bytes([len(self.operands)]), *[operand.packed for operand in self.operands],
-            self.reduction.to_bytes(4, "big"), self.live_before.to_bytes(2, "big"),
-            len(self.after).to_bytes(2, "big"), *[entry.to_bytes(2, "big") for entry in self.after],
-        ])  # fmt: skip
+        return b"".join(
+            [
+                operator_code(self.operator),
+                self.call,
+                bytes([len(self.outputs)]),
+                *[output.packed for output in self.outputs],
+                bytes([len(self.operands)]),
+                *[operand.packed for operand in self.operands],
+                self.reduction.to_bytes(4, "big"),
+                self.live_before.to_bytes(2, "big"),
+                len(self.after).to_bytes(2, "big"),
+                *[entry.to_bytes(2, "big") for entry in self.after],
+            ]
+        )
 
     @property
     def leaf(self) -> bytes:
@@ -193,7 +208,9 @@ def model_id(model: tuple) -> bytes:
     return keccak(encode(["bytes32", MODEL_ABI], [tag("model"), model]))
 
 
-def request_id(chain: int, registry: str, model: bytes, inputs: bytes, client: str, fee: int, salt: int) -> bytes:
+def request_id(
+    chain: int, registry: str, model: bytes, inputs: bytes, client: str, fee: int, salt: int
+) -> bytes:
     types = ["bytes32", "uint256", "address", "bytes32", "bytes32", "address", "uint256", "uint256"]
     return keccak(encode(types, [tag("request"), chain, registry, model, inputs, client, fee, salt]))
 

@@ -51,9 +51,12 @@ class Network:
     """A straight program over named values, each node with one output."""
 
     def __init__(
-        self, inputs: dict[str, np.ndarray], parameters: dict[str, np.ndarray], nodes: Sequence[Node],
+        self,
+        inputs: dict[str, np.ndarray],
+        parameters: dict[str, np.ndarray],
+        nodes: Sequence[Node],
         outputs: Sequence[str],
-    ):  # fmt: skip
+    ):
         self.nodes = tuple(nodes)
         self.inputs = tuple(inputs)
         self.outputs = tuple(outputs)
@@ -66,13 +69,20 @@ class Network:
         weights_root = merkle_root(self.weights) if self.weights else bytes(32)
         tolerances = [keccak(tag("tolerance") + b"{}") for _ in self.nodes]
         self.commitment = (
-            weights_root, merkle_root(self.leaves), merkle_root(tolerances), len(self.nodes), len(self.parameters),
-            len(self.inputs), len(self.outputs),
-        )  # fmt: skip
+            weights_root,
+            merkle_root(self.leaves),
+            merkle_root(tolerances),
+            len(self.nodes),
+            len(self.parameters),
+            len(self.inputs),
+            len(self.outputs),
+        )
 
     @cached_property
     def live(self) -> list[tuple[str, ...]]:
-        """Names of the values live at each cut: what later nodes or the outputs still need, older ones first."""
+        """Names of the values live at each cut: what later nodes or the outputs still need, older ones
+        first.
+        """
         cuts = [self.outputs]
         needed = set(self.outputs)
         made = [*self.inputs, *(node.output for node in self.nodes)]
@@ -127,17 +137,26 @@ class Network:
             arrays[node.output] = np.ascontiguousarray(node.run(*values))
             types[node.output] = Type.of(arrays[node.output])
             entries = tuple(OUTPUT_FLAG if name == node.output else before.index(name) for name in after)
-            records.append(Record(
-                node.operator, keccak(node.operator.encode()), (types[node.output],), tuple(operands),
-                node.reduction, len(before), entries,
-            ))  # fmt: skip
+            records.append(
+                Record(
+                    node.operator,
+                    keccak(node.operator.encode()),
+                    (types[node.output],),
+                    tuple(operands),
+                    node.reduction,
+                    len(before),
+                    entries,
+                )
+            )
         return tuple(records)
 
 
 # ---- the operators
 
 
-def linear(output: str, x: str, weight: str, rows: int, columns: int, k: int, bias: str | None = None) -> Node:
+def linear(
+    output: str, x: str, weight: str, rows: int, columns: int, k: int, bias: str | None = None
+) -> Node:
     """x[rows, k] @ weight[columns, k].T (+ bias[columns]), summed in float32 from left to right."""
     reads = [Read(x, Map((k, 0), 1)), Read(weight, Map((0, k), 1))]
     if bias is not None:
@@ -184,7 +203,9 @@ def embedding(output: str, table: str, indices: str, width: int) -> Node:
 
 
 def seven_operators() -> Network:
-    """Contractions, pointwise operators, a copy and a vote; rows of one, two and more chunks; pass-throughs."""
+    """Contractions, pointwise operators, a copy and a vote; rows of one, two and more chunks;
+    pass-throughs.
+    """
     random = np.random.default_rng(7)
 
     def draw(*shape: int) -> np.ndarray:
@@ -203,7 +224,7 @@ def seven_operators() -> Network:
             relu("y", "t", (72, 3)),
         ],
         ["q", "y"],
-    )  # fmt: skip
+    )
 
 
 def one_contraction(k: int = 8) -> Network:

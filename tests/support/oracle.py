@@ -14,14 +14,18 @@ UNIT_ROUNDOFF = Fraction(1, 2**24)
 SMALLEST_NORMAL = Fraction(1, 2**126)
 
 
-def _positions(network: Network, node: int, operand: int, element: int, shape: tuple[int, ...], lane: int) -> int:
+def _positions(
+    network: Network, node: int, operand: int, element: int, shape: tuple[int, ...], lane: int
+) -> int:
     index_map = network.records[node].operands[operand].map
     coordinates = np.unravel_index(element, shape)
     start = sum(int(c) * stride for c, stride in zip(coordinates, index_map.strides, strict=True))
     return start + index_map.offset + lane * index_map.lane_stride
 
 
-def lanes(network: Network, node: int, operands: list[Tensor], shape: tuple[int, ...], element: int) -> list[list]:
+def lanes(
+    network: Network, node: int, operands: list[Tensor], shape: tuple[int, ...], element: int
+) -> list[list]:
     """The values each operand contributes to the element, lane by lane."""
     count = network.records[node].reduction
     runs = []
@@ -60,6 +64,9 @@ def is_refuted(network: Network, node: int, before: list[Tensor], output: Tensor
             return total + bound < 2**127
         return abs(Fraction(claimed) - exact) > bound
     value = runs[0][0]
-    exact = {"copy": lambda v: v, "aten.neg.default": lambda v: -v,
-             "aten.relu.default": lambda v: v if v > 0 or isnan(v) else 0.0}[operator](value)  # fmt: skip
+    exact = {
+        "copy": lambda v: v,
+        "aten.neg.default": lambda v: -v,
+        "aten.relu.default": lambda v: v if v > 0 or isnan(v) else 0.0,
+    }[operator](value)
     return not (claimed == exact or (isnan(claimed) and isnan(exact)))

@@ -51,9 +51,16 @@ class Play:
 
     def claim(self, story: Any, prover: str | None = None, request: bytes = ZERO, **options: Any) -> bytes:
         receipt = self.send(
-            prover or self.prover, "claims", "claim", self.register(story.network), request, story.inputs,
-            story.outputs, value=self.rules.prover_bond, **options,
-        )  # fmt: skip
+            prover or self.prover,
+            "claims",
+            "claim",
+            self.register(story.network),
+            request,
+            story.inputs,
+            story.outputs,
+            value=self.rules.prover_bond,
+            **options,
+        )
         return receipt.event("Claimed")["claimId"]
 
     def request(self, story: Any, fee: int, salt: int = 0) -> bytes:
@@ -73,9 +80,21 @@ class Play:
 
     def dispute(self, dispute: bytes) -> dict[str, Any]:
         names = (
-            "claim", "challenger", "phase", "outcome", "demands_left", "lo", "hi", "lo_state", "hi_state",
-            "boundaries", "demanded", "prover_left", "challenger_left", "turn_start",
-        )  # fmt: skip
+            "claim",
+            "challenger",
+            "phase",
+            "outcome",
+            "demands_left",
+            "lo",
+            "hi",
+            "lo_state",
+            "hi_state",
+            "boundaries",
+            "demanded",
+            "prover_left",
+            "challenger_left",
+            "turn_start",
+        )
         entry = dict(zip(names, self.read("game", "getDispute", dispute), strict=True))
         return entry | {"phase": PHASES[entry["phase"]], "outcome": OUTCOMES[entry["outcome"]]}
 

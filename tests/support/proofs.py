@@ -27,7 +27,9 @@ class Proof:
     @property
     def encoded(self) -> bytes:
         if self.window is None:
-            return encode([f"(uint256,{OPERAND}[],{OUTPUT})"], [(self.element, list(self.operands), self.output)])
+            return encode(
+                [f"(uint256,{OPERAND}[],{OUTPUT})"], [(self.element, list(self.operands), self.output)]
+            )
         values = (self.element, self.window, list(self.operands), self.output)
         return encode([f"(uint256,uint256,{OPERAND}[],{OUTPUT})"], [values])
 
@@ -64,10 +66,14 @@ def prove(network: Network, node: int, before: list[Tensor], output: Tensor, ele
         openings.append((data, path, weights))
     window = None
     if record.reduction:
-        a, b = (t.array.ravel()[s : s + record.reduction] for t, s in zip(tensors[:2], starts[:2], strict=True))
+        a, b = (
+            t.array.ravel()[s : s + record.reduction] for t, s in zip(tensors[:2], starts[:2], strict=True)
+        )
         largest = int((_exponents(a) + _exponents(b)).max())
         if len(tensors) == 3:
-            largest = max(largest, int(_exponents(tensors[2].array.ravel()[starts[2] : starts[2] + 1])[0]) + 127)
+            largest = max(
+                largest, int(_exponents(tensors[2].array.ravel()[starts[2] : starts[2] + 1])[0]) + 127
+            )
         window = max(LOWEST_WINDOW, largest - SPAN)
     _, data, path = output.open(element)
     return Proof(element, tuple(openings), (data, path), window)

@@ -19,7 +19,10 @@ from eth_abi import decode, encode
 from eth_hash.auto import keccak
 
 GAS = 12_000_000
-BUILT_IN = {keccak(b"Panic(uint256)")[:4]: ("Panic", ("uint256",)), keccak(b"Error(string)")[:4]: ("Error", ("string",))}
+BUILT_IN = {
+    keccak(b"Panic(uint256)")[:4]: ("Panic", ("uint256",)),
+    keccak(b"Error(string)")[:4]: ("Error", ("string",)),
+}
 
 
 class Reverted(Exception):
@@ -139,9 +142,15 @@ class Wire:
         return Contract(name, address, methods)
 
     def send(
-        self, sender: str, contract: Contract, method: str, *args: Any,
-        value: int = 0, at: int | None = None, gas: int = GAS,
-    ) -> Receipt:  # fmt: skip
+        self,
+        sender: str,
+        contract: Contract,
+        method: str,
+        *args: Any,
+        value: int = 0,
+        at: int | None = None,
+        gas: int = GAS,
+    ) -> Receipt:
         """One transaction in a block of its own, at second `at`; raises Reverted."""
         receipt = self._transact(sender, contract.address, contract.data(method, *args), value, at, gas)
         self.gas[f"{contract.name}.{method}"][receipt.gas_used] += 1
@@ -163,7 +172,9 @@ class Wire:
         events = tuple(self._event(log) for log in raw["logs"])
         return Receipt(gas_used, int(raw["blockNumber"], 16), int(raw["blockTimestamp"]), events)
 
-    def call(self, contract: Contract, method: str, *args: Any, sender: str | None = None, gas: int = GAS) -> Any:
+    def call(
+        self, contract: Contract, method: str, *args: Any, sender: str | None = None, gas: int = GAS
+    ) -> Any:
         """A read at the latest block and its timestamp; raises Reverted."""
         request = {"to": contract.address, "data": contract.data(method, *args), "gas": hex(gas)}
         if sender is not None:
@@ -176,10 +187,14 @@ class Wire:
     def read(self, calls: Sequence[tuple]) -> list[Any]:
         """Many reads (contract, method, *args) in one request; none may revert."""
         bodies = [
-            {"jsonrpc": "2.0", "id": i, "method": "eth_call",
-             "params": [{"to": call[0].address, "data": call[0].data(*call[1:])}, "latest"]}
+            {
+                "jsonrpc": "2.0",
+                "id": i,
+                "method": "eth_call",
+                "params": [{"to": call[0].address, "data": call[0].data(*call[1:])}, "latest"],
+            }
             for i, call in enumerate(calls)
-        ]  # fmt: skip
+        ]
         answers = sorted(self._post(bodies), key=lambda answer: answer["id"]) if bodies else []
         results = []
         for (contract, method, *_), answer in zip(calls, answers, strict=True):
@@ -201,11 +216,13 @@ class Wire:
         topics = [bytes.fromhex(topic[2:]) for topic in log["topics"]]
         name, inputs = self._events[topics[0]]
         plain = [i for i in inputs if not i.indexed]
-        values = dict(zip(
-            (i.name for i in plain),
-            decode([i.canonical_type for i in plain], bytes.fromhex(log["data"][2:])),
-            strict=True,
-        ))  # fmt: skip
+        values = dict(
+            zip(
+                (i.name for i in plain),
+                decode([i.canonical_type for i in plain], bytes.fromhex(log["data"][2:])),
+                strict=True,
+            )
+        )
         for i, topic in zip((i for i in inputs if i.indexed), topics[1:], strict=True):
             values[i.name] = decode([i.canonical_type], topic)[0]
         return Event(log["address"], name, values)

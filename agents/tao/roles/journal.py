@@ -83,7 +83,7 @@ class Journal:
         return self._console.status(what)
 
     def note(self, role: str, sentence: str) -> None:
-        """Print a line that is no action, such as a start or a verdict."""
+        """Print a line that is no action, such as a verdict."""
         self._print(role, "cyan", escape(sentence))
 
     def _print(self, role: str, colour: str, text: str) -> None:

@@ -120,7 +120,11 @@ library Scenes {
         if (scene.node.operands[index].isParameter) opening.weightsPath = Trees.path(weights(scene), index, 0);
     }
 
-    function openOutput(Scene memory scene, uint256 element) internal pure returns (TensorProof.Opening memory opening) {
+    function openOutput(Scene memory scene, uint256 element)
+        internal
+        pure
+        returns (TensorProof.Opening memory opening)
+    {
         (opening.data, opening.path) = scene.output.open(element, 1);
     }
 }

@@ -1,4 +1,4 @@
-"""A tiny network and provers that cheat in it, for the tests of whole disputes."""
+"""A tiny network that knows every route of a dispute, and provers that cheat in it: for tests and measurements."""
 
 import torch
 from torch import nn
@@ -24,13 +24,16 @@ class Tiny(nn.Module):
 
 
 def tiny_bundle() -> ModelBundle:
-    """The network with a profile of small thresholds, as if calibrated on devices that nearly agree."""
+    """The network, with a profile."""
     torch.manual_seed(7)
-    bare = trace(Tiny(), (torch.randn(2, 12),))
+    return with_profile(trace(Tiny(), (torch.randn(2, 12),)))
+
+
+def with_profile(bare: ModelBundle) -> ModelBundle:
+    """The bundle with a profile of small thresholds, as if calibrated on devices that nearly agree."""
     tolerance = NodeTolerance(absolute=(1e-7,) * len(GRID), relative=(1e-6,) * len(GRID))
-    profile = Profile(
-        bare.graph.root, (tolerance,) * len(bare.graph), (Device("one", ""), Device("two", "")), 1
-    )
+    devices = (Device("one", ""), Device("two", ""))
+    profile = Profile(bare.graph.root, (tolerance,) * len(bare.graph), devices, 1)
     return ModelBundle(bare.graph, bare.parameters, profile)
 
 

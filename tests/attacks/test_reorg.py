@@ -1,0 +1,59 @@
+"""Attack: a reorganisation puts another revealed partition under the same dispute, so that an index
+selected for the old one now means something else.
+
+Defence: the index travels with the values expected there: `select` repeats the hashes of the reveal it is
+about.
+"""
+
+from game.stories import false_output, honest, networks
+from support.raises import refused
+
+
+def test_a_selection_made_for_one_reveal_is_refused_after_another(play):
+    story = false_output(networks()["seven"], 4)
+    dispute = play.open(play.claim(story))
+    before = play.wire.snapshot()
+    seen = play.reveal(dispute, story)
+    play.wire.restore(before)
+    # On the other branch the prover moves the lie to the last child: it reveals the honest states.
+    truth = honest(networks()["seven"])
+    actual = play.reveal(dispute, truth)
+    assert actual != seen
+    with refused("BoundariesMismatch"):
+        play.select(dispute, seen, 1)
+    play.select(dispute, actual, 2)
+    assert (play.dispute(dispute)["lo"], play.dispute(dispute)["hi"]) == (5, 7)
+
+
+def test_an_answer_given_for_one_demand_is_refused_for_another(play):
+    story = honest(networks()["seven"])
+    dispute = play.to_leaf(story, 0)
+    tensor = story.states[0][0]
+    before = play.wire.snapshot()
+    leaf = play.leaf(story, 0)
+    play.send(play.challenger, "game", "demand", dispute, leaf, False, 0, 2)
+    play.wire.restore(before)
+    play.send(play.challenger, "game", "demand", dispute, leaf, False, 0, 4)
+    with refused("DemandMismatch"):
+        play.send(
+            play.prover,
+            "game",
+            "answer",
+            dispute,
+            tensor.commitment,
+            tensor.type.packed,
+            2,
+            tensor.chunk(2),
+            tensor.path(2),
+        )
+
+
+def test_a_dispute_opened_on_a_claim_that_vanished_finds_nothing(play):
+    """The claim's id holds all it says, so a dispute cannot end up against another claim."""
+    before = play.wire.snapshot()
+    claim = play.claim(false_output(networks()["contraction"], 0))
+    play.wire.restore(before)
+    play.models.clear()
+    play.claim(honest(networks()["contraction"]))
+    with refused("UnknownClaim", claim):
+        play.open(claim)

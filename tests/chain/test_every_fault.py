@@ -1,0 +1,186 @@
+"""Every position and kind of fault in a small network, played by roles that are killed at every point.
+
+Each role is built anew for every tick, and dies around every transaction: once before it is sent, then right
+after it is included. Whatever a role keeps in memory is lost each time.
+"""
+
+import pytest
+
+from chain.world import CHALLENGER, FIRST_MEMBER, PROVER
+from demo.small import Cheat, Rewriter, Withholder, inputs
+from tao.chain.local import let_pass, mine
+from tao.protocol.challenger import Measured
+from tao.protocol.partition import child as child_segment
+from tao.protocol.views import Outcome, Phase, Status
+from tao.roles.challenger import ChallengerRole
+from tao.roles.judge import ReplayJudge
+from tao.roles.member import MemberRole
+from tao.roles.prover import Honest, ProverRole
+
+NODES = range(6)
+ROUNDS = 120
+
+
+class Killed(BaseException):
+    """The process died. No handler of the product may catch it."""
+
+
+class MortalSender:
+    """Sends every second time it is asked, and dies each time."""
+
+    def __init__(self, sender):
+        self.sender, self.address, self.calls = sender, sender.address, 0
+
+    def send(self, *arguments, **options):
+        self.calls += 1
+        if self.calls % 2:
+            raise Killed
+        sent = self.sender.send(*arguments, **options)
+        if not sent.already:
+            raise Killed
+        return sent
+
+
+class Mortal:
+    """A role rebuilt for every tick on a sender that dies."""
+
+    def __init__(self, context, build):
+        sender = MortalSender(context.sender)
+        self.context = type(context)(**{**vars(context), "sender": sender})
+        self.build = build
+        self.deaths = 0
+
+    def tick(self):
+        try:
+            self.build(self.context).tick()
+        except Killed:
+            self.deaths += 1
+
+
+class Liar(ReplayJudge):
+    """Disputes everything and leads every dispute to operator `target`."""
+
+    target = 0
+
+    def suspicious(self, claim):
+        return True
+
+    def deviation(self, dispute, child):
+        lo, hi = child_segment(dispute.lo, dispute.hi, dispute.fan_out, child)
+        return 1e6 if lo <= self.target < hi else 0.0
+
+    def examine(self, dispute):
+        return Measured(1e6)
+
+
+def mortal_members(world):
+    """Three members, seated and then mortal."""
+    contexts = [member.context for member in world.members()]
+    return [Mortal(context, MemberRole) for context in contexts]
+
+
+def mortal_prover(world, behaviour):
+    return Mortal(world.context(PROVER), lambda context: ProverRole(context, world.bundle, behaviour))
+
+
+def mortal_challenger(world):
+    return Mortal(world.context(CHALLENGER), lambda context: ChallengerRole(context, world.bundle))
+
+
+def mortal_liar(world, target):
+    def build(context):
+        role = ChallengerRole(context, world.bundle)
+        role.judge = Liar(world.bundle, context.store, 1.0, 0)
+        role.judge.target = target
+        return role
+
+    return Mortal(world.context(CHALLENGER), build)
+
+
+def play(world, *roles, seconds=0):
+    """Tick in turn until a dispute has ended; returns it."""
+    for _ in range(ROUNDS):
+        for role in roles:
+            role.tick()
+        disputes = world.context(FIRST_MEMBER).reader.view().disputes
+        if disputes and all(dispute.phase is Phase.CLOSED for dispute in disputes):
+            return disputes[0]
+        let_pass(world.w3, seconds) if seconds else mine(world.w3)
+    raise AssertionError(f"no end after {ROUNDS} rounds: {world.log()}")
+
+
+@pytest.mark.parametrize("node", NODES)
+def test_a_wrong_output_is_found_and_loses_wherever_it_is(world, node):
+    world.request()
+    prover, challenger = mortal_prover(world, Cheat(world.bundle, node)), mortal_challenger(world)
+    dispute = play(world, prover, challenger, *mortal_members(world))
+    assert dispute.outcome is Outcome.CHALLENGER_WON and dispute.claim.status is Status.REFUTED
+    assert dispute.lo == node
+    assert prover.deaths >= 4 and challenger.deaths >= 6
+
+
+@pytest.mark.parametrize("node", [1, 2])
+def test_a_passing_value_altered_loses_wherever_one_passes(world, node):
+    world.request()
+    challenger = mortal_challenger(world)
+    dispute = play(world, mortal_prover(world, Rewriter(world.bundle, node)), challenger)
+    assert dispute.outcome is Outcome.CHALLENGER_WON and dispute.lo == node
+    assert challenger.deaths >= 6
+
+
+@pytest.mark.parametrize("node", [0, 3, 5])
+def test_what_is_withheld_loses_wherever_it_is(world, node):
+    world.request()
+    prover = mortal_prover(world, Withholder(world.bundle, node))
+    dispute = play(world, prover, mortal_challenger(world), *mortal_members(world), seconds=5)
+    assert dispute.outcome is Outcome.CHALLENGER_WON
+
+
+@pytest.mark.parametrize("moves", range(2))
+def test_a_prover_that_falls_silent_loses_at_every_turn(world, moves):
+    """It makes its claim and `moves` further moves, and never another."""
+    world.request()
+    prover, challenger = mortal_prover(world, Cheat(world.bundle, 5)), mortal_challenger(world)
+    for _ in range(2 + 2 * moves):
+        prover.tick()
+        for _ in range(4):
+            challenger.tick()
+    dispute = play(world, challenger, *mortal_members(world), seconds=60)
+    assert dispute.outcome is Outcome.CHALLENGER_WON
+
+
+def test_the_boundaries_of_another_run_lose(world):
+    class AnotherRun(Honest):
+        def run(self, given):
+            return super().run(inputs(1))
+
+        def capture(self, given, cuts):
+            return super().capture(inputs(1), cuts)
+
+    world.request()
+    dispute = play(world, mortal_prover(world, AnotherRun(world.bundle)), mortal_challenger(world))
+    assert dispute.outcome is Outcome.CHALLENGER_WON and dispute.lo == 0
+
+
+@pytest.mark.parametrize("node", NODES)
+def test_an_honest_prover_wins_wherever_it_is_attacked(world, node):
+    world.request()
+    prover, liar = mortal_prover(world, Honest(world.bundle)), mortal_liar(world, node)
+    dispute = play(world, prover, liar, *mortal_members(world))
+    assert dispute.outcome is Outcome.PROVER_WON and dispute.lo == node
+    assert prover.deaths >= 4 and liar.deaths >= 6
+
+
+def test_an_honest_prover_is_never_disputed_by_an_honest_challenger(world):
+    world.request()
+    prover, challenger = mortal_prover(world, Honest(world.bundle)), mortal_challenger(world)
+    for _ in range(8):
+        prover.tick()
+        challenger.tick()
+    let_pass(world.w3, 601)
+    for _ in range(3):
+        prover.tick()
+        challenger.tick()
+    view = world.context(CHALLENGER).reader.view()
+    assert [claim.status for claim in view.claims] == [Status.FINALISED]
+    assert view.disputes == () and challenger.deaths == 0
