@@ -3,22 +3,29 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
+from tao import receipt
 from tao.errors import ModelError
+from tao.execution.run import Executor
 from tao.graph import Graph, export
 from tao.graph.literals import canonical_json
 from tao.numerics.profile import Profile
+from tao.receipt import Receipt
 from tao.tensors import merkle
 from tao.tensors.codec import TensorType
 from tao.tensors.keccak import keccak
 from tao.tensors.store import TensorStore
 from tao.tensors.tree import TensorTree, commit, tag
+
+if TYPE_CHECKING:
+    from tao.verification import Report
 
 FORMAT = "tao.model.v1"
 
@@ -96,6 +103,25 @@ class ModelBundle:
     @cached_property
     def _trees(self) -> dict[int, TensorTree]:
         return {}
+
+    def run(self, inputs: Sequence[Tensor]) -> Receipt:
+        """Run the model with this machine's kernels and commit to inputs and outputs.
+
+        Raises ModelError where the inputs do not fit the graph.
+        """
+        return receipt.run(lambda *given: self._executor.run(given), inputs)
+
+    def verify(
+        self, claimed: Receipt, inputs: Sequence[Tensor], states: Mapping[int, Sequence[Tensor]] | None = None
+    ) -> Report:
+        """Whether a run's outputs are plausible, and which operator is to blame; see tao.verification.verify."""
+        from tao.verification import verify  # which itself builds on this module
+
+        return verify(self, claimed, inputs, states)
+
+    @cached_property
+    def _executor(self) -> Executor:
+        return Executor(self.graph, self.parameters)
 
     def save(self, store: TensorStore) -> bytes:
         """Put graph, parameters (each once), profile and a manifest into a store; returns the model id."""

@@ -98,7 +98,8 @@ library Float32Dot {
     }
 
     /// @dev Adds the products of whole words of eight lanes, all lanes of a word at once as far as exponents and
-    /// masks go. Stops before a word with a subnormal, infinite or NaN factor or a product above the window.
+    /// masks go. Stops before a word with an infinite or NaN factor, a product above the window, or one in it with a
+    /// subnormal or zero factor: ordinary windows begin far above the products of those.
     /// @return done Number of words added.
     function _addWords(Sum memory sum, uint256 a, uint256 b, uint256 words, uint256 window)
         private
@@ -117,7 +118,7 @@ library Float32Dot {
                 let X := and(shr(24, xor(A, B)), mul(ONES, 0x80)) // the product's sign, as a shift by 128
                 let HA // 1 in the lanes where the factor is normal
                 let HB
-                let G // 1 where the product counts: not below the window and not zero
+                let G // 1 where the product counts: not below the window
                 {
                     let EA := and(shr(23, A), mul(ONES, 0xff))
                     let EB := and(shr(23, B), mul(ONES, 0xff))
@@ -125,10 +126,8 @@ library Float32Dot {
                     HB := and(shr(8, add(EB, mul(ONES, 0xff))), ONES)
                     let D := sub(add(add(EA, EB), anchor), add(HA, HB)) // 512 + E - W, in [6, 1020]
                     G := and(shr(9, D), ONES)
-                    G := and(G, shr(31, add(and(A, mul(ONES, 0x7fffffff)), mul(ONES, 0x7fffffff))))
-                    G := and(G, shr(31, add(and(B, mul(ONES, 0x7fffffff)), mul(ONES, 0x7fffffff))))
                     let odd := and(or(add(EA, ONES), add(EB, ONES)), mul(ONES, 0x100)) // infinite or NaN
-                    odd := or(odd, and(G, not(and(HA, HB)))) // subnormal
+                    odd := or(odd, and(G, not(and(HA, HB)))) // subnormal or zero, and not below the window
                     if or(odd, and(D, mul(G, 0x1c0))) { break } // or above the window
                     X := or(X, and(D, mul(ONES, 0x3f)))
                 }

@@ -43,7 +43,7 @@ contract ContractionGasTest {
     }
 
     function test_gas_1024LanesHalfOfThemZeroWithin330k() external view {
-        // Outputs of a relu against pruned weights: every word has zeros, and none may take the slow way.
+        // Outputs of a relu against pruned weights: zeros are below the window, and cheap.
         Scene memory scene = _scene(1024);
         for (uint256 i; i < 2048; i += 2) {
             scene.operands[0].set(i, 0);
