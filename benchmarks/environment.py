@@ -17,7 +17,11 @@ def processor() -> str:
     info = Path("/proc/cpuinfo")
     if not info.exists():
         return platform.processor() or "unknown"
-    names = [line.split(":", 1)[1].strip() for line in info.read_text().splitlines() if line.startswith("model name")]
+    names = [
+        line.split(":", 1)[1].strip()
+        for line in info.read_text().splitlines()
+        if line.startswith("model name")
+    ]
     return names[0] if names else platform.machine()
 
 
@@ -25,7 +29,10 @@ def environment() -> dict[str, Any]:
     """Machine, versions and date of a measurement."""
     return {
         "machine": {"processor": processor(), "cores": os.cpu_count(), "system": platform.system()},
-        "versions": {"python": platform.python_version(), **{name: metadata.version(name) for name in PACKAGES}},
+        "versions": {
+            "python": platform.python_version(),
+            **{name: metadata.version(name) for name in PACKAGES},
+        },
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
     }
 

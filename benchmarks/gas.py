@@ -1,6 +1,6 @@
 """Gas of every external function, of one-element proofs by length, and of one whole dispute on MiniLM.
 
-Everything runs through the roles against the deployed contracts on a local chain; figures are what receipts say.
+Everything runs through the roles against the deployed contracts on a local chain; figures are from receipts.
 Of several calls of a function the dearest counts.
 """
 
@@ -71,7 +71,9 @@ class World:
             let_pass(self.w3, seconds) if seconds else mine(self.w3)
         raise RuntimeError(f"no end after {ROUNDS} rounds; done were {[d.what for d in done]}")
 
-    def dispute(self, bundle: ModelBundle, inputs: tuple[Tensor, ...], behaviour, *others, seconds: int = 0) -> list:
+    def dispute(
+        self, bundle: ModelBundle, inputs: tuple[Tensor, ...], behaviour, *others, seconds: int = 0
+    ) -> list:
         """Request, claim and one dispute to its end; returns what was done from the opening on."""
         client.request(self.context(CLIENT), bundle, inputs, 10**15)
         prover = ProverRole(self.context(PROVER), bundle, behaviour)
@@ -100,7 +102,10 @@ def measure_proofs() -> dict[str, int]:
     """The transaction that refutes one element of a one-operator model, by the length of the contraction."""
     found = {}
     with world(8) as here:
-        for length in (LENGTHS[0] + 1, *LENGTHS):  # the first one pays for the vault's first totals and credits
+        for length in (
+            LENGTHS[0] + 1,
+            *LENGTHS,
+        ):  # the first one pays for the vault's first totals and credits
             torch.manual_seed(length)
             inputs = (torch.randn(4, length),)
             bundle = with_profile(trace(nn.Linear(length, 64, bias=False), inputs))

@@ -1,8 +1,8 @@
 """What the honest path costs: the committed run against the plain module, interleaved, in one process.
 
 Time is the median (and 90th percentile) of paired ratios, each pair one plain and one committed run in
-alternating order. A control of plain against plain says what this machine resolves. Memory is the peak resident
-set of two fresh processes that do the same but for the commitment, the plain one's plus the output's size.
+alternating order. A control of plain against plain says what this machine resolves. Memory is the peak
+resident set of two fresh processes that do the same but for the commitment, the plain one's plus the output's size.
 """
 
 import gc
@@ -88,7 +88,9 @@ def seconds(function: Callable[[], object]) -> float:
     return time.perf_counter() - start
 
 
-def paired_ratios(numerator: Callable[[], object], denominator: Callable[[], object], pairs: int) -> list[float]:
+def paired_ratios(
+    numerator: Callable[[], object], denominator: Callable[[], object], pairs: int
+) -> list[float]:
     """Ratios of `pairs` paired timings, which of the two goes first alternating."""
     ratios = []
     for pair in range(pairs):
@@ -119,9 +121,9 @@ def measure_time(name: str) -> dict[str, float]:
         control = paired_ratios(plain, plain, PAIRS[name])
         gc.enable()
         alone = statistics.median(seconds(plain) for _ in range(5))
+        values = receipt.run(measured.module, measured.inputs).values
         commitment = statistics.median(
-            seconds(lambda: receipt.run(lambda *_: values, measured.inputs))
-            for values in [receipt.run(measured.module, measured.inputs).values] * 9
+            seconds(lambda: receipt.run(lambda *_: values, measured.inputs)) for _ in range(9)
         )
     return {
         "ratio_median": statistics.median(ratios),
@@ -139,8 +141,10 @@ def peak_memory(name: str, committed: bool) -> int:
     with torch.inference_mode():
         receipt.run(lambda x: x, (torch.zeros(8),))  # both processes load the hashing code
         for _ in range(5):
-            values = receipt.run(measured.module, measured.inputs).values if committed else (
-                measured.module(*measured.inputs),
+            values = (
+                receipt.run(measured.module, measured.inputs).values
+                if committed
+                else (measured.module(*measured.inputs),)
             )
     output = sum(value.numel() * value.element_size() for value in values)
     print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024, output)
@@ -170,7 +174,8 @@ def measure(progress: Callable[[str], None]) -> dict:
         models[name] = measure_time(name)
         progress(f"{name}: peak memory of three pairs of processes")
         models[name]["peak_memory_ratio"] = measure_memory(name)
-        progress(f"{name}: ratio {models[name]['ratio_median']:.4f}, memory {models[name]['peak_memory_ratio']:.4f}")
+        ratio, memory = models[name]["ratio_median"], models[name]["peak_memory_ratio"]
+        progress(f"{name}: ratio {ratio:.4f}, memory {memory:.4f}")
     return {"models": models, "threads": torch.get_num_threads()}
 
 

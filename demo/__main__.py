@@ -54,9 +54,13 @@ def play(screen: Screen, only: str | None) -> dict:
         client.register(stage.context(0), bundle)
         model = "0x" + bundle.model_id.hex()
         screen.say(f"model {model[:10]}…: {len(bundle.graph)} operators, {len(bundle.parameters)} parameters")
-        stage.start("prover", 1, ["prover", "--model", model, "--minimum-fee", f"{FEE} wei"], kernels[0], "tao")
+        stage.start(
+            "prover", 1, ["prover", "--model", model, "--minimum-fee", f"{FEE} wei"], kernels[0], "tao"
+        )
         for number in (1, 2):
-            stage.start(f"challenger-{number}", 1 + number, ["challenger", "--model", model], kernels[number], "tao")
+            stage.start(
+                f"challenger-{number}", 1 + number, ["challenger", "--model", model], kernels[number], "tao"
+            )
         for number in range(1, 6):
             variant = kernels[(2 + number) % len(kernels)]
             stage.start(f"member-{number}", 3 + number, ["committee"], variant, "tao")

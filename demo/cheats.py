@@ -88,7 +88,7 @@ class Bf16Matmuls(Traced):
 
 
 class SkippedLayer(Traced):
-    """One transformer layer left out: its output is its input, and the states inside it are made up for show."""
+    """One transformer layer left out: its output is its input, the states inside it are for show."""
 
     def __init__(self, bundle: ModelBundle):
         super().__init__(bundle)
@@ -127,7 +127,9 @@ class PassingValue:
 
     def capture(self, inputs: Sequence[Tensor], cuts: Iterable[int]) -> States:
         wanted = set(cuts)
-        states = capture(self.graph, self.parameters, inputs, {c for c in wanted if c < self.cut} | {self.cut})
+        states = capture(
+            self.graph, self.parameters, inputs, {c for c in wanted if c < self.cut} | {self.cut}
+        )
         state = list(states[self.cut])
         state[self.place] = state[self.place] * 1.01
 

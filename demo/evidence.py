@@ -12,7 +12,9 @@ from tao.roles.states import around, fetch, of_outputs
 from tao.tensors.store import TensorStore
 
 
-def element_proven(bundle: ModelBundle, store: TensorStore, dispute: DisputeView, element: int) -> dict[str, Any]:
+def element_proven(
+    bundle: ModelBundle, store: TensorStore, dispute: DisputeView, element: int
+) -> dict[str, Any]:
     """The refuted element: its claimed value, the exact one, and the bound (0 where bits must be equal)."""
     graph, index = bundle.graph, dispute.lo
     node, (before, after) = graph.nodes[index], around(dispute)

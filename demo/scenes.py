@@ -68,7 +68,9 @@ class Play:
         scene.finalised = result.claim is not None and result.claim.status is Status.FINALISED
         ratios = [line["drift_ratio"] for line in self.stage.has("judge", claim=claim_id)]
         norms = [round(norm, 4) for norm in result.outputs[0].norm(dim=-1)[:2].tolist()]
-        scene.evidence = f"drift ratios {', '.join(f'{ratio:.2g}' for ratio in ratios)}; client read {len(result.outputs[0])} embeddings of length {norms[0]}"
+        shown = ", ".join(f"{ratio:.2g}" for ratio in ratios)
+        read = f"the client read {len(result.outputs[0])} embeddings of length {norms[0]}"
+        scene.evidence = f"drift ratios {shown}; {read}"
         return self._end(scene, claim_id)
 
     def cheat(self, name: str, title: str, inputs: Sequence[Tensor], fee: int) -> Decided:
@@ -119,7 +121,12 @@ class Play:
         case = dispute.case
         if dispute.phase is Phase.REVEAL and prover == "falls-silent":
             let_pass(self.stage.w3, dispute.turn_start + dispute.prover_left + 1 - view.now)
-        elif case and case.panel and case.stage is CaseStage.COMMIT and all(c != bytes(32) for c, _ in case.votes.values()):
+        elif (
+            case
+            and case.panel
+            and case.stage is CaseStage.COMMIT
+            and all(c != bytes(32) for c, _ in case.votes.values())
+        ):
             let_pass(self.stage.w3, case.commit_end + 1 - view.now)
 
     def _finish_window(self, claim_id: str) -> None:
@@ -131,7 +138,9 @@ class Play:
         """Operator, route and evidence, from the dispute and what was logged about it."""
         self.stage.listen()
         lines = self._lines(dispute=identifier(dispute.dispute_id))
-        (last, *_) = [line for line in lines if line["action"] in ("prove", "settle", "timeout") and line["transaction"]]
+        (last, *_) = [
+            line for line in lines if line["action"] in ("prove", "settle", "timeout") and line["transaction"]
+        ]
         scene.route = {"prove": "proof", "settle": "vote", "timeout": "timeout"}[last["action"]]
         if scene.route == "vote":
             scene.details = {"votes": evidence.votes(lines)}

@@ -62,7 +62,9 @@ class Screen:
         """A scene has ended."""
         self._decided.append(decided)
         if not self.console.is_terminal:
-            self.console.print(f"{time.monotonic() - self._started:6.1f} s  {verdict(decided)}: {escape(decided.evidence)}")
+            self.console.print(
+                f"{time.monotonic() - self._started:6.1f} s  {verdict(decided)}: {escape(decided.evidence)}"
+            )
         return decided
 
     def summary(self, result: dict[str, Any]) -> None:

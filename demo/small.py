@@ -1,4 +1,6 @@
-"""A tiny network that knows every route of a dispute, and provers that cheat in it: for tests and measurements."""
+"""A tiny network that knows every route of a dispute, and provers that cheat in it.
+
+For tests and measurements."""
 
 import torch
 from torch import nn

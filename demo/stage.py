@@ -26,6 +26,7 @@ FOLDER = ROOT / ".runs" / "demo"
 PATIENCE = 120.0
 """Seconds after which a party that should have done something counts as stuck."""
 
+
 class Stuck(TaoError):
     """A party did not do in time what the scene waits for."""
 
@@ -53,7 +54,7 @@ class Party:
 
 @dataclass
 class Stage:
-    """Everything that runs. `lines` are all logged actions of all parties so far, in the order they were read."""
+    """Everything that runs. `lines` are all actions logged so far, in the order they were read."""
 
     url: str
     chain: subprocess.Popen

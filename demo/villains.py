@@ -1,6 +1,6 @@
 """The processes of the dishonest: a prover with a cheat, and a challenger who attacks honest claims.
 
-Example: python -m demo.villains prover --cheat int8-weights --model 0x1b… --deployment FILE --store DIR --rpc URL
+Example: python -m demo.villains prover --cheat int8-weights --model 0x1b… --store DIR --rpc URL
 """
 
 import click
@@ -19,7 +19,9 @@ def main() -> None:
 @role_options
 @model_option
 @click.option("--cheat", required=True, help="One of demo.cheats.CHEATS.")
-@click.option("--minimum-fee", type=ether, default="0 ether", show_default=True, help="Serve no request below it.")
+@click.option(
+    "--minimum-fee", type=ether, default="0 ether", show_default=True, help="Serve no request below it."
+)
 def prover(settings, model_id, cheat, minimum_fee, poll, once, variant):
     """Serve requests for the model, and cheat."""
     apply_variant(variant)
@@ -36,7 +38,9 @@ def prover(settings, model_id, cheat, minimum_fee, poll, once, variant):
     context = settings.context()
     bundle = load_bundle(context, model_id)
     behaviour = CHEATS[cheat](bundle)
-    role = (Silent if isinstance(behaviour, FallsSilent) else ProverRole)(context, bundle, behaviour, minimum_fee)
+    role = (Silent if isinstance(behaviour, FallsSilent) else ProverRole)(
+        context, bundle, behaviour, minimum_fee
+    )
     role.name = "cheat"
     watch(role, f"{role.address} serves with {cheat}", poll, once)
 

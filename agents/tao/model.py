@@ -114,7 +114,7 @@ class ModelBundle:
     def verify(
         self, claimed: Receipt, inputs: Sequence[Tensor], states: Mapping[int, Sequence[Tensor]] | None = None
     ) -> Report:
-        """Whether a run's outputs are plausible, and which operator is to blame; see tao.verification.verify."""
+        """Whether a run's outputs are plausible, and which operator is to blame; see tao.verification."""
         from tao.verification import verify  # which itself builds on this module
 
         return verify(self, claimed, inputs, states)

@@ -23,8 +23,8 @@ from tao.tensors import commit
 class OperatorVerdict:
     """One operator, run on the claimed values before it.
 
-    refutable: the output element furthest outside its sound bound, None where nothing is provable. exceedance:
-    its worst percentile statistic over the committed tolerance, None without a profile.
+    refutable: the output element furthest outside its sound bound, None where nothing is provable.
+    exceedance: its worst percentile statistic over the committed tolerance, None without a profile.
     """
 
     node: int
@@ -41,7 +41,7 @@ class OperatorVerdict:
 
 @dataclass(frozen=True)
 class Report:
-    """drift_ratio: deviation of the outputs over honest drift. operators: verdicts where states were given."""
+    """drift_ratio: deviation of the outputs over honest drift. operators: those whose states were given."""
 
     drift_ratio: float
     operators: tuple[OperatorVerdict, ...] = ()

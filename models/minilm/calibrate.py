@@ -3,10 +3,10 @@
 import tempfile
 
 from rich.console import Console
-from tao.numerics.calibrate import calibrate
-from tao.numerics.variants import available
 
 from models.minilm.model import HERE, batches, load_sentences, trace_model
+from tao.numerics.calibrate import calibrate
+from tao.numerics.variants import available
 
 VARIANTS = (
     "native",

@@ -9,9 +9,10 @@ from functools import cache
 from pathlib import Path
 
 import torch
+from torch import Tensor, nn
+
 from tao.model import ModelBundle, trace
 from tao.numerics.profile import Profile
-from torch import Tensor, nn
 
 HERE = Path(__file__).resolve().parent
 BATCH = 32

@@ -69,7 +69,10 @@ def test_a_committee_rejects_what_a_prover_withholds(world):
     world.request()
     withholder = Withholder(world.bundle, node(world.bundle, "softmax"))
     done = world.play(
-        world.prover(withholder), world.challenger(), *world.members(), each_round=lambda: let_pass(world.w3, 20)
+        world.prover(withholder),
+        world.challenger(),
+        *world.members(),
+        each_round=lambda: let_pass(world.w3, 20),
     )
     assert actions(done).count("demand") == actions(done).count("answer") == 4
     assert world.dispute().outcome is Outcome.CHALLENGER_WON

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 import torch
-from graph.models import CASES, case, exported
 from torch import Tensor
 
+from graph.models import CASES, case, exported
 from tao.errors import ModelError
 from tao.execution import capture, node_operands, replay
 

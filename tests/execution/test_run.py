@@ -6,9 +6,9 @@ import weakref
 
 import pytest
 import torch
-from graph.models import CASES, case, exported
 from torch import nn
 
+from graph.models import CASES, case, exported
 from tao.errors import ModelError
 from tao.execution import Executor
 from tao.graph import export

@@ -19,7 +19,7 @@ from game.dispute_moves import MOST_DISPUTES, DisputeMoves
 from game.disputes import Phase
 
 PROFILE = os.environ.get("HYPOTHESIS_PROFILE", "quick")
-EXAMPLES, STEPS = {"quick": (50, 80), "deep": (3_000, 90)}[PROFILE]
+EXAMPLES, STEPS = {"quick": (80, 80), "deep": (3_000, 90)}[PROFILE]
 
 Move = Callable[[st.DataObject], None]
 
@@ -137,6 +137,7 @@ def test_the_contracts_do_what_the_reference_does(deployment, people):
         lambda: Game(deployment, people, moves),
         settings=settings(max_examples=EXAMPLES, stateful_step_count=STEPS),
     )
+    print({m: c for m, c in moves.items() if ":" not in m})
     rare = {move: moves[move] for move, least in LEAST.items() if moves[move] < least}
     assert not rare, f"too few of these moves succeeded: {rare}"
     assert moves["legal"] > moves["illegal"]

@@ -102,7 +102,8 @@ def test_names_of_modules_do_not_change_the_root() -> None:
     ],
 )
 def test_any_change_of_a_call_changes_the_root(
-    change: Callable[[nn.Module, Tensor], Tensor], seen: dict[bytes, object] = {}  # noqa: B006
+    change: Callable[[nn.Module, Tensor], Tensor],
+    seen: dict[bytes, object] = {},  # noqa: B006
 ) -> None:
     root = graph_of(change).root
     assert seen.setdefault(root, change) is change

@@ -49,7 +49,9 @@ def test_states_let_the_report_name_the_operator_to_blame(model):
 def test_an_operator_without_a_proof_is_blamed_by_its_statistics(model):
     guilty = node(model, "gelu")
     cheat, given = Cheat(model, guilty), inputs()
-    report = model.verify(claimed(model, cheat, given), given, cheat.capture(given, range(len(model.graph) + 1)))
+    report = model.verify(
+        claimed(model, cheat, given), given, cheat.capture(given, range(len(model.graph) + 1))
+    )
     assert report.culprit.node == guilty
     assert report.culprit.refutable is None and report.culprit.exceedance > 1
 

@@ -196,5 +196,3 @@ def _check(graph: Graph, value: int, tensor: Tensor, what: str, dtype: torch.dty
         expected = f"{kind.dtype.name.lower()}{list(kind.shape)}"
         got = f"{str(tensor.dtype).removeprefix('torch.')}{list(tensor.shape)}"
         raise ModelError(f"{what} must be {expected}, but is {got}")
-
-

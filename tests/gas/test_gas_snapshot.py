@@ -1,0 +1,41 @@
+"""The committed gas figures against what the contracts cost now."""
+
+import json
+
+import pytest
+
+from benchmarks.environment import RESULTS
+from benchmarks.gas import EVM, LENGTHS, measure_functions, measure_proofs
+
+TOLERANCE = 0.03
+DISPUTE_LIMIT = 2_000_000
+"""Gas of one whole dispute on MiniLM by proof."""
+
+
+@pytest.fixture(scope="module")
+def snapshot():
+    return json.loads((RESULTS / "gas.json").read_text())
+
+
+def assert_close(measured: dict[str, int], recorded: dict[str, int]) -> None:
+    assert measured.keys() == recorded.keys()
+    off = {
+        name: (gas, recorded[name])
+        for name, gas in measured.items()
+        if abs(gas - recorded[name]) > TOLERANCE * recorded[name]
+    }
+    assert not off, f"gas changed (now, recorded): {off}; run make bench NAME=gas if that is meant"
+
+
+def test_one_element_proofs_cost_what_is_recorded(snapshot):
+    assert_close(measure_proofs(), snapshot["proof"])
+    assert set(snapshot["proof"]) == {f"contraction_{length}" for length in LENGTHS}
+
+
+def test_every_function_costs_what_is_recorded(snapshot):
+    assert_close(measure_functions(), snapshot["functions"])
+    assert snapshot["evm"] == EVM
+
+
+def test_a_whole_dispute_on_minilm_stays_below_two_million(snapshot):
+    assert 0 < snapshot["dispute_minilm"]["gas"] <= DISPUTE_LIMIT
