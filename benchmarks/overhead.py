@@ -2,7 +2,8 @@
 
 Time is the median (and 90th percentile) of paired ratios, each pair one plain and one committed run in
 alternating order. A control of plain against plain says what this machine resolves. Memory is the peak
-resident set of two fresh processes that do the same but for the commitment, the plain one's plus the output's size.
+resident set of two fresh processes that do the same but for the commitment, the plain one's plus the size
+of the output.
 """
 
 import gc

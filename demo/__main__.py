@@ -63,7 +63,7 @@ def play(screen: Screen, only: str | None) -> dict:
             )
         for number in range(1, 6):
             variant = kernels[(2 + number) % len(kernels)]
-            stage.start(f"member-{number}", 3 + number, ["committee"], variant, "tao")
+            stage.start(f"member-{number}", 3 + number, ["committee", "--model", model], variant, "tao")
         screen.say("a prover, two challengers and five members start, each with its own kernels")
         for name in list(stage.parties):
             stage.wait_for(f"{name} to start", lambda name=name: stage.has("start", party=name))

@@ -14,7 +14,7 @@ from support.play import Play
 from support.wire import Wire
 
 CHECKS = [HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much]
-settings.register_profile("quick", deadline=None, derandomize=True, suppress_health_check=CHECKS)
+settings.register_profile("quick", derandomize=True, deadline=None, suppress_health_check=CHECKS)
 settings.register_profile("deep", deadline=None, max_examples=2_000, suppress_health_check=CHECKS)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))
 

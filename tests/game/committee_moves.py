@@ -23,8 +23,10 @@ class CommitteeMoves(Machine):
         committee = self.reference.committee
         return [member for member in committee.members if committee.stake(member) < self.rules.stake]
 
-    def leaving(self) -> list[str]:
-        return [member for member, seat in self.reference.committee.seats.items() if seat.leaves_at]
+    def leaving(self, within: int) -> list[str]:
+        """Members that asked to leave and may do so in that many seconds."""
+        seats = self.reference.committee.seats
+        return [member for member, seat in seats.items() if 0 < seat.leaves_at <= self.time + within]
 
     def join(self, data: st.DataObject) -> None:
         outside = self.outside()
@@ -71,7 +73,7 @@ class CommitteeMoves(Machine):
 
     def leave(self, data: st.DataObject) -> None:
         seats = self.reference.committee.seats
-        caller = self.choose(data, self.leaving() or self.members)
+        caller = self.choose(data, self.leaving(self.rules.leave_delay) or self.members)
         edge = seats[caller].leaves_at if caller in seats else 0
         self.move(
             "leave",

@@ -16,6 +16,7 @@ from tao.commands.options import (
     load_bundle,
     minimum_fee_option,
     model_option,
+    models_option,
     role_options,
 )
 
@@ -56,13 +57,21 @@ def run_challenger(
     watch(role, f"{role.address} watches 0x{model_id.hex()}", poll, once)
 
 
-def run_member(settings: Settings, join: bool, poll: float, once: bool, variant: str | None):
-    """Vote in the cases this account is drawn into."""
+def run_member(
+    settings: Settings,
+    join: bool,
+    poll: float,
+    once: bool,
+    variant: str | None,
+    model_ids: tuple[bytes, ...] = (),
+):
+    """Vote in the cases this account is drawn into. model_ids: loaded now rather than in the first case."""
     apply_variant(variant)
     from tao.roles.member import MemberRole
 
     context = settings.context()
-    role = MemberRole(context, device=variant or "native")
+    bundles = {model_id: load_bundle(context, model_id) for model_id in model_ids}
+    role = MemberRole(context, bundles, device=variant or "native")
     if join:
         role.join()
     watch(role, f"{role.address} waits for cases", poll, once)
@@ -98,6 +107,7 @@ def challenger(settings, **options):
 @chain_options
 @role_options
 @join_option
+@models_option
 def committee(settings, **options):
     """Sit on the committee: re-execute one operator of a dispute and vote.
 

@@ -151,6 +151,13 @@ grace_option = click.option(
 join_option = click.option(
     "--join/--no-join", default=True, show_default=True, help="Stake a seat if the account has none."
 )
+models_option = click.option(
+    "--model",
+    "model_ids",
+    type=Identifier(),
+    multiple=True,
+    help="Load this model before the first case; others are loaded when they are needed.",
+)
 fee_option = click.option(
     "--fee",
     type=ether,
