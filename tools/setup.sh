@@ -17,7 +17,7 @@ if [ ! -x .venv/bin/tao ] || [ "$(cat .setup-done 2>/dev/null || true)" != "$(fi
   done
   python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
     || { echo "setup: $(python3 --version) is too old; Python 3.11+ is needed" >&2; exit 1; }
-  say "npm packages (compiler, anvil, forge, OpenZeppelin, Solady)"
+  say "npm packages (compiler, anvil, forge, OpenZeppelin)"
   npm ci --ignore-scripts --no-audit --no-fund --loglevel=error
   say "virtual environment (.venv)"
   [ -d .venv ] || python3 -m venv .venv
@@ -29,4 +29,8 @@ if [ ! -x .venv/bin/tao ] || [ "$(cat .setup-done 2>/dev/null || true)" != "$(fi
 fi
 
 say "contracts"
+# Ape compiles what changed but not what imports it, so any change starts anew.
+sources=$(find contracts -name '*.sol' -not -path '*/.cache/*' -print0 | sort -z | xargs -0 cat ape-config.yaml | sha256sum | cut -d' ' -f1)
+[ "$(cat .build/sources 2>/dev/null || true)" = "$sources" ] || rm -rf .build
 ape compile -v WARNING
+echo "$sources" > .build/sources

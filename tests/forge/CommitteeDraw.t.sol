@@ -222,7 +222,7 @@ contract CommitteeDrawTest is CommitteeFixture {
         for (uint256 i = 0; i < 500; ++i) {
             requestLeave(member(i));
         }
-        vm.assertLt(_gasOfDraw(1), 3_000_000, "all attempts in vain");
+        vm.assertLt(_gasOfDraw(1), 1_500_000, "all attempts in vain");
         vm.assertEq(committee.panelOf(caseOf(1)).length, 0, "panel");
     }
 
@@ -231,7 +231,7 @@ contract CommitteeDrawTest is CommitteeFixture {
         (p.size, p.quorum) = (31, 16);
         committee = new OperatorCommittee(vault, GAME, p);
         joinMany(500);
-        vm.assertLt(_gasOfDraw(1), 3_000_000, "31 seats");
+        vm.assertLt(_gasOfDraw(1), 2_500_000, "31 seats");
         vm.assertEq(committee.panelOf(caseOf(1)).length, 31, "panel");
     }
 

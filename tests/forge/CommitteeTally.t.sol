@@ -299,7 +299,7 @@ contract CommitteeTallyTest is CommitteeFixture {
         blocks.cool(address(vault));
         uint256 left = gasleft();
         tally(CASE);
-        vm.assertLt(left - gasleft(), 6_000_000, "16 absent pay 15 present");
+        vm.assertLt(left - gasleft(), 3_000_000, "16 absent pay 15 present");
         assertConserved();
     }
 }

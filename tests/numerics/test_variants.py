@@ -64,3 +64,8 @@ def test_a_variant_this_processor_lacks_is_refused_not_replaced(monkeypatch):
     assert "onednn-sse41" in variants.available()
     with pytest.raises(VariantError, match="'aten-avx2' needs avx2, fma"):
         variants.environment("aten-avx2")
+
+
+def test_composed_kernels_compute_the_same_functions_in_another_order():
+    deviation = float(python(str(WORKER.with_name("composed_operators.py"))))
+    assert 0 < deviation < 1e-12
