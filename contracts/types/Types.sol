@@ -22,39 +22,18 @@ type Duration is uint64;
 /// @dev First four bytes of keccak256 of a canonical operator's name, such as "contraction".
 type Operator is bytes4;
 
-using { eqModel as ==, neqModel as != } for ModelId global;
-using { eqClaim as ==, neqClaim as != } for ClaimId global;
-using { eqRequest as ==, neqRequest as != } for RequestId global;
-using { eqDispute as ==, neqDispute as != } for DisputeId global;
-
-function eqModel(ModelId a, ModelId b) pure returns (bool) {
-    return ModelId.unwrap(a) == ModelId.unwrap(b);
-}
+using { neqModel as != } for ModelId global;
+using { neqClaim as != } for ClaimId global;
+using { neqRequest as != } for RequestId global;
 
 function neqModel(ModelId a, ModelId b) pure returns (bool) {
     return ModelId.unwrap(a) != ModelId.unwrap(b);
-}
-
-function eqClaim(ClaimId a, ClaimId b) pure returns (bool) {
-    return ClaimId.unwrap(a) == ClaimId.unwrap(b);
 }
 
 function neqClaim(ClaimId a, ClaimId b) pure returns (bool) {
     return ClaimId.unwrap(a) != ClaimId.unwrap(b);
 }
 
-function eqRequest(RequestId a, RequestId b) pure returns (bool) {
-    return RequestId.unwrap(a) == RequestId.unwrap(b);
-}
-
 function neqRequest(RequestId a, RequestId b) pure returns (bool) {
     return RequestId.unwrap(a) != RequestId.unwrap(b);
-}
-
-function eqDispute(DisputeId a, DisputeId b) pure returns (bool) {
-    return DisputeId.unwrap(a) == DisputeId.unwrap(b);
-}
-
-function neqDispute(DisputeId a, DisputeId b) pure returns (bool) {
-    return DisputeId.unwrap(a) != DisputeId.unwrap(b);
 }
