@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -23,6 +22,7 @@ from tao.tensors.codec import TensorType
 from tao.tensors.keccak import keccak
 from tao.tensors.store import TensorStore
 from tao.tensors.tree import TensorTree, commit, tag
+from tao.untrusted import parse_json
 
 if TYPE_CHECKING:
     from tao.verification import Report
@@ -167,7 +167,7 @@ def _manifest_name(model_id: bytes) -> str:
 
 def _read_manifest(data: bytes, model_id: bytes) -> tuple[bytes, tuple[bytes, ...], bytes | None]:
     try:
-        manifest = json.loads(data)
+        manifest = parse_json(data)
         if manifest["format"] != FORMAT:
             raise ValueError(f"format {manifest['format']!r} is not {FORMAT}")
         profile = manifest["profile"]
@@ -176,5 +176,5 @@ def _read_manifest(data: bytes, model_id: bytes) -> tuple[bytes, tuple[bytes, ..
             tuple(bytes.fromhex(item) for item in manifest["parameters"]),
             None if profile is None else bytes.fromhex(profile),
         )
-    except (ValueError, TypeError, KeyError, RecursionError) as error:
+    except (ValueError, TypeError, KeyError) as error:
         raise ModelError(f"the manifest of model 0x{model_id.hex()} is malformed: {error!r}") from error

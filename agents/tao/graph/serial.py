@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any, NoReturn
 
 import torch
@@ -16,6 +15,7 @@ from tao.graph.literals import Slot, canonical_json, decode, encode, leaves, sub
 from tao.graph.maps import is_contraction, meaning, operand_order
 from tao.graph.views import Strides, View
 from tao.tensors.codec import DType, TensorType
+from tao.untrusted import parse_json
 
 VERSION = 1
 MAX_RANK = 64
@@ -55,11 +55,11 @@ def _dump_node(node: Node) -> dict[str, Any]:
 def load(data: bytes) -> Graph:
     """Inverse of `dump`. Raises ModelError for everything that `export` could not have given."""
     try:
-        content = json.loads(data, parse_float=_no_float, parse_constant=_no_float)
+        content = parse_json(data, parse_float=_no_float, parse_constant=_no_float)
         version, body, hints = _fields(content, "a graph", "version", "graph", "hints")
         _require(version == VERSION, f"graph format {version!r} is unknown; this package reads {VERSION}")
         return _Loader(body, hints).run()
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise ModelError(f"a graph is not valid JSON: {error}") from error
 
 

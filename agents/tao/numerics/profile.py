@@ -15,6 +15,7 @@ from tao.numerics.statistics import GRID, Statistics, exceedance
 from tao.tensors import merkle
 from tao.tensors.keccak import keccak
 from tao.tensors.tree import tag
+from tao.untrusted import parse_json
 
 FORMAT = "tao.profile.v1"
 SAFETY = 3.0
@@ -137,8 +138,8 @@ class Profile:
     def from_json(cls, data: bytes) -> "Profile":
         """Read a profile's file. Raises ProfileError, in one sentence, if it is malformed."""
         try:
-            record = json.loads(data, parse_constant=_no_constant)
-        except (ValueError, RecursionError) as error:
+            record = parse_json(data, parse_constant=_no_constant)
+        except ValueError as error:
             raise ProfileError(f"Invalid tolerance profile: it is not JSON ({error}).") from error
         fields = {"format", "graph_root", "grid", "safety", "samples", "devices", "nodes"}
         _require(isinstance(record, dict) and record.keys() == fields, f"its fields are not {sorted(fields)}")

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from tao.errors import ProfileError
+from tao.untrusted import parse_json
 
 GRID = (50.0, 90.0, 99.0, 99.9, 100.0)
 """Percentiles of a profile unless it says otherwise; the last one is the largest deviation."""
@@ -146,10 +147,10 @@ class VoteStatistics:
     def decode(cls, data: bytes) -> "VoteStatistics":
         """Read what `encode` wrote, or anything a member may publish: raises ProfileError if malformed."""
         try:
-            record = json.loads(data)
+            record = parse_json(data)
             grid, absolute, relative = (tuple(map(float, record[key])) for key in ("grid", "abs", "rel"))
             value, device = float(record["exceedance"]), record["device"]
-        except (ValueError, TypeError, KeyError, RecursionError) as error:
+        except (ValueError, TypeError, KeyError) as error:
             raise ProfileError(f"The vote's statistics are malformed: {error!r}.") from error
         if not len(grid) == len(absolute) == len(relative) or not isinstance(device, str):
             raise ProfileError("The vote's statistics are malformed: one figure per percentile is expected.")
