@@ -7,7 +7,7 @@ from tao.execution import replay
 from tao.graph.operators import CONTRACTION
 from tao.model import ModelBundle
 from tao.numerics.contraction import float_bits, tolerance
-from tao.protocol.views import DisputeView, Phase
+from tao.protocol.views import DisputeView
 from tao.roles.states import around, fetch, of_outputs
 from tao.tensors.store import TensorStore
 
@@ -41,7 +41,7 @@ def element_proven(
     return {"element": element, "claimed": claimed, "exact": float(exact), "bound": float(bound)}
 
 
-def sentence(bundle: ModelBundle, route: str, details: dict[str, Any]) -> str:
+def sentence(route: str, details: dict[str, Any]) -> str:
     """One line for people."""
     if route == "vote":
         votes = details["votes"]
@@ -71,6 +71,3 @@ def votes(lines: list[dict[str, Any]]) -> list[dict[str, Any]]:
             found.append({"member": line["party"], "vote": line["vote"], "statistics": statistics})
             found[-1]["exceedance"] = float(exceedance) if exceedance is not None else float("inf")
     return found
-
-
-PHASE_NAMES = {Phase.REVEAL: "reveal", Phase.ANSWER: "answer", Phase.SELECT: "select", Phase.LEAF: "leaf"}

@@ -148,7 +148,7 @@ class Play:
             scene.details = {"phase": "reveal"}
         elif "element" in last:
             scene.details = evidence.element_proven(self.bundle, self.context.store, dispute, last["element"])
-        scene.evidence = evidence.sentence(self.bundle, scene.route, scene.details)
+        scene.evidence = evidence.sentence(scene.route, scene.details)
         if dispute.hi - dispute.lo == 1:
             scene.node = dispute.lo
             scene.operator = self.bundle.graph.nodes[dispute.lo].operator
