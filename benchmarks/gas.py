@@ -1,7 +1,8 @@
 """Gas of every external function, of one-element proofs by length, and of one whole dispute on MiniLM.
 
 Everything runs through the roles against the deployed contracts on a local chain; figures are from receipts.
-Of several calls of a function the dearest counts.
+Of several calls of a function the dearest counts. `proof` is the whole transaction that ends a dispute, with
+the checks and the payments of the game; `adjudicator` is one that only asks the adjudicator the same question.
 """
 
 import copy
@@ -39,6 +40,7 @@ class World:
 
     def __init__(self, url: str, folder: str, parameters: dict):
         self.url, self.folder, self.gas = url, folder, {}
+        self.last_proof: tuple = ()
         self.w3, self.build = connect(url), load_build()
         self.deployment = deploy(self.w3, account(OWNER), parameters, self.build, "ethereum-local")
 
@@ -51,6 +53,8 @@ class World:
         send = context.sender.send
 
         def noted(call, *arguments, **options):
+            if call.fn_name == "prove":
+                self.last_proof = call.arguments
             sent = send(call, *arguments, **options)
             if not sent.already:
                 key = f"{names[call.address]}.{call.fn_name}"
@@ -88,6 +92,23 @@ class World:
         done = self.play(prover, challenger, *others, until=ended, seconds=seconds)
         return [each for each in done if each.action not in ("claim", "finalise")]
 
+    def adjudicator_gas(self, bundle: ModelBundle) -> int:
+        """Gas of a transaction with the last proof that goes straight to the contraction's adjudicator."""
+        _, claim, proof = self.last_proof
+        leaf = {
+            "record": claim["record"],
+            "stateBefore": claim["stateBefore"],
+            "outputs": claim["outputs"],
+            "weightsRoot": bundle.weights_root,
+            "parameterCount": len(bundle.parameters),
+        }
+        name = "ContractionAdjudicator"
+        address = self.deployment.contracts[name].address
+        call = self.w3.eth.contract(address, abi=self.build[name].abi).functions.refutes(leaf, proof)
+        if not call.call():
+            raise RuntimeError("the adjudicator does not refute what the game refuted")
+        return self.context(OWNER).sender.send(call).gas_used
+
 
 @contextmanager
 def world(fan_out: int) -> Iterator[World]:
@@ -98,14 +119,13 @@ def world(fan_out: int) -> Iterator[World]:
         yield World(url, folder, parameters)
 
 
-def measure_proofs() -> dict[str, int]:
-    """The transaction that refutes one element of a one-operator model, by the length of the contraction."""
-    found = {}
+def measure_proofs() -> tuple[dict[str, int], dict[str, int]]:
+    """The transaction that refutes one element of a one-operator model, by the length of the contraction: of
+    the game, and of the adjudicator alone."""
+    games, alone = {}, {}
     with world(8) as here:
-        for length in (
-            LENGTHS[0] + 1,
-            *LENGTHS,
-        ):  # the first one pays for the vault's first totals and credits
+        # The first of all pays for the vault's first totals and credits, and does not count.
+        for length in (LENGTHS[0] + 1, *LENGTHS):
             torch.manual_seed(length)
             inputs = (torch.randn(4, length),)
             bundle = with_profile(trace(nn.Linear(length, 64, bias=False), inputs))
@@ -113,8 +133,10 @@ def measure_proofs() -> dict[str, int]:
             (*_, last) = here.dispute(bundle, inputs, Cheat(bundle, 0))
             if last.action != "prove":
                 raise RuntimeError(f"the dispute of length {length} ended by {last.action}, not by proof")
-            found[f"contraction_{length}"] = last.sent.gas_used
-    return {name: found[name] for name in (f"contraction_{length}" for length in LENGTHS)}
+            if length in LENGTHS:
+                games[f"contraction_{length}"] = last.sent.gas_used
+                alone[f"contraction_{length}"] = here.adjudicator_gas(bundle)
+    return games, alone
 
 
 def measure_functions() -> dict[str, int]:
@@ -185,8 +207,15 @@ def measure_minilm() -> dict[str, int]:
 def measure(progress: Callable[[str], None]) -> dict:
     """All of it."""
     progress("proofs of one element of a contraction")
-    proof = measure_proofs()
+    proof, adjudicator = measure_proofs()
     progress("every external function")
     functions = measure_functions()
     progress("one dispute on MiniLM")
-    return {"evm": EVM, "proof": proof, "dispute_minilm": measure_minilm(), "functions": functions}
+    minilm = measure_minilm()
+    return {
+        "evm": EVM,
+        "proof": proof,
+        "adjudicator": adjudicator,
+        "dispute_minilm": minilm,
+        "functions": functions,
+    }

@@ -1,7 +1,8 @@
 """What the honest path costs: the committed run against the plain module, interleaved, in one process.
 
-Time is the median (and 90th percentile) of paired ratios, each pair one plain and one committed run in
-alternating order. A control of plain against plain says what this machine resolves. Memory is the peak
+Time is the median (and 90th percentile) of ratios, each of two committed runs to two plain ones, interleaved
+as A B B A or B A A B in turn, so that a machine that slows down steadily favours neither. A control of plain
+against plain says what this machine resolves. Memory is the peak
 resident set of two fresh processes that do the same but for the commitment, the plain one's plus the size
 of the output.
 """
@@ -20,7 +21,8 @@ from torch import Tensor, nn
 
 from tao import receipt
 
-PAIRS = {"minilm_batch32": 60, "bert_base": 24, "qwen3_100m": 40}
+BLOCKS = {"minilm_batch32": 100, "bert_base": 100, "qwen3_100m": 120}
+CONTROL_BLOCKS = 40
 
 
 @dataclass(frozen=True)
@@ -76,7 +78,7 @@ def case(name: str) -> Case:
 
         module, inputs = load_module(), tokenise(load_sentences()[:32])
     elif name == "bert_base":
-        module, inputs = Bert(), (torch.randint(0, 30000, (4, 128)),)
+        module, inputs = Bert(), (torch.randint(0, 30000, (1, 128)),)
     else:
         module, inputs = Qwen(), (torch.randint(0, 32000, (1, 128)),)
     return Case(module.eval(), inputs)
@@ -89,22 +91,22 @@ def seconds(function: Callable[[], object]) -> float:
     return time.perf_counter() - start
 
 
-def paired_ratios(
-    numerator: Callable[[], object], denominator: Callable[[], object], pairs: int
+def interleaved_ratios(
+    numerator: Callable[[], object], denominator: Callable[[], object], blocks: int
 ) -> list[float]:
-    """Ratios of `pairs` paired timings, which of the two goes first alternating."""
+    """Ratios of `blocks` blocks of two timings each, the outer two of either kind in turn."""
     ratios = []
-    for pair in range(pairs):
-        if pair % 2:
-            above, below = seconds(numerator), seconds(denominator)
-        else:
-            below, above = seconds(denominator), seconds(numerator)
-        ratios.append(above / below)
+    for block in range(blocks):
+        outer, inner = (numerator, denominator) if block % 2 else (denominator, numerator)
+        first, second, third, fourth = map(seconds, (outer, inner, inner, outer))
+        ratio = (first + fourth) / (second + third)
+        ratios.append(ratio if block % 2 else 1 / ratio)
     return ratios
 
 
 def measure_time(name: str) -> dict[str, float]:
     """Ratios of the committed run to the plain one, and of the plain one to itself."""
+    torch.set_num_threads(1)  # two threads waiting for each other add more noise than a commitment costs
     measured = case(name)
 
     def plain() -> object:
@@ -118,8 +120,8 @@ def measure_time(name: str) -> dict[str, float]:
             plain(), committed()
         gc.collect()
         gc.disable()  # a collection in one run of a pair would be charged to it
-        ratios = paired_ratios(committed, plain, PAIRS[name])
-        control = paired_ratios(plain, plain, PAIRS[name])
+        ratios = interleaved_ratios(committed, plain, BLOCKS[name])
+        control = interleaved_ratios(plain, plain, CONTROL_BLOCKS)
         gc.enable()
         alone = statistics.median(seconds(plain) for _ in range(5))
         values = receipt.run(measured.module, measured.inputs).values
@@ -132,7 +134,7 @@ def measure_time(name: str) -> dict[str, float]:
         "control_ratio_median": statistics.median(control),
         "seconds_plain": alone,
         "seconds_commitment": commitment,
-        "pairs": PAIRS[name],
+        "blocks": BLOCKS[name],
     }
 
 
@@ -170,8 +172,8 @@ def measure_memory(name: str) -> float:
 def measure(progress: Callable[[str], None]) -> dict:
     """Time and memory ratios of every case."""
     models = {}
-    for name in PAIRS:
-        progress(f"{name}: {PAIRS[name]} interleaved pairs")
+    for name in BLOCKS:
+        progress(f"{name}: {BLOCKS[name]} interleaved blocks of four runs")
         models[name] = measure_time(name)
         progress(f"{name}: peak memory of three pairs of processes")
         models[name]["peak_memory_ratio"] = measure_memory(name)

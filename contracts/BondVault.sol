@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.30;
 
+import { SafeCast } from "@openzeppelin/contracts/utils/math/SafeCast.sol";
 import { IBondVault } from "./interfaces/IBondVault.sol";
 
 /// @title BondVault
@@ -9,10 +10,11 @@ contract BondVault is IBondVault {
     mapping(address controller => mapping(bytes32 lockId => uint256)) private _locked;
     mapping(address account => uint256) private _credits;
 
+    // The two that nearly every call changes share a slot; there are less than 2^87 wei.
     /// @inheritdoc IBondVault
-    uint256 public totalLocked;
+    uint128 public totalLocked;
     /// @inheritdoc IBondVault
-    uint256 public totalCredited;
+    uint128 public totalCredited;
     /// @inheritdoc IBondVault
     uint256 public totalBurned;
 
@@ -20,7 +22,7 @@ contract BondVault is IBondVault {
     function lock(bytes32 lockId) external payable {
         if (msg.value == 0) revert EmptyTransfer();
         _locked[msg.sender][lockId] += msg.value;
-        totalLocked += msg.value;
+        totalLocked += SafeCast.toUint128(msg.value);
         emit Locked(msg.sender, lockId, msg.value);
     }
 
@@ -29,7 +31,7 @@ contract BondVault is IBondVault {
         if (account == address(0) || amount == 0) revert EmptyTransfer();
         _release(lockId, amount);
         _credits[account] += amount;
-        totalCredited += amount;
+        totalCredited += SafeCast.toUint128(amount);
         emit Credited(msg.sender, lockId, account, amount);
     }
 
@@ -46,7 +48,7 @@ contract BondVault is IBondVault {
         if (amount == 0) revert NothingToWithdraw(msg.sender);
         // INVARIANT: the credit is gone before the recipient's code runs, so entering again finds nothing.
         delete _credits[msg.sender];
-        totalCredited -= amount;
+        totalCredited -= SafeCast.toUint128(amount);
         emit Withdrawn(msg.sender, recipient, amount);
         (bool sent,) = recipient.call{ value: amount }("");
         if (!sent) revert TransferFailed(recipient, amount);
@@ -67,6 +69,6 @@ contract BondVault is IBondVault {
         // INVARIANT: a lock pays out no more than was put in; other locks cannot be reached.
         if (amount > held) revert InsufficientLock(msg.sender, lockId, held, amount);
         _locked[msg.sender][lockId] = held - amount;
-        totalLocked -= amount;
+        totalLocked -= SafeCast.toUint128(amount);
     }
 }

@@ -5,5 +5,7 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 . tools/env.sh
 
-[ $# -gt 0 ] || forge test --summary
+# The quick profile draws the same cases every time; the deep one draws new ones.
+SEED=${FOUNDRY_PROFILE:+$RANDOM}
+[ $# -gt 0 ] || forge test --summary --fuzz-seed "${SEED:-1}"
 ape test "${@:-tests}" -n 2 --dist loadfile --network ethereum:local:foundry

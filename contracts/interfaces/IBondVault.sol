@@ -40,9 +40,9 @@ interface IBondVault {
 
     function creditOf(address account) external view returns (uint256);
 
-    function totalLocked() external view returns (uint256);
+    function totalLocked() external view returns (uint128);
 
-    function totalCredited() external view returns (uint256);
+    function totalCredited() external view returns (uint128);
 
     function totalBurned() external view returns (uint256);
 }

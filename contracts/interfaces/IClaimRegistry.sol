@@ -28,7 +28,8 @@ interface IClaimRegistry {
     /// @param inputRoot State hash before the first operator.
     /// @param outputRoot State hash after the last operator.
     /// @param requestId The request this claim serves, zero for none.
-    /// @param openDisputes Disputes of this claim that have not ended.
+    /// @param openDisputes Disputes of this claim that have not ended; 65,535 at most, which with the fields
+    /// around it fills one storage slot.
     struct Claim {
         ModelId modelId;
         bytes32 inputRoot;
@@ -36,7 +37,7 @@ interface IClaimRegistry {
         RequestId requestId;
         address prover;
         Timestamp claimedAt;
-        uint32 openDisputes;
+        uint16 openDisputes;
         bool refuted;
         bool finalised;
     }

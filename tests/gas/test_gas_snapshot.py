@@ -28,8 +28,10 @@ def assert_close(measured: dict[str, int], recorded: dict[str, int]) -> None:
 
 
 def test_one_element_proofs_cost_what_is_recorded(snapshot):
-    assert_close(measure_proofs(), snapshot["proof"])
-    assert set(snapshot["proof"]) == {f"contraction_{length}" for length in LENGTHS}
+    proof, adjudicator = measure_proofs()
+    assert_close(proof, snapshot["proof"])
+    assert_close(adjudicator, snapshot["adjudicator"])
+    assert set(proof) == {f"contraction_{length}" for length in LENGTHS}
 
 
 def test_every_function_costs_what_is_recorded(snapshot):
