@@ -2,7 +2,7 @@
 
 Everything runs through the roles against the deployed contracts on a local chain; figures are from receipts.
 Of several calls of a function the dearest counts. `proof` is the whole transaction that ends a dispute, with
-the checks and the payments of the game; `adjudicator` is one that only asks the adjudicator the same question.
+the checks and the payments of the game; `adjudicator` is one that only asks the adjudicator that question.
 """
 
 import copy
