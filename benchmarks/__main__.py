@@ -19,7 +19,7 @@ console = Console(stderr=True, highlight=False)
 def names() -> list[str]:
     """The benchmarks there are: modules of this package with a `measure` function."""
     found = (module.name for module in pkgutil.iter_modules(benchmarks.__path__))
-    return sorted(name for name in found if name not in {"__main__", "environment"})
+    return sorted(name for name in found if name not in {"__main__", "environment", "networks"})
 
 
 def main(arguments: list[str]) -> int:

@@ -39,6 +39,11 @@ library Float32Dot {
     /// @param lanes Length of the runs in numbers.
     /// @param window Window exponent W.
     function dot(uint256 a, uint256 b, uint256 lanes, uint256 window) internal pure returns (Sum memory sum) {
+        addRun(sum, a, b, lanes, window);
+    }
+
+    /// @notice Adds the products of two runs, as in `dot`, to a sum made with the same window.
+    function addRun(Sum memory sum, uint256 a, uint256 b, uint256 lanes, uint256 window) internal pure {
         // INVARIANT: the two halves of the packed accumulator cannot run over.
         if (lanes > MAX_TERMS) revert TooManyTerms(lanes, MAX_TERMS);
         if (window < MIN_WINDOW || window > MAX_WINDOW) revert WindowOutOfRange(window);
@@ -67,9 +72,9 @@ library Float32Dot {
     /// @notice Whether `y` is proven to differ from the exact sum S by more than
     /// gamma_n T + 2 D + (2 n + 1) 2^-126, with T the sum of magnitudes, D that of products with a subnormal factor,
     /// and gamma_n = n u / (1 - n u), u = 2^-24; or to be infinite or NaN where no order of summation overflows.
-    /// @param terms n: the number of products that the sum was made of, the added ones included.
+    /// @param terms n: no less than the number of products that the sum was made of, the added ones included.
     function refutes(Sum memory sum, uint256 terms, uint256 window, uint32 y) internal pure returns (bool) {
-        // INVARIANT: a sum is one run of products and at most one more, so nothing below can run over.
+        // INVARIANT: a sum is of as many products as a run holds and at most one more, so nothing below can run over.
         if (terms > MAX_TERMS + 1) revert TooManyTerms(terms, MAX_TERMS + 1);
         unchecked {
             uint256 skipped = terms << 47; // all products below the window are below this together

@@ -31,6 +31,7 @@ library NodeRecord {
     /// @param op Operator that the node applies.
     /// @param call Hash of the canonical ATen call.
     /// @param reduction Lanes of a contraction, else 0.
+    /// @param attributes Numbers among the call's arguments that decide an element, by the operator's own rule.
     /// @param liveBefore Number of values live at the cut before the node.
     /// @param afterEntries What each value live at the cut after the node is: below OUTPUT_FLAG a position in
     /// the state before, otherwise output slot `entry - OUTPUT_FLAG`.
@@ -40,6 +41,7 @@ library NodeRecord {
         TensorType[] outputs;
         Operand[] operands;
         uint256 reduction;
+        uint32[] attributes;
         uint256 liveBefore;
         uint16[] afterEntries;
     }
@@ -76,6 +78,7 @@ library NodeRecord {
             node.operands[i] = _readOperand(cursor);
         }
         node.reduction = _read(cursor, 4);
+        node.attributes = _readList(cursor, _read(cursor, 1));
         node.liveBefore = _read(cursor, 2);
         node.afterEntries = new uint16[](_read(cursor, 2));
         for (uint256 i; i < node.afterEntries.length; ++i) {

@@ -3,6 +3,8 @@
 import re
 from pathlib import Path
 
+from support.deployment import FAMILIES
+
 TESTS = Path(__file__).parent.parent
 # A timestamp beyond 64 bits: no block can have it.
 UNREACHABLE = {"SafeCastOverflowedUintDowncast"}
@@ -12,8 +14,7 @@ CONTRACTS = (
     "ClaimRegistry",
     "DisputeGame",
     "OperatorCommittee",
-    "ContractionAdjudicator",
-    "ExactAdjudicator",
+    *(f"{family.title()}Adjudicator" for family in FAMILIES),
 )
 
 

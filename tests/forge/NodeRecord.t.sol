@@ -98,6 +98,7 @@ contract NodeRecordTest {
             operand.offset = uint32(random.next());
         }
         node.reduction = uint32(random.next());
+        node.attributes = _list(random, random.below(4));
         node.liveBefore = uint16(random.next());
         node.afterEntries = new uint16[](random.below(9));
         for (uint256 i; i < node.afterEntries.length; ++i) {

@@ -23,6 +23,7 @@ class Record:
     outputs: tuple[tuple[int, tuple[int, ...]], ...]
     operands: tuple[OperandField, ...]
     reduction: int
+    attributes: tuple[int, ...]
     live_before: int
     after: tuple[int, ...]
 
@@ -59,6 +60,7 @@ def parse(data: bytes) -> Record:
         outputs=tuple(reader.type() for _ in range(reader.number("B"))),
         operands=tuple(reader.operand() for _ in range(reader.number("B"))),
         reduction=reader.number("I"),
+        attributes=tuple(reader.number("I") for _ in range(reader.number("B"))),
         live_before=reader.number("H"),
         after=tuple(reader.number("H") for _ in range(reader.number("H"))),
     )

@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import pytest
-import torch
 from eth_hash.auto import keccak
 
+from graph.elements import check_maps
 from graph.models import CASES, case, exported
-from graph.records import OperandField, Record, parse
-from tao.execution import Executor
-from tao.graph import Graph, Node
-from tao.graph.literals import Slot
-from tao.graph.operators import resolve
+from graph.records import parse
 from tao.tensors import merkle
 from tao.tensors.tree import tag
 
@@ -72,76 +68,8 @@ def test_root_and_proofs_cover_the_tagged_records() -> None:
         assert merkle.verify(graph.root, leaf, index, len(graph), graph.proof(index))
 
 
-def read(
-    values: torch.Tensor, operand: OperandField, position: tuple[int, ...], lanes: torch.Tensor
-) -> torch.Tensor:
-    """The elements that an output element reads, by the map alone."""
-    assert operand.strides is not None and len(operand.strides) == len(position)
-    start = operand.offset + sum(o * s for o, s in zip(position, operand.strides, strict=True))
-    return values.reshape(-1)[start + lanes * operand.lane_stride]
-
-
-def check_node(
-    graph: Graph,
-    index: int,
-    state: list[torch.Tensor],
-    parameters: tuple[torch.Tensor, ...],
-    outputs: tuple[torch.Tensor, ...],
-) -> bool:
-    """Whether the node has maps; if so, outputs at a few positions must follow from what the maps read."""
-    node, record = graph.nodes[index], parse(graph.record(index))
-    if any(o.strides is None for o in record.operands):
-        return False
-    values = [state[o.index] if o.source == 0 else parameters[o.index] for o in record.operands]
-    shape = tuple(outputs[0].shape)
-    for flat in range(0, outputs[0].numel(), max(1, outputs[0].numel() // 7)):
-        position = tuple(int(i) for i in torch.unravel_index(torch.tensor(flat), shape)) if shape else ()
-        check_element(node, record, values, position, outputs[0][position])
-    return True
-
-
-def check_element(
-    node: Node, record: Record, values: list[torch.Tensor], position: tuple[int, ...], output: torch.Tensor
-) -> None:
-    one = torch.tensor(0)
-    if node.operator == "contraction":
-        lanes = torch.arange(record.reduction)
-        runs = [read(v, o, position, lanes) for v, o in zip(values[:2], record.operands[:2], strict=True)]
-        for operand in record.operands[:2]:
-            row = operand.type[1][-1]
-            start = operand.offset + sum(o * s for o, s in zip(position, operand.strides, strict=True))
-            assert operand.lane_stride == 1 and start // row == (start + record.reduction - 1) // row
-        expected = (runs[0].double() * runs[1].double()).sum()
-        if len(values) == 3:
-            assert record.operands[2].lane_stride == 0
-            expected += read(values[2], record.operands[2], position, one)
-        torch.testing.assert_close(output.double(), expected, rtol=1e-5, atol=1e-5)
-    elif node.operator == "aten.embedding.default":
-        lane = read(values[1], record.operands[1], position, one)
-        assert output == read(values[0], record.operands[0], position, lane)
-    elif node.operator == "copy":
-        assert output == read(values[0], record.operands[0], position, one)
-    else:
-        elements = [read(v, o, position, one) for v, o in zip(values, record.operands, strict=True)]
-        assert all(o.lane_stride == 0 for o in record.operands)
-        args = [elements[arg.index] if isinstance(arg, Slot) else arg for arg in node.args]
-        expected = resolve(node.target)(*args, **node.kwargs)
-        torch.testing.assert_close(output, expected, rtol=1e-5, atol=1e-6)
-
-
 @pytest.mark.parametrize("name", CASES)
 def test_maps_read_the_elements_that_decide_an_output(name: str) -> None:
     graph, parameters = exported(name)
-    mapped: set[str] = set()
-
-    def check(index, node, operands, outputs):
-        if check_node(graph, index, states[-1], parameters, outputs):
-            mapped.add(node.operator)
-        return outputs
-
-    states: list[list[torch.Tensor]] = []
-    executor = Executor(graph, parameters)
-    executor.advance(
-        0, case(name).args, len(graph), override=check, keep=lambda cut, values: states.append(values)
-    )
-    assert {"contraction", "aten.add.Tensor", "aten.relu.default", "aten.tanh.default"} & mapped
+    checked = check_maps(graph, parameters, case(name).args)
+    assert {"contraction", "aten.add.Tensor", "aten.relu.default", "aten.tanh.default"} & checked

@@ -94,7 +94,7 @@ N0, N1 = ["graph", "nodes", 0], ["graph", "nodes", 1]
         (put([*N1, "outputs"], [3]), "next values in order"),
         (put([*N1, "slots"], [1]), "has no output 1"),
         (put([*N1, "slots"], [0, 1]), "slots are not in order"),
-        (put([*N0, "operands", 1, 2], [1, 6]), "contiguous along the contracted dimension|reads beyond"),
+        (put([*N0, "operands", 1, 2], [1, 6]), "contiguous along the dimensions|reads beyond"),
         (put([*N0, "operands", 1, 0], 2), "numbered by first use|does not accept"),
         (put([*N0, "args"], [{"operand": 0}, {"operand": 1}, {"operand": 2}, 5]), "not in canonical form"),
         (put(["graph", "types", 7, 1], [4, 9]), "does not give the type claimed"),

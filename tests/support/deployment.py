@@ -9,11 +9,21 @@ import rlp
 from eth_hash.auto import keccak
 
 from game.rules import Rules
-from support.encoding import operator_code
 from support.wire import Contract, Wire
 
 GWEI = 10**9
-ADJUDICATED = ("contraction", "copy", "aten.relu.default", "aten.neg.default", "aten.embedding.default")
+FAMILIES = (
+    "contraction",
+    "convolution",
+    "elementwise",
+    "exact",
+    "movement",
+    "normalisation",
+    "pooling",
+    "reduction",
+    "softmax",
+)
+"""Each has an adjudicator."""
 
 SMALL = Rules(
     window=3_000,
@@ -48,7 +58,14 @@ class Deployment:
     committee: Contract
     game: Contract
     contraction: Contract
+    convolution: Contract
+    elementwise: Contract
     exact: Contract
+    movement: Contract
+    normalisation: Contract
+    pooling: Contract
+    reduction: Contract
+    softmax: Contract
 
     @property
     def contracts(self) -> tuple[Contract, ...]:
@@ -95,13 +112,20 @@ def deploy(project: Any, account: Any, wire: Wire, rules: Rules = SMALL) -> Depl
     """Deploy all contracts from `account`, the game's address computed before it exists."""
     vault = account.deploy(project.BondVault)
     models = account.deploy(project.ModelRegistry)
-    contraction = account.deploy(project.ContractionAdjudicator)
-    exact = account.deploy(project.ExactAdjudicator)
+    adjudicators = {
+        family: account.deploy(getattr(project, f"{family.title()}Adjudicator")) for family in FAMILIES
+    }
     game_address = created_address(account.address, account.nonce + 2)
     claims = account.deploy(project.ClaimRegistry, vault, models, game_address, claim_parameters(rules))
     committee = account.deploy(project.OperatorCommittee, vault, game_address, committee_parameters(rules))
     game = account.deploy(
-        project.DisputeGame, vault, models, claims, committee, [contraction, exact], game_parameters(rules)
+        project.DisputeGame,
+        vault,
+        models,
+        claims,
+        committee,
+        list(adjudicators.values()),
+        game_parameters(rules),
     )
     deployed = dict(
         vault=vault,
@@ -109,8 +133,7 @@ def deploy(project: Any, account: Any, wire: Wire, rules: Rules = SMALL) -> Depl
         claims=claims,
         committee=committee,
         game=game,
-        contraction=contraction,
-        exact=exact,
+        **adjudicators,
     )
     contracts = {
         name: wire.contract(instance.contract_type.name, instance.address.lower(), instance.contract_type.abi)
@@ -121,6 +144,8 @@ def deploy(project: Any, account: Any, wire: Wire, rules: Rules = SMALL) -> Depl
         "registry": contracts["claims"].address,
         "game": contracts["game"].address,
         "committee": contracts["committee"].address,
-        "adjudicated": frozenset(map(operator_code, ADJUDICATED)),
+        "adjudicated": frozenset(
+            bytes(op) for family in FAMILIES for op in wire.call(contracts[family], "operators")
+        ),
     }
     return Deployment(Rules(**known), wire, **contracts)

@@ -178,6 +178,7 @@ class Record:
     reduction: int
     live_before: int
     after: tuple[int, ...]
+    attributes: tuple[int, ...] = ()
 
     @property
     def packed(self) -> bytes:
@@ -190,6 +191,8 @@ class Record:
                 bytes([len(self.operands)]),
                 *[operand.packed for operand in self.operands],
                 self.reduction.to_bytes(4, "big"),
+                bytes([len(self.attributes)]),
+                *[word.to_bytes(4, "big") for word in self.attributes],
                 self.live_before.to_bytes(2, "big"),
                 len(self.after).to_bytes(2, "big"),
                 *[entry.to_bytes(2, "big") for entry in self.after],

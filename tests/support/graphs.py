@@ -23,7 +23,7 @@ from support.encoding import (
 )
 
 Arrays = Sequence[np.ndarray]
-VOTE_ONLY = "aten.gelu.default"
+VOTE_ONLY, EMBEDDING = "aten.mish.default", "aten.embedding.default"
 
 
 @dataclass(frozen=True)
@@ -45,6 +45,7 @@ class Node:
     reads: tuple[Read, ...]
     run: Callable[..., np.ndarray]
     reduction: int = 0
+    attributes: tuple[int, ...] = ()
 
 
 class Network:
@@ -146,6 +147,7 @@ class Network:
                     node.reduction,
                     len(before),
                     entries,
+                    node.attributes,
                 )
             )
         return tuple(records)
@@ -194,9 +196,10 @@ def gelu(output: str, x: str) -> Node:
     return Node(VOTE_ONLY, output, (Read(x),), lambda a: (a / (1 + np.exp(-1.702 * a))).astype(np.float32))
 
 
-def embedding(output: str, table: str, indices: str, width: int) -> Node:
-    reads = (Read(table, Map((0, 1), width)), Read(indices, Map((1, 0))))
-    return Node("aten.embedding.default", output, reads, lambda t, i: t[i])
+def embedding(output: str, table: str, indices: str, rows: int, width: int) -> Node:
+    """table[rows, width] at the indices."""
+    reads = (Read(table, Map((0, 1))), Read(indices, Map((1, 0))))
+    return Node(EMBEDDING, output, reads, lambda t, i: t[i], attributes=(width, rows))
 
 
 # ---- the models of the tests

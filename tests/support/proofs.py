@@ -58,7 +58,7 @@ def prove(network: Network, node: int, before: list[Tensor], output: Tensor, ele
     starts = [_first(network, node, i, element, shape) for i in range(len(tensors))]
     lengths = [record.reduction if i < 2 and record.reduction else 1 for i in range(len(tensors))]
     if record.operator == "aten.embedding.default":
-        starts[0] += int(tensors[1].array.ravel()[starts[1]]) * record.operands[0].map.lane_stride
+        starts[0] += int(tensors[1].array.ravel()[starts[1]]) * record.attributes[0]
     openings = []
     for operand, tensor, start, length in zip(record.operands, tensors, starts, lengths, strict=True):
         _, data, path = tensor.open(start, length)

@@ -14,7 +14,17 @@ from web3 import Web3
 from tao.chain.build import ROOT, Build, matches
 from tao.errors import DeploymentError
 
-ADJUDICATORS = ("ContractionAdjudicator", "ExactAdjudicator")
+ADJUDICATORS = (
+    "ContractionAdjudicator",
+    "ConvolutionAdjudicator",
+    "ElementwiseAdjudicator",
+    "ExactAdjudicator",
+    "MovementAdjudicator",
+    "NormalisationAdjudicator",
+    "PoolingAdjudicator",
+    "ReductionAdjudicator",
+    "SoftmaxAdjudicator",
+)
 CONTRACTS = ("BondVault", "ModelRegistry", "ClaimRegistry", "OperatorCommittee", *ADJUDICATORS, "DisputeGame")
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,8 +12,10 @@ from torch import Tensor
 from tao.errors import UnsupportedOperator
 from tao.graph import views
 from tao.graph.canonical import Graph, Node, Operand
+from tao.graph.contractions import is_contraction, operand_order
 from tao.graph.literals import Slot, canonical_json, encode, leaves, substitute
-from tao.graph.maps import contracted_dimension, is_contraction, meaning, operand_order, runs_in_rows
+from tao.graph.maps import Call, Rows
+from tao.graph.meaning import meaning, rows
 from tao.graph.operators import COPY
 from tao.graph.views import Strides, View, row_major
 from tao.tensors import codec
@@ -105,12 +108,9 @@ class Builder:
         if not 0 < len(tensors) <= MAX_OPERANDS:
             raise UnsupportedOperator(f"it has {len(tensors)} tensors; a node takes 1 to {MAX_OPERANDS}")
         order = list(range(len(tensors)))
-        contraction = is_contraction(target, kwargs, [ref.value.type.dtype for ref in tensors])
-        if contraction:
+        if is_contraction(target, kwargs, [ref.value.type.dtype for ref in tensors]):
             order = operand_order(target, len(tensors))
         operands = [tensors[position] for position in order]
-        if contraction:
-            operands[:2] = [self._with_runs(target, i, ref, path) for i, ref in enumerate(operands[:2])]
         slots = iter(order.index(i) for i in range(len(tensors)))
 
         def slot(leaf: Any) -> Any:
@@ -118,6 +118,9 @@ class Builder:
 
         args = substitute(args, slot)
         kwargs = {name: substitute(value, slot) for name, value in kwargs.items()}
+        types = [_type_of(tensor) for tensor in results.values()]
+        for operand, needed in rows(_call(target, args, kwargs, operands, types, [*results])).items():
+            operands[operand] = self._with_rows(needed, operands[operand], path)
         step = self._step(target, args, kwargs, tuple(operands), path)
         refs = {}
         for index, tensor in results.items():
@@ -140,19 +143,24 @@ class Builder:
             results.append(value)
         return _number(self.inputs, _prune(self._steps, results), results)
 
-    def _with_runs(self, target: str, operand: int, ref: Ref, path: str) -> Ref:
-        """The operand of a contraction, copied first where its runs are not inside rows of its value."""
-        dim = contracted_dimension(target, operand, len(ref.view.shape))
-        if runs_in_rows(ref.view, dim, ref.value.type.row_length):
+    def _with_rows(self, needed: Rows, ref: Ref, path: str) -> Ref:
+        """An operand as its call needs it: copied first where its rows are scattered in its value."""
+        if needed.holds(ref.view, ref.value.type.row_length):
             return ref
-        rank = range(len(ref.view.shape))
-        order = [d for d in rank if d != dim] + [dim]
-        shape = tuple(n if ref.view.strides[d] or d == dim else 1 for d, n in enumerate(ref.view.shape))
-        source = View(shape, ref.view.strides, ref.view.offset).permute(order)  # expanded dimensions once
-        layout = tuple(ref.strides[d] for d in order)
-        copied = self.copy(Ref(ref.value, source, layout), layout, path)
-        back = copied.view.permute([order.index(d) for d in rank])
-        return Ref(copied.value, View.of(ref.view.shape, back.strides), ref.strides)
+        view, order = ref.view.permute([*needed.order]), needed.order
+        # Expanded dimensions are copied once.
+        once = tuple(n if stride else 1 for n, stride in zip(view.shape, view.strides, strict=True))
+        source = View.of(once, view.strides, view.offset)
+        copied = Ref(ref.value, source, tuple(ref.strides[d] for d in order))
+        if math.prod(once[-1:]) == needed.length or not source.covers_in_order(ref.value.type.numel):
+            copied = self.copy(copied, copied.strides, path)
+        if math.prod(once[-1:]) != needed.length:
+            flat = (math.prod(once) // needed.length, needed.length)
+            copied = self.copy(Ref(copied.value, View.whole(flat), row_major(flat)), row_major(flat), path)
+        steps = row_major(once)
+        back = [0 if n == 1 else step for n, step in zip(once, steps, strict=True)]
+        strides = tuple(back[order.index(d)] for d in range(len(order)))
+        return Ref(copied.value, View.of(ref.view.shape, strides), ref.strides)
 
     def _step(
         self,
@@ -216,9 +224,8 @@ def _number(inputs: list[Value], steps: list[Step], results: list[Value]) -> tup
 
 
 def _node(step: Step, ids: dict[Value, int]) -> Node:
-    types = [ref.value.type for ref in step.operands]
     outputs = [value.type for value in step.outputs.values()]
-    what = meaning(step.target, step.kwargs, [ref.view for ref in step.operands], types, outputs)
+    what = meaning(_call(step.target, step.args, step.kwargs, step.operands, outputs, [*step.outputs]))
     if what is None:
         raise AssertionError(f"{step.target} was built without the copies it needs")
     return Node(
@@ -231,7 +238,20 @@ def _node(step: Step, ids: dict[Value, int]) -> Node:
         outputs=tuple(ids[value] for value in step.outputs.values()),
         slots=tuple(step.outputs),
         reduction=what.reduction,
+        attributes=what.attributes,
     )
+
+
+def _call(
+    target: str,
+    args: Any,
+    kwargs: dict[str, Any],
+    operands: Sequence[Ref],
+    outputs: list[TensorType],
+    slots: list[int],
+) -> Call:
+    views, types = [ref.view for ref in operands], [ref.value.type for ref in operands]
+    return Call(target, args, kwargs, views, types, outputs, slots)
 
 
 def _layout_hint(ref: Ref) -> Strides | None:

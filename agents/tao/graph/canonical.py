@@ -38,7 +38,8 @@ class Node:
 
     operator: the name decided on chain. target: the ATen overload, or `copy`. args, kwargs: literals, with a
     Slot for each operand. maps: an index map per operand, or None. outputs: ids of the values produced, and
-    slots: the ATen output that each of them is. reduction: lanes of a contraction, else 0.
+    slots: the ATen output that each of them is. reduction: lanes of a contraction, else 0. attributes: the
+    numbers among the call's arguments that the operator's adjudicator needs, as 32-bit words.
     """
 
     operator: str
@@ -50,6 +51,7 @@ class Node:
     outputs: tuple[int, ...]
     slots: tuple[int, ...]
     reduction: int
+    attributes: tuple[int, ...] = ()
 
     @cached_property
     def call(self) -> bytes:
@@ -131,7 +133,9 @@ class Graph:
                 *(self.types[value].pack() for value in node.outputs),
                 struct.pack(">B", len(node.operands)),
                 *(self._pack_operand(o, m, before) for o, m in zip(node.operands, node.maps, strict=True)),
-                struct.pack(">IHH", node.reduction, len(before), len(after)),
+                struct.pack(">IB", node.reduction, len(node.attributes)),
+                struct.pack(f">{len(node.attributes)}I", *node.attributes),
+                struct.pack(">HH", len(before), len(after)),
                 struct.pack(f">{len(after)}H", *after),
             ])  # fmt: skip
         except struct.error as error:

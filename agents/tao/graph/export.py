@@ -18,6 +18,7 @@ from tao.errors import InvalidTensor, ModelError, UnsupportedOperator
 from tao.graph import operators
 from tao.graph.builder import Builder, Ref
 from tao.graph.canonical import Graph
+from tao.graph.measure import measure_layouts
 from tao.graph.views import same_layout
 
 CLONES = ("aten.clone.default", "aten.contiguous.default")
@@ -41,6 +42,7 @@ def export(
     with torch.no_grad():
         try:
             program = torch.export.export(module, args, kwargs, strict=strict).run_decompositions({})
+            measure_layouts(program, args, kwargs or {})
         except Exception as error:  # torch.export documents no common base of what it raises
             raise UnsupportedOperator(_explain(error, module)) from error
         graph, parameters = _Exporter(program).run()

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import torch
-
-from tao.graph.operators import CONTRACTION, CONTRACTIONS, COPY, EMBEDDING, POINTWISE
+from tao.graph.literals import Slot
 from tao.graph.views import View
 from tao.tensors.codec import DType, TensorType
 
@@ -24,88 +24,99 @@ class IndexMap:
 
 @dataclass(frozen=True)
 class Meaning:
-    """What a call is on chain: the operator's name, a map or None per operand, and the lanes summed over."""
+    """What a call is on chain: the operator's name, a map or None per operand, the lanes reduced over, and
+    the numbers that it depends on."""
 
     operator: str
     maps: tuple[IndexMap | None, ...]
     reduction: int = 0
+    attributes: tuple[int, ...] = ()
 
 
-def is_contraction(target: str, kwargs: dict[str, Any], dtypes: list[DType]) -> bool:
-    """Whether a call is a bare sum of float32 products: an addmm that scales is not, nor are other dtypes,
-    whose rounding the contraction's bound does not cover."""
-    return target in CONTRACTIONS and not kwargs and all(dtype is DType.FLOAT32 for dtype in dtypes)
+@dataclass(frozen=True)
+class Call:
+    """A canonical call: operands are `views` of values of `types`; `outputs` are those of its `slots`."""
+
+    target: str
+    args: Sequence[Any]
+    kwargs: dict[str, Any]
+    views: Sequence[View]
+    types: Sequence[TensorType]
+    outputs: Sequence[TensorType]
+    slots: Sequence[int] = (0,)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of the first output."""
+        return self.outputs[0].shape
+
+    @property
+    def is_float32(self) -> bool:
+        """Whether all tensors are float32."""
+        return all(t.dtype is DType.FLOAT32 for t in (*self.types, *self.outputs))
+
+    def argument(self, place: int | str, default: Any) -> Any:
+        """A literal by position or keyword, or its default where it is left out."""
+        if isinstance(place, str):
+            return self.kwargs.get(place, default)
+        return self.args[place] if place < len(self.args) else default
+
+    def tensor(self, place: int) -> int | None:
+        """The operand at a position of the arguments, None where there is none."""
+        given = self.argument(place, None)
+        return given.index if isinstance(given, Slot) else None
+
+    def opaque(self) -> Meaning:
+        """The meaning of a call that cannot be followed on chain: by name and types alone."""
+        return Meaning(self.target, (None,) * len(self.views))
 
 
-def operand_order(target: str, count: int) -> list[int]:
-    """For each operand a, b, bias of a contraction, which tensor of the ATen call it is."""
-    return [1, 2, 0] if target == "aten.addmm.default" else list(range(count))
+@dataclass(frozen=True)
+class Rows:
+    """What an operand must be like: permuted to `order`, its last `length` elements are one run inside a row
+    of its value, for any place of the dimensions before them."""
 
+    order: tuple[int, ...]
+    length: int
 
-def contracted_dimension(target: str, operand: int, rank: int) -> int:
-    """The dimension of operand a (0) or b (1) that a contraction sums over."""
-    if operand == 0 or target == "aten.linear.default":
-        return rank - 1
-    return max(rank - 2, 0)
+    def holds(self, view: View, row_length: int) -> bool:
+        """Whether an operand of that view, of a value with rows of that length, is so."""
+        rows = self.split(view.permute(list(self.order)))
+        if rows is None:
+            return False
+        starts = zip(rows.shape[:-1], rows.strides[:-1], strict=True)
+        last_start = rows.offset % row_length + sum((n - 1) * (s % row_length) for n, s in starts)
+        return last_start + self.length <= row_length
 
-
-def runs_in_rows(view: View, dim: int, row_length: int) -> bool:
-    """Whether every run along `dim` is contiguous in the base and stays inside one row of it."""
-    length = view.shape[dim]
-    if length == 1:
-        return True
-    starts = [(n, s) for d, (n, s) in enumerate(zip(view.shape, view.strides, strict=True)) if d != dim]
-    last_start = view.offset % row_length + sum((n - 1) * (s % row_length) for n, s in starts)
-    return view.strides[dim] == 1 and last_start + length <= row_length
-
-
-def meaning(
-    target: str,
-    kwargs: dict[str, Any],
-    views: list[View],
-    types: list[TensorType],
-    outputs: list[TensorType],
-) -> Meaning | None:
-    """The meaning of a call whose operands are `views` of values of `types`.
-
-    None where a contraction's operand is not made of runs inside rows, so that a copy must stand before it.
-    """
-    count, shape = len(views), outputs[0].shape
-    if target == COPY:
-        return Meaning(COPY, (_broadcast(views[0], shape),))
-    if is_contraction(target, kwargs, [t.dtype for t in types]):
-        for operand in (0, 1):
-            dim = contracted_dimension(target, operand, len(views[operand].shape))
-            if not runs_in_rows(views[operand], dim, types[operand].row_length):
+    def split(self, view: View) -> View | None:
+        """A permuted view with its last `length` elements as one dimension, None where they are scattered."""
+        left, step = self.length, 1
+        outer: list[tuple[int, int]] = []
+        for size, stride in reversed(list(zip(view.shape, view.strides, strict=True))):
+            if size == 1:
+                continue
+            if left == 1:
+                outer.append((size, stride))
+                continue
+            taken = math.gcd(size, left)
+            if stride != step or taken != min(size, left):
                 return None
-        return _contraction(target, views, shape)
-    if target == EMBEDDING:
-        return Meaning(target, _lookup(*views))
-    if target in POINTWISE and shape == torch.broadcast_shapes(*(view.shape for view in views)):
-        return Meaning(target, tuple(_broadcast(view, shape) for view in views))
-    return Meaning(target, (None,) * count)
+            if taken < size:
+                outer.append((size // taken, stride * taken))
+            left, step = left // taken, step * taken
+        if left != 1:
+            return None
+        outer.reverse()
+        return View.of((*(n for n, _ in outer), self.length), (*(s for _, s in outer), 1), view.offset)
 
 
-def _broadcast(view: View, shape: tuple[int, ...]) -> IndexMap:
+def broadcast(view: View, shape: tuple[int, ...]) -> IndexMap:
+    """The map of an operand that broadcasting puts under each output element."""
     missing = (0,) * (len(shape) - len(view.shape))
     return IndexMap(missing + view.strides, 0, view.offset)
 
 
-def _lookup(weight: View, indices: View) -> tuple[IndexMap, IndexMap]:
-    looked_up = IndexMap((0,) * len(indices.shape) + weight.strides[1:], weight.strides[0], weight.offset)
-    return looked_up, IndexMap((*indices.strides, 0), 0, indices.offset)
-
-
-def _contraction(target: str, views: list[View], shape: tuple[int, ...]) -> Meaning:
-    a, b = views[:2]
-    k = contracted_dimension(target, 1, len(b.shape))
-    batch = list(b.strides[: max(len(b.shape) - 2, 0)])
-    columns = [b.strides[d] for d in range(len(batch), len(b.shape)) if d != k]
-    a_strides = list(a.strides[:-1]) + [0] * len(columns)
-    b_strides = batch + [0] * (len(a.shape) > 1) + columns
-    factors = [IndexMap(_padded(s, shape), 1, v.offset) for s, v in ((a_strides, a), (b_strides, b))]
-    return Meaning(CONTRACTION, (*factors, *(_broadcast(bias, shape) for bias in views[2:])), a.shape[-1])
-
-
-def _padded(strides: list[int], shape: tuple[int, ...]) -> tuple[int, ...]:
-    return (0,) * (len(shape) - len(strides)) + tuple(strides)
+def along(view: View, dim: int, shape: tuple[int, ...]) -> IndexMap:
+    """The map of a vector that follows dimension `dim` of the output."""
+    strides = tuple(view.strides[0] if d == dim else 0 for d in range(len(shape)))
+    return IndexMap(strides, 0, view.offset)

@@ -33,13 +33,14 @@ POINTWISE = _names("""
     clamp_min.Tensor copysign.Tensor copysign.Scalar cos cosh div.Tensor div.Scalar div.Tensor_mode
     div.Scalar_mode elu eq.Tensor eq.Scalar erf erfc exp exp2 expm1 floor fmax fmin fmod.Tensor
     fmod.Scalar frac ge.Tensor ge.Scalar gelu gelu_backward gt.Tensor gt.Scalar hardsigmoid hardshrink
-    hardtanh isinf isnan le.Tensor le.Scalar leaky_relu lerp.Scalar lerp.Tensor log log10 log1p log2
+    hardswish hardtanh isinf isnan le.Tensor le.Scalar leaky_relu lerp.Scalar lerp.Tensor log log10 log1p log2
     logaddexp logical_and logical_not logical_or logical_xor lt.Tensor lt.Scalar masked_fill.Scalar
-    maximum minimum mish mul.Tensor mul.Scalar nan_to_num ne.Tensor ne.Scalar neg pow.Tensor_Tensor
-    pow.Tensor_Scalar pow.Scalar reciprocal relu relu6 remainder.Tensor remainder.Scalar round rsqrt
-    rsub.Scalar selu sgn sigmoid sigmoid_backward sign silu silu_backward sin sinh softplus softshrink
-    sqrt square sub.Tensor sub.Scalar tan tanh tanh_backward threshold_backward trunc where.self
-    xlogy.Tensor
+    max.other maximum min.other minimum mish mul.Tensor mul.Scalar nan_to_num ne.Tensor ne.Scalar neg
+    pow.Tensor_Tensor pow.Tensor_Scalar pow.Scalar reciprocal relu relu6 remainder.Tensor
+    remainder.Scalar round rsqrt rsub.Scalar selu sgn sigmoid sigmoid_backward sign silu silu_backward
+    sin sinh softplus softshrink sqrt square sub.Tensor sub.Scalar tan tanh tanh_backward
+    threshold_backward trunc where.self where.ScalarOther where.ScalarSelf xlogy.Tensor
+    __and__.Tensor __or__.Tensor __xor__.Tensor _to_copy
 """)
 """Output element o depends on those elements of the operands that broadcasting puts at o, and no others."""
 
@@ -48,9 +49,9 @@ OTHERS = _names("""
     conv_transpose1d conv_transpose2d.input conv_transpose3d.input layer_norm native_layer_norm
     group_norm native_group_norm rms_norm instance_norm _native_batch_norm_legit_no_training
     _native_batch_norm_legit.no_stats softmax.int log_softmax.int _softmax _log_softmax
-    scaled_dot_product_attention _to_copy hardswish glu prelu where.ScalarOther where.ScalarSelf
-    where.Scalar masked_fill.Tensor logit __and__.Tensor __and__.Scalar __or__.Tensor __or__.Scalar
-    __xor__.Tensor __xor__.Scalar sum sum.dim_IntList mean mean.dim prod prod.dim_int amax amin aminmax
+    scaled_dot_product_attention glu prelu
+    where.Scalar masked_fill.Tensor logit __and__.Scalar __or__.Scalar
+    __xor__.Scalar sum sum.dim_IntList mean mean.dim prod prod.dim_int amax amin aminmax
     any any.dim any.dims all all.dim all.dims max max.dim min min.dim argmax argmin var.dim
     var.correction var_mean.correction std.dim std.correction norm.ScalarOpt_dim norm.Scalar
     linalg_vector_norm logsumexp cumsum cumprod diff sort sort.stable topk argsort cat stack hstack

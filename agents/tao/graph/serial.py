@@ -11,8 +11,10 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from tao.errors import InvalidTensor, ModelError, UnsupportedOperator
 from tao.graph import operators
 from tao.graph.canonical import Graph, Node, Operand
+from tao.graph.contractions import is_contraction, operand_order
 from tao.graph.literals import Slot, canonical_json, decode, encode, leaves, substitute
-from tao.graph.maps import is_contraction, meaning, operand_order
+from tao.graph.maps import Call
+from tao.graph.meaning import meaning
 from tao.graph.views import Strides, View
 from tao.tensors.codec import DType, TensorType
 from tao.untrusted import parse_json
@@ -133,9 +135,9 @@ class _Loader:
         output_types = [self.types[value] for value in outputs]
         self._check_types(target, args, kwargs, operands, slots, output_types)
         views = [operand.view for operand in operands]
-        what = meaning(target, kwargs, views, types, output_types)
+        what = meaning(Call(target, args, kwargs, views, types, output_types, slots))
         if what is None:
-            raise ModelError("an operand of a contraction is not contiguous along the contracted dimension")
+            raise ModelError(f"an operand of {target} is not contiguous along the dimensions that it reduces")
         return Node(
             operator=what.operator,
             target=target,
@@ -146,6 +148,7 @@ class _Loader:
             outputs=outputs,
             slots=slots,
             reduction=what.reduction,
+            attributes=what.attributes,
         )
 
     def _operand(self, raw: Any, hint: Any) -> Operand:

@@ -14,9 +14,9 @@ library Records {
         for (uint256 i; i < node.operands.length; ++i) {
             record = bytes.concat(record, encodeOperand(node.operands[i]));
         }
-        record = abi.encodePacked(
-            record, uint32(node.reduction), uint16(node.liveBefore), uint16(node.afterEntries.length)
-        );
+        record = abi.encodePacked(record, uint32(node.reduction), uint8(node.attributes.length));
+        record = bytes.concat(record, _list(node.attributes));
+        record = abi.encodePacked(record, uint16(node.liveBefore), uint16(node.afterEntries.length));
         for (uint256 i; i < node.afterEntries.length; ++i) {
             record = abi.encodePacked(record, node.afterEntries[i]);
         }

@@ -1,0 +1,76 @@
+"""Attributes: the numbers among a call's arguments that decide an element (docs/protocol.md, section 2)."""
+
+from __future__ import annotations
+
+import math
+import struct
+from typing import Any
+
+from tao.graph.maps import Call
+
+_ALPHA, _OTHER = ("alpha", 1.0), (1, None)
+_NUMBERS: dict[str, tuple[tuple[int | str | None, Any], ...]] = {
+    "aten.add.Tensor": (_ALPHA,),
+    "aten.sub.Tensor": (_ALPHA,),
+    "aten.add.Scalar": (_OTHER, (2, 1.0)),
+    "aten.sub.Scalar": (_OTHER, (2, 1.0)),
+    "aten.rsub.Scalar": (_OTHER, (2, 1.0)),
+    "aten.mul.Scalar": (_OTHER,),
+    "aten.div.Scalar": (_OTHER,),
+    "aten.pow.Tensor_Scalar": (_OTHER,),
+    "aten.leaky_relu.default": ((1, 0.01),),
+    "aten.gelu.default": (("approximate", "none"),),
+    "aten.clamp.default": ((1, None), (2, None)),
+    "aten.clamp_min.default": (_OTHER, (None, None)),
+    "aten.clamp_max.default": ((None, None), _OTHER),
+    "aten.hardtanh.default": ((1, -1.0), (2, 1.0)),
+    "aten.relu6.default": ((None, 0.0), (None, 6.0)),
+    "aten.masked_fill.Scalar": ((2, None),),
+    "aten.where.ScalarOther": ((2, None),),
+    "aten.where.ScalarSelf": (_OTHER,),
+}
+"""Where each number is, as a position or a keyword, and what it is where it is left out; None is NaN."""
+
+_COMPARISONS = frozenset(f"aten.{name}.Scalar" for name in ("eq", "ne", "lt", "le", "gt", "ge"))
+
+_SCALAR_FORMS = {f"aten.{name}.Tensor": f"aten.{name}.Scalar" for name in ("add", "sub", "mul", "div")}
+_WORDS = {"none": 0.0, "tanh": 1.0, None: math.nan}
+
+
+def scalar_form(target: str, operands: int) -> str:
+    """The name on chain of a pointwise call: `add`, `sub`, `mul` and `div` of a tensor and a number are their
+    scalar overloads, however the tracer writes them."""
+    return _SCALAR_FORMS.get(target, target) if operands == 1 else target
+
+
+def attributes(call: Call) -> tuple[int, ...]:
+    """The numbers of a pointwise call in the order that its adjudicator reads them: float32 encodings, or the
+    32-bit two's complement where an integer tensor is compared.
+
+    A number that float32 does not hold is rounded to nearest, an infinity beyond its range.
+    """
+    target, args = call.target, call.args
+    if target in _COMPARISONS and not call.types[0].dtype.torch.is_floating_point:
+        number = int(args[1])
+        return (number & 0xFFFFFFFF,) if number == args[1] and -(2**31) <= number < 2**31 else ()
+    if len(call.views) == 1 and target in _SCALAR_FORMS:
+        args = [*args[:2], call.argument("alpha", 1.0)]
+        target = _SCALAR_FORMS[target]
+    numbers = []
+    for place, default in _NUMBERS.get(target, ()):
+        given = default
+        if isinstance(place, str):
+            given = call.kwargs.get(place, default)
+        elif place is not None and place < len(args):
+            given = args[place]
+        numbers.append(given)
+    return tuple(float32_word(_WORDS.get(number, number)) for number in numbers)
+
+
+def float32_word(number: float) -> int:
+    """The float32 encoding of a number, rounded to nearest."""
+    try:
+        packed = struct.pack(">f", number)
+    except OverflowError:
+        packed = struct.pack(">f", float("inf") if number > 0 else float("-inf"))
+    return int.from_bytes(packed, "big")

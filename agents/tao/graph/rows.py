@@ -1,0 +1,125 @@
+"""Operators on rows: softmax, normalisations and reductions read their first operand in contiguous rows."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+from tao.graph.attributes import float32_word
+from tao.graph.maps import Call, IndexMap, Meaning, Rows, along, broadcast
+
+MEAN = "aten.mean.dim"
+_SOFTMAX = {
+    f"aten.{name}" for name in ("softmax.int", "_softmax.default", "log_softmax.int", "_log_softmax.default")
+}
+_LAYER = {"aten.layer_norm.default", "aten.native_layer_norm.default"}
+_REDUCTIONS = {
+    "aten.sum.default", "aten.sum.dim_IntList", "aten.mean.default", MEAN, "aten.amax.default",
+    "aten.linalg_vector_norm.default", "aten.adaptive_avg_pool2d.default",
+}  # fmt: skip
+_BATCH = {"aten.batch_norm.default": 7, "aten._native_batch_norm_legit_no_training.default": 6}
+"""Position of eps."""
+_OTHER_NORMS = {"aten.rms_norm.default", "aten.group_norm.default", "aten.native_group_norm.default"}
+OPERATORS = frozenset({*_SOFTMAX, *_LAYER, *_OTHER_NORMS, *_REDUCTIONS, *_BATCH})
+
+
+def rows(call: Call) -> dict[int, Rows]:
+    """What the first operand must be like; nothing for calls that cannot be followed."""
+    trailing = _trailing(call)
+    if trailing is not None:
+        return {0: Rows(tuple(range(len(call.views[0].shape))), trailing)}
+    reduced = _reduced(call)
+    if reduced is None:
+        return {}
+    shape = call.views[0].shape
+    kept = tuple(d for d in range(len(shape)) if d not in reduced)
+    return {0: Rows((*kept, *reduced), math.prod(shape[d] for d in reduced))}
+
+
+def meaning(call: Call) -> Meaning:
+    """Maps and reduction of a row operator, of a batch normalisation, or the opaque meaning."""
+    if call.target in _BATCH:
+        return _batch_norm(call)
+    if (length := _trailing(call)) is not None:
+        return _on_rows(call, length)
+    if (reduced := _reduced(call)) is not None:
+        return _reduction(call, reduced)
+    return call.opaque()
+
+
+def _trailing(call: Call) -> int | None:
+    """Elements of a row of an operator that keeps its operand's shape."""
+    if not call.is_float32 or tuple(call.slots) != (0,):
+        return None
+    shape = call.views[0].shape
+    if call.target in _SOFTMAX:
+        dim = call.argument(1, -1)
+        return shape[-1] if shape and dim in (-1, len(shape) - 1) else None
+    if call.target in _LAYER or call.target == "aten.rms_norm.default":
+        return math.prod(call.argument(1, ()))
+    if call.target == "aten.group_norm.default":
+        return math.prod(shape[1:]) // call.argument(1, 1)
+    if call.target == "aten.native_group_norm.default":
+        return math.prod(shape[1:]) // call.argument(6, 1)
+    return None
+
+
+def _on_rows(call: Call, length: int) -> Meaning:
+    x, shape = call.views[0], call.shape
+    first = IndexMap(x.strides, 1, x.offset)
+    if call.target in _SOFTMAX:
+        return Meaning(call.target, (first,), length)
+    weight, bias, eps = _NORMS[call.target](call)
+    if bias is not None and weight is None:
+        return call.opaque()
+    of_group = "group_norm" in call.target
+    affine = (along(view, 1, shape) if of_group else broadcast(view, shape) for view in call.views[1:])
+    return Meaning(call.target, (first, *affine), length, (float32_word(eps),))
+
+
+_NORMS: dict[str, Callable[[Call], tuple[int | None, int | None, float]]] = {
+    "aten.layer_norm.default": lambda c: (c.tensor(2), c.tensor(3), c.argument(4, 1e-5)),
+    "aten.native_layer_norm.default": lambda c: (c.tensor(2), c.tensor(3), c.argument(4, 1e-5)),
+    "aten.group_norm.default": lambda c: (c.tensor(2), c.tensor(3), c.argument(4, 1e-5)),
+    "aten.native_group_norm.default": lambda c: (c.tensor(1), c.tensor(2), c.argument(7, 1e-5)),
+    "aten.rms_norm.default": lambda c: (c.tensor(2), None, c.argument(3, None) or 2.0**-23),
+}
+"""Operands weight and bias, and eps."""
+
+
+def _batch_norm(call: Call) -> Meaning:
+    place = _BATCH[call.target]
+    trains = place == 7 and call.argument(5, False)
+    if not call.is_float32 or tuple(call.slots) != (0,) or len(call.views) != 5 or trains:
+        return call.opaque()
+    vectors = (along(view, 1, call.shape) for view in call.views[1:])
+    eps = float32_word(call.argument(place, 1e-5))
+    return Meaning(call.target, (broadcast(call.views[0], call.shape), *vectors), attributes=(eps,))
+
+
+def _reduced(call: Call) -> tuple[int, ...] | None:
+    """Dimensions that a reduction runs over, ascending; None for calls that cannot be followed."""
+    if call.target not in _REDUCTIONS or not call.is_float32:
+        return None
+    rank = len(call.views[0].shape)
+    if call.target == "aten.adaptive_avg_pool2d.default":
+        return (rank - 2, rank - 1) if list(call.args[1]) == [1, 1] else None
+    if call.target == "aten.linalg_vector_norm.default":
+        if call.argument(1, 2) != 2:
+            return None
+        dims = call.argument(2, None)
+    else:
+        dims = None if call.target.endswith(("sum.default", "mean.default")) else call.argument(1, None)
+    if dims is None or dims == []:
+        return tuple(range(rank))
+    dims = [dims] if isinstance(dims, int) else dims
+    return tuple(sorted(d % rank for d in dims)) if rank else None
+
+
+def _reduction(call: Call, reduced: tuple[int, ...]) -> Meaning:
+    x = call.views[0]
+    keeps = len(call.shape) == len(x.shape)
+    strides = tuple(0 if d in reduced else s for d, s in enumerate(x.strides) if keeps or d not in reduced)
+    operator = MEAN if call.target == "aten.adaptive_avg_pool2d.default" else call.target
+    lanes = math.prod(x.shape[d] for d in reduced)
+    return Meaning(operator, (IndexMap(strides, 1, x.offset),), lanes)

@@ -1,0 +1,62 @@
+"""What a proof tells the contract about the size of its sums. A bad hint can only lose the proof."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from tao.graph.operators import CONTRACTION
+from tao.graph.windows import CONVOLUTIONS
+from tao.numerics.contraction import WINDOW, window_exponent
+from tao.proofs.leaf import Leaf
+from tao.proofs.reads import Runs
+
+
+def hint(leaf: Leaf, runs: Runs) -> int:
+    """The `hint` or `window` of the proof about an element that reads `runs`; 0 where the rule needs none."""
+    return _HINTS.get(leaf.node.operator, lambda *_: 0)(leaf, runs)
+
+
+def _products(leaf: Leaf, runs: Runs) -> int:
+    """The lowest window of Float32Dot that holds every product and the bias."""
+    lanes = [[bits for run in runs[i] for bits in leaf.bits(i, *run)] for i in range(len(runs))]
+    (a, b), bias = lanes[:2], lanes[2][0] if len(lanes) == 3 else None
+    return window_exponent(a, b, bias)
+
+
+def _squares(leaf: Leaf, runs: Runs) -> int:
+    lanes = leaf.bits(0, *runs[0][0])
+    return window_exponent(lanes, lanes)
+
+
+def _terms(leaf: Leaf, runs: Runs) -> int:
+    """The lowest window of RowSums and Moments that holds every lane."""
+    lanes = leaf.bits(0, *runs[0][0])
+    return max(1, max(_exponents(lanes)) - WINDOW)
+
+
+def _largest(leaf: Leaf, runs: Runs) -> int:
+    """The lane that holds the row's maximum."""
+    first, length = runs[0][0]
+    return int(leaf.elements[0][first : first + length].argmax())
+
+
+def _exponents(lanes: Sequence[int]) -> list[int]:
+    return [max(bits >> 23 & 0xFF, 1) for bits in lanes]
+
+
+_HINTS: dict[str, Callable[[Leaf, Runs], int]] = {
+    CONTRACTION: _products,
+    **dict.fromkeys(CONVOLUTIONS, _products),
+    "aten.linalg_vector_norm.default": _squares,
+    **{
+        f"aten.{name}": _terms
+        for name in """
+        sum.default sum.dim_IntList mean.default mean.dim layer_norm.default native_layer_norm.default
+        group_norm.default native_group_norm.default rms_norm.default
+        """.split()
+    },
+    **{
+        f"aten.{name}": _largest
+        for name in "softmax.int _softmax.default log_softmax.int _log_softmax.default".split()
+    },
+}

@@ -1,0 +1,143 @@
+"""A disputed node with the tensors around it: what an output element reads, and openings of that.
+
+What an element is made of is read from the node's index maps, as the contracts do (docs/protocol.md,
+section 2), never from the call.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from tao.errors import InvalidTensor, ModelError, UnsupportedOperator
+from tao.graph.canonical import Node
+from tao.graph.maps import IndexMap
+from tao.model import ModelBundle
+from tao.numerics.contraction import float_bits
+from tao.tensors.codec import CHUNK, TensorType
+from tao.tensors.tree import TensorTree
+
+
+@dataclass(frozen=True)
+class Leaf:
+    """One node and the tensors around it.
+
+    operands: the committed tensors that the node's operands are views of; parameters: their indices, None for
+    values. output: the node's only output, as claimed.
+    """
+
+    bundle: ModelBundle
+    node: Node
+    operands: tuple[Tensor, ...]
+    parameters: tuple[int | None, ...]
+    output: Tensor
+
+    @classmethod
+    def of(
+        cls,
+        bundle: ModelBundle,
+        index: int,
+        state: Sequence[Tensor],
+        outputs: Sequence[Tensor],
+        operators: Iterable[str],
+    ) -> Leaf:
+        graph, node = bundle.graph, bundle.graph.nodes[index]
+        if node.operator not in operators:
+            raise UnsupportedOperator(
+                f"node {index} is {node.operator}; its adjudicator is another one, or none"
+            )
+        live = graph.live(index)
+        if len(state) != len(live) or len(outputs) != len(node.outputs) or len(outputs) != 1:
+            raise ModelError(
+                f"node {index} has {len(live)} values before it and {len(node.outputs)} outputs;"
+                f" one output can be decided, from as many tensors, not from {len(state)} and {len(outputs)}"
+            )
+        values = dict(zip([*live, *node.outputs], [*state, *outputs], strict=True))
+        for value, tensor in values.items():
+            if TensorType.of(tensor) != graph.types[value]:
+                raise ModelError(
+                    f"value {value} is a {TensorType.of(tensor)}, not the graph's {graph.types[value]}"
+                )
+        parameters = tuple(graph.parameter_of(operand.value) for operand in node.operands)
+        operands = tuple(
+            values[operand.value] if parameter is None else bundle.parameters[parameter]
+            for operand, parameter in zip(node.operands, parameters, strict=True)
+        )
+        return cls(bundle, node, operands, parameters, outputs[0])
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return tuple(self.output.shape)
+
+    @property
+    def is_float32(self) -> bool:
+        return all(tensor.dtype == torch.float32 for tensor in (self.output, *self.operands))
+
+    def first(self, operand: int, element: int) -> int:
+        """The operand's element that the map gives to an output element at lane 0."""
+        position = self.map(operand).offset
+        coordinates = self.coordinates(element)
+        return position + sum(o * s for o, s in zip(coordinates, self.map(operand).strides, strict=True))
+
+    def coordinates(self, element: int) -> tuple[int, ...]:
+        """Of an output element by its row-major index; raises InvalidTensor outside the output."""
+        if not 0 <= element < self.output.numel():
+            raise InvalidTensor(f"element {element} is outside the output of {self.output.numel()} elements")
+        reversed_coordinates = []
+        for size in reversed(self.shape):
+            element, coordinate = divmod(element, size)
+            reversed_coordinates.append(coordinate)
+        return tuple(reversed(reversed_coordinates))
+
+    def viewed(self) -> list[Tensor]:
+        """The tensors that the call gets: views of the operands."""
+        views = [operand.view for operand in self.node.operands]
+        return [
+            base.as_strided(view.shape, view.strides, base.storage_offset() + view.offset)
+            for base, view in zip(self.elements, views, strict=True)
+        ]
+
+    def map(self, operand: int) -> IndexMap:
+        index_map = self.node.maps[operand]
+        if index_map is None:
+            raise UnsupportedOperator(f"operand {operand} of {self.node.target} has no index map")
+        return index_map
+
+    @cached_property
+    def elements(self) -> list[Tensor]:
+        """The operands' elements in row-major order, each [numel]."""
+        return [tensor.detach().contiguous().flatten() for tensor in self.operands]
+
+    def bits(self, operand: int, first: int, length: int) -> list[int]:
+        """FP32 encodings of a run of an operand."""
+        return float_bits(self.elements[operand][first : first + length])
+
+    def open_operand(self, operand: int, first: int, length: int) -> tuple[bytes, list[bytes], list[bytes]]:
+        parameter = self.parameters[operand]
+        if parameter is None:
+            opening = TensorTree(self.operands[operand]).open(first, length)
+            return opening.data, list(opening.path), []
+        opening = self.bundle.parameter_tree(parameter).open(first, length)
+        return opening.data, list(opening.path), self.bundle.parameter_path(parameter)
+
+    def open_output(self, element: int) -> tuple[bytes, list[bytes]]:
+        opening = TensorTree(self.output).open(element)
+        return opening.data, list(opening.path)
+
+    def opened_bytes(self, operand: int, first: int, length: int) -> int:
+        """Bytes of the chunks and of the path that the opening of a run holds."""
+        return _opened_bytes(TensorType.of(self.operands[operand]), first, length)
+
+
+def _opened_bytes(tensor_type: TensorType, first: int, length: int) -> int:
+    per_chunk = CHUNK // tensor_type.dtype.size
+    column = first % tensor_type.row_length
+    low, high = column // per_chunk, (column + length - 1) // per_chunk
+    level = (low ^ high).bit_length()
+    begin = low >> level << level
+    height = (tensor_type.chunks_per_row - 1).bit_length() + (tensor_type.rows - 1).bit_length()
+    return CHUNK * min(1 << level, tensor_type.chunks_per_row - begin) + 32 * (height - level)

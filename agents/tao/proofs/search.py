@@ -1,0 +1,106 @@
+"""The search for an output element that the node's adjudicator refutes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor
+
+from tao.errors import UnsupportedOperator
+from tao.graph.literals import Slot, substitute
+from tao.graph.operators import CONTRACTION, COPY, resolve
+from tao.numerics.bounds import bound
+from tao.numerics.contraction import float_bits, node_excess, refuted, window_exponent
+from tao.proofs.leaf import Leaf
+from tao.proofs.reads import reads
+
+_CANDIDATES = 4
+
+
+def candidates(leaf: Leaf) -> Iterable[int]:
+    """Row-major indices of output elements that the operator's adjudicator should refute, best first."""
+    if leaf.node.operator == CONTRACTION:
+        return _outside_the_contraction(leaf)
+    if leaf.node.operator in EXACT:
+        return _inexact(leaf)
+    return _outside_tolerance(leaf)
+
+
+def _outside_the_contraction(leaf: Leaf) -> Iterable[int]:
+    ratio = node_excess(leaf.node, list(leaf.operands), leaf.output.detach()).flatten()
+    for element in _worst(ratio):
+        runs = reads(leaf, element)
+        a, b = (leaf.bits(i, *runs[i][0]) for i in (0, 1))
+        bias = leaf.bits(2, *runs[2][0])[0] if len(runs) == 3 else None
+        claimed = float_bits(leaf.output.flatten()[element])[0]
+        if refuted(claimed, a, b, bias, window_exponent(a, b, bias)):
+            yield element
+
+
+def _outside_tolerance(leaf: Leaf) -> Iterable[int]:
+    """Elements outside their bound, the furthest first."""
+    if not leaf.is_float32:
+        return ()  # the bounds are those of float32; the committee decides the others
+    try:
+        (rule, *_) = bound(leaf.node.target, leaf.node.args, leaf.node.kwargs, leaf.viewed())
+    except UnsupportedOperator:
+        return ()
+    return _worst(rule.excess(leaf.output.detach()).flatten())
+
+
+def _worst(ratio: Tensor) -> Iterable[int]:
+    best = ratio.topk(min(_CANDIDATES, len(ratio)))
+    return [index for value, index in zip(*map(Tensor.tolist, best), strict=True) if value > 1]
+
+
+def _inexact(leaf: Leaf) -> Iterable[int]:
+    """The first element that differs from the exact result, if any does."""
+    try:
+        expected = _exact(leaf)
+    except (RuntimeError, IndexError):
+        return  # operands that the operator refuses, such as indices outside a table, show nothing
+    claimed = leaf.output.detach()
+    differs = claimed != expected
+    if claimed.is_floating_point():
+        differs &= ~(claimed.isnan() & expected.isnan())
+    if differs.any():
+        yield int(differs.flatten().byte().argmax())
+
+
+def _exact(leaf: Leaf) -> Tensor:
+    tensors = leaf.viewed()
+    if leaf.node.target == COPY:
+        return tensors[0].reshape(leaf.shape)
+    args, kwargs = leaf.node.args, leaf.node.kwargs
+
+    def fill(leaf_: object) -> object:
+        return tensors[leaf_.index] if isinstance(leaf_, Slot) else leaf_
+
+    filled = {name: substitute(value, fill) for name, value in kwargs.items()}
+    with torch.no_grad():
+        return resolve(leaf.node.target)(*substitute(list(args), fill), **filled)
+
+
+def _names(text: str) -> frozenset[str]:
+    return frozenset(f"aten.{word if '.' in word else word + '.default'}" for word in text.split())
+
+
+EXACT = _names("""
+    relu neg abs clamp clamp_min clamp_max hardtanh relu6 maximum minimum max.other min.other where.self
+    where.ScalarOther where.ScalarSelf masked_fill.Scalar eq.Tensor ne.Tensor lt.Tensor le.Tensor gt.Tensor
+    ge.Tensor eq.Scalar ne.Scalar lt.Scalar le.Scalar gt.Scalar ge.Scalar logical_and logical_or logical_xor
+    logical_not bitwise_and.Tensor bitwise_or.Tensor bitwise_xor.Tensor bitwise_not __and__.Tensor
+    __or__.Tensor __xor__.Tensor _to_copy cat pad constant_pad_nd upsample_nearest2d.vec upsample_nearest2d
+    embedding gather index.Tensor index_select max_pool2d amax
+""") | {COPY}
+"""Decided by the bits."""
+
+INEXACT = _names("""
+    add.Tensor add.Scalar sub.Tensor sub.Scalar rsub.Scalar mul.Tensor mul.Scalar div.Tensor div.Scalar
+    reciprocal exp log tanh erf sin cos sqrt rsqrt sigmoid silu gelu pow.Tensor_Scalar leaky_relu hardswish
+    softmax.int _softmax log_softmax.int _log_softmax layer_norm native_layer_norm group_norm
+    native_group_norm rms_norm batch_norm _native_batch_norm_legit_no_training sum sum.dim_IntList mean
+    mean.dim linalg_vector_norm conv1d conv2d convolution
+""") | {CONTRACTION}
+"""Decided by a bound."""

@@ -1,0 +1,127 @@
+// SPDX-License-Identifier: Apache-2.0
+pragma solidity 0.8.30;
+
+import { IAdjudicator } from "../interfaces/IAdjudicator.sol";
+import { DType } from "../libraries/DType.sol";
+import { Float32Dot } from "../libraries/Float32Dot.sol";
+import { NodeRecord } from "../libraries/NodeRecord.sol";
+import { OperandProof } from "../libraries/OperandProof.sol";
+import { TensorProof } from "../libraries/TensorProof.sol";
+import { Windows } from "../libraries/Windows.sol";
+import { Operator } from "../types/Types.sol";
+
+/// @title Decides one element of an FP32 convolution of one or two dimensions: padded, strided, dilated, grouped.
+/// @notice The element is refuted iff it is proven outside the bound of a contraction of as many lanes as the kernel
+/// has (docs/protocol.md, section 4); lanes in the zero padding are exact zeros.
+contract ConvolutionAdjudicator is IAdjudicator {
+    using OperandProof for NodeRecord.Operand;
+    using Float32Dot for Float32Dot.Sum;
+    using Windows for Windows.Runs;
+
+    /// @param element Row-major index of the output element.
+    /// @param window Window exponent of the exact sum, a hint (see Float32Dot).
+    /// @param a Openings of the runs of the input, in order (see Windows).
+    /// @param b Openings of the runs of the kernel, likewise.
+    /// @param bias Opening of the bias's element, if there is a bias.
+    /// @param output Opening of the output element.
+    struct Proof {
+        uint256 element;
+        uint256 window;
+        OperandProof.OperandOpening[] a;
+        OperandProof.OperandOpening[] b;
+        OperandProof.OperandOpening[] bias;
+        TensorProof.Opening output;
+    }
+
+    Operator public constant CONV1D = Operator.wrap(bytes4(keccak256("aten.conv1d.default")));
+    Operator public constant CONV2D = Operator.wrap(bytes4(keccak256("aten.conv2d.default")));
+    Operator public constant CONVOLUTION = Operator.wrap(bytes4(keccak256("aten.convolution.default")));
+
+    error MalformedProof();
+    error UnsupportedOperator(Operator op);
+    error UnsupportedType(uint8 dtype);
+    error NotAConvolution(uint256 outputs, uint256 operands);
+    error WrongLaneStride(uint256 operand, uint256 given, uint256 required);
+    error WrongOpeningCount(uint256 operand, uint256 given, uint256 required);
+
+    /// @inheritdoc IAdjudicator
+    function operators() external pure returns (Operator[] memory list) {
+        list = new Operator[](3);
+        (list[0], list[1], list[2]) = (CONV1D, CONV2D, CONVOLUTION);
+    }
+
+    /// @inheritdoc IAdjudicator
+    function refutes(Leaf calldata leaf, bytes calldata encoded) external pure returns (bool) {
+        NodeRecord.Node memory node = NodeRecord.decode(leaf.record);
+        _check(node);
+        Proof calldata proof = _decode(encoded);
+        Float32Dot.Sum memory sum = _sum(leaf, node, proof);
+        uint256 terms = node.reduction;
+        uint256 biases = node.operands.length - 2;
+        if (proof.bias.length != biases) revert WrongOpeningCount(2, proof.bias.length, biases);
+        if (biases == 1) {
+            uint256 position = node.operands[2].firstElement(node.outputs[0], proof.element);
+            uint256 bias = OperandProof.openOperand(leaf, node.operands[2], proof.bias[0], position, 1);
+            uint32 bits;
+            assembly ("memory-safe") {
+                bits := shr(224, calldataload(bias))
+            }
+            sum.add(bits, proof.window);
+            ++terms;
+        }
+        uint256 y = OperandProof.openOutput(leaf, node.outputs[0], proof.output, proof.element);
+        return sum.refutes(terms, proof.window, uint32(y));
+    }
+
+    /// @dev Sum of the products of all lanes that are not padding.
+    function _sum(Leaf calldata leaf, NodeRecord.Node memory node, Proof calldata proof)
+        private
+        pure
+        returns (Float32Dot.Sum memory sum)
+    {
+        Windows.Runs memory runs = Windows.locate(node, proof.element);
+        uint256 count = runs.count();
+        // INVARIANT: no run is left out but those in the padding.
+        if (proof.a.length != count) revert WrongOpeningCount(0, proof.a.length, count);
+        if (proof.b.length != count) revert WrongOpeningCount(1, proof.b.length, count);
+        for (uint256 i; i < count; ++i) {
+            (uint256 a, uint256 b) = runs.at(i);
+            a = OperandProof.openOperand(leaf, node.operands[0], proof.a[i], a, runs.length);
+            b = OperandProof.openOperand(leaf, node.operands[1], proof.b[i], b, runs.length);
+            sum.addRun(a, b, runs.length, proof.window);
+        }
+    }
+
+    function _check(NodeRecord.Node memory node) private pure {
+        if (!_is(node.op, CONV1D) && !_is(node.op, CONV2D) && !_is(node.op, CONVOLUTION)) {
+            revert UnsupportedOperator(node.op);
+        }
+        uint256 operands = node.operands.length;
+        if (node.outputs.length != 1 || operands < 2 || operands > 3) {
+            revert NotAConvolution(node.outputs.length, operands);
+        }
+        uint8 dtype = node.outputs[0].dtype;
+        if (dtype != DType.FLOAT32) revert UnsupportedType(dtype);
+        for (uint256 i; i < operands; ++i) {
+            dtype = node.operands[i].tensorType.dtype;
+            if (dtype != DType.FLOAT32) revert UnsupportedType(dtype);
+            // INVARIANT: a and b are read in contiguous runs, the bias once.
+            uint256 required = i < 2 ? 1 : 0;
+            uint256 given = node.operands[i].laneStride;
+            if (given != required) revert WrongLaneStride(i, given, required);
+        }
+    }
+
+    /// @dev The proof in place: decoding into memory would copy all lanes.
+    function _decode(bytes calldata encoded) private pure returns (Proof calldata proof) {
+        // INVARIANT: the encoding is that of one dynamic struct; its members are checked where they are read.
+        if (encoded.length < 0xe0 || bytes32(encoded) != bytes32(uint256(0x20))) revert MalformedProof();
+        assembly ("memory-safe") {
+            proof := add(encoded.offset, 0x20)
+        }
+    }
+
+    function _is(Operator x, Operator y) private pure returns (bool) {
+        return Operator.unwrap(x) == Operator.unwrap(y);
+    }
+}

@@ -1,0 +1,117 @@
+// SPDX-License-Identifier: Apache-2.0
+pragma solidity 0.8.30;
+
+import { IAdjudicator } from "../interfaces/IAdjudicator.sol";
+import { DType } from "../libraries/DType.sol";
+import { ElementProof } from "../libraries/ElementProof.sol";
+import { Moments } from "../libraries/Moments.sol";
+import { NodeRecord } from "../libraries/NodeRecord.sol";
+import { Normalisation } from "../libraries/Normalisation.sol";
+import { RowProof } from "../libraries/RowProof.sol";
+import { Operator } from "../types/Types.sol";
+
+/// @title Decides one element of an FP32 normalisation: of a layer, a group, by the root mean square, of a batch.
+/// @notice The element is refuted iff it is proven outside the operator's bound (see Normalisation). The record's only
+/// attribute is eps. A normalisation of rows of `reduction` numbers has the operands x, [w, [b]] (rms_norm no b), and
+/// its proof's hint is the window exponent of Moments; batch_norm works in inference, on x, w, b, mean and variance, or
+/// without w and b, and reads one element of each.
+contract NormalisationAdjudicator is IAdjudicator {
+    bytes4 private constant LAYER = bytes4(keccak256("aten.layer_norm.default"));
+    bytes4 private constant NATIVE_LAYER = bytes4(keccak256("aten.native_layer_norm.default"));
+    bytes4 private constant GROUP = bytes4(keccak256("aten.group_norm.default"));
+    bytes4 private constant NATIVE_GROUP = bytes4(keccak256("aten.native_group_norm.default"));
+    bytes4 private constant RMS = bytes4(keccak256("aten.rms_norm.default"));
+    bytes4 private constant BATCH = bytes4(keccak256("aten.batch_norm.default"));
+    bytes4 private constant NATIVE_BATCH = bytes4(keccak256("aten._native_batch_norm_legit_no_training.default"));
+
+    uint32 private constant ONE = 0x3f800000; // 1.0
+
+    error UnsupportedOperator(Operator op);
+    error UnsupportedType(uint8 dtype);
+    error WrongOperandCount(uint256 given, uint256 least, uint256 most);
+    error WrongAttributeCount(uint256 given, uint256 required);
+
+    /// @inheritdoc IAdjudicator
+    function operators() external pure returns (Operator[] memory list) {
+        bytes4[7] memory names = [LAYER, NATIVE_LAYER, GROUP, NATIVE_GROUP, RMS, BATCH, NATIVE_BATCH];
+        list = new Operator[](names.length);
+        for (uint256 i; i < names.length; ++i) {
+            list[i] = Operator.wrap(names[i]);
+        }
+    }
+
+    /// @inheritdoc IAdjudicator
+    function refutes(Leaf calldata leaf, bytes calldata encoded) external pure returns (bool) {
+        NodeRecord.Node memory node = NodeRecord.decode(leaf.record);
+        bytes4 op = Operator.unwrap(node.op);
+        if (op == BATCH || op == NATIVE_BATCH) return _refutesBatch(leaf, node, encoded);
+        bool rms = op == RMS;
+        if (!rms && op != LAYER && op != NATIVE_LAYER && op != GROUP && op != NATIVE_GROUP) {
+            revert UnsupportedOperator(node.op);
+        }
+        return _refutesRow(leaf, node, encoded, rms);
+    }
+
+    function _refutesRow(Leaf calldata leaf, NodeRecord.Node memory node, bytes calldata encoded, bool rms)
+        private
+        pure
+        returns (bool)
+    {
+        RowProof.Proof calldata proof = RowProof.decode(node, encoded);
+        uint256 most = rms ? 2 : 3;
+        uint256 count = node.operands.length;
+        if (count == 0 || count > most) revert WrongOperandCount(count, 1, most);
+        Normalisation.Element memory element = _element(node);
+
+        (uint256 run, uint256 lane) = RowProof.openRow(leaf, node, proof);
+        uint32 x;
+        assembly ("memory-safe") {
+            x := shr(224, calldataload(add(run, shl(2, lane))))
+        }
+        element.x = x;
+        if (count > 1) element.weight = RowProof.read(leaf, node, proof, 1);
+        if (count > 2) element.bias = RowProof.read(leaf, node, proof, 2);
+        element.claimed = RowProof.claimed(leaf, node, proof);
+        Moments.Sums memory sums = Moments.sums(run, node.reduction, proof.hint);
+        return rms
+            ? Normalisation.refutesRms(sums, node.reduction, element)
+            : Normalisation.refutesLayer(sums, node.reduction, element);
+    }
+
+    function _refutesBatch(Leaf calldata leaf, NodeRecord.Node memory node, bytes calldata encoded)
+        private
+        pure
+        returns (bool)
+    {
+        ElementProof.Proof calldata proof = ElementProof.decode(node, encoded);
+        uint256 count = node.operands.length;
+        if (count != 3 && count != 5) revert WrongOperandCount(count, 3, 5);
+        Normalisation.Element memory element = _element(node);
+
+        element.x = uint32(ElementProof.read(leaf, node, proof, 0));
+        if (count == 5) {
+            element.weight = uint32(ElementProof.read(leaf, node, proof, 1));
+            element.bias = uint32(ElementProof.read(leaf, node, proof, 2));
+        }
+        uint32 mean = uint32(ElementProof.read(leaf, node, proof, count - 2));
+        uint32 variance = uint32(ElementProof.read(leaf, node, proof, count - 1));
+        element.claimed = uint32(ElementProof.claimed(leaf, node, proof));
+        return Normalisation.refutesBatch(mean, variance, element);
+    }
+
+    /// @dev An element with the record's eps, weight 1 and bias 0.
+    function _element(NodeRecord.Node memory node) private pure returns (Normalisation.Element memory element) {
+        _requireFloat32(node.outputs[0].dtype);
+        for (uint256 i; i < node.operands.length; ++i) {
+            _requireFloat32(node.operands[i].tensorType.dtype);
+        }
+        if (node.attributes.length != 1) revert WrongAttributeCount(node.attributes.length, 1);
+        element.epsilon = node.attributes[0];
+        element.weight = ONE;
+    }
+
+    /// @dev INVARIANT: the bounds are those of float32; narrower floats round otherwise.
+    function _requireFloat32(uint8 dtype) private pure {
+        if (dtype != DType.FLOAT32) revert UnsupportedType(dtype);
+    }
+}
