@@ -28,6 +28,7 @@ contract PoolingAdjudicator is IAdjudicator {
 
     uint256 private constant SIGN = 1 << 31;
     uint256 private constant INFINITY = 0x7f800000;
+    uint256 private constant SMALLEST_NORMAL = 0x00800000;
 
     error MalformedProof();
     error UnsupportedOperator(Operator op);
@@ -74,11 +75,12 @@ contract PoolingAdjudicator is IAdjudicator {
         return largest;
     }
 
-    /// @dev A positive integer that grows with the number that an FP32 encoding stands for. Both zeros have the same
-    /// one, all NaNs the largest.
+    /// @dev A positive integer that grows with the number that an FP32 encoding stands for. Zeros and subnormal numbers,
+    /// which kernels may take for zero, have the same one, all NaNs the largest.
     function _rank(uint256 bits) private pure returns (uint256) {
         uint256 magnitude = bits & (SIGN - 1);
         if (magnitude > INFINITY) return 2 * SIGN;
+        if (magnitude < SMALLEST_NORMAL) magnitude = 0;
         return bits & SIGN == 0 ? SIGN + magnitude : SIGN - magnitude;
     }
 

@@ -343,6 +343,11 @@ def same(x: np.float32, y: np.float32) -> bool:
     return bool(x == y or np.isnan(x) and np.isnan(y))
 
 
+def flushed(*numbers: np.float32) -> list[np.float32]:
+    """The numbers with zero for subnormals, which kernels may take for zero."""
+    return [np.float32(0) if abs(number) < np.float32(2.0**-126) else number for number in numbers]
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_max_pooling_is_refuted_iff_it_differs_from_torch(adjudicators, wire, kind):
     random = np.random.default_rng(list(kind.encode()))
@@ -358,7 +363,7 @@ def test_max_pooling_is_refuted_iff_it_differs_from_torch(adjudicators, wire, ki
                 claimed = y.copy()
                 claimed.ravel()[element] = claim
                 found = refutes(adjudicators, wire, call.case(layout), claimed, element, None)
-                assert found == (not same(claim, true)), (call, element, layout, claim)
+                assert found == (not same(*flushed(claim, true))), (call, element, layout, claim)
                 seen[found] += 1
     assert min(seen.values()) > 3 * DRAWS, seen
 

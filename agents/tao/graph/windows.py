@@ -98,7 +98,7 @@ def meaning(call: Call) -> Meaning:
 
 
 def _window(call: Call) -> _Window | None:
-    """None for calls that cannot be followed: other types, transposed convolutions, three dimensions."""
+    """None for calls that cannot be followed: other types, other ranks, transposed or dilated ones."""
     rank = len(call.shape)
     if not call.is_float32 or rank not in (3, 4) or any(len(v.shape) != rank for v in call.views[:1]):
         return None
@@ -110,6 +110,8 @@ def _window(call: Call) -> _Window | None:
         return tuple(given * spatial if len(given) == 1 else given)
 
     if call.target == MAX_POOL:
+        if rank != 4:
+            return None
         sizes = pair(1, 1)
         stride, padding, dilation = call.argument(2, ()) or sizes, pair(3, 0), pair(4, 1)
         groups, channels = x.shape[1], 1
