@@ -14,7 +14,7 @@ from tao.tensors import commit
 
 
 class Tiny(nn.Module):
-    """Linear layers for proofs, gelu and softmax for votes, a sum around the gelu for what passes by."""
+    """Linear layers for proofs, mish and softplus for votes, a sum around the mish for what passes by."""
 
     def __init__(self):
         super().__init__()
@@ -22,7 +22,7 @@ class Tiny(nn.Module):
 
     def forward(self, x):
         hidden = self.first(x)
-        return self.second(nn.functional.gelu(hidden).tanh() + hidden).softmax(-1)
+        return nn.functional.softplus(self.second(nn.functional.mish(hidden).tanh() + hidden))
 
 
 def tiny_bundle() -> ModelBundle:

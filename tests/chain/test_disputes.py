@@ -23,7 +23,7 @@ def test_an_honest_claim_becomes_final_and_pays_bond_and_fee(world):
     assert challenger.tick() == []
     result = client.read(world.context(CLIENT), request)
     assert result.claim.status is Status.PENDING
-    assert torch.allclose(result.outputs[0].sum(-1), torch.ones(2))
+    assert (result.outputs[0] > 0).all()
     let_pass(world.w3, 601)
     assert actions(prover.tick()) == ["finalise"]
     assert prover.tick() == []
@@ -45,7 +45,7 @@ def test_a_wrong_contraction_is_proven_on_chain(world):
     assert credit == bonds[0] + bonds[1] * 8 // 10
 
 
-@pytest.mark.parametrize("operator", ["gelu", "softmax"])
+@pytest.mark.parametrize("operator", ["mish", "softplus"])
 def test_a_wrong_transcendental_is_voted_down(world, operator):
     world.request()
     cheat = Cheat(world.bundle, node(world.bundle, operator))
@@ -67,7 +67,7 @@ def test_a_value_changed_while_it_passes_by_loses_without_arithmetic(world):
 
 def test_a_committee_rejects_what_a_prover_withholds(world):
     world.request()
-    withholder = Withholder(world.bundle, node(world.bundle, "softmax"))
+    withholder = Withholder(world.bundle, node(world.bundle, "softplus"))
     done = world.play(
         world.prover(withholder),
         world.challenger(),
@@ -115,7 +115,7 @@ def test_two_challengers_win_once_and_the_other_is_refunded(world):
 def test_roles_restarted_before_every_move_play_on(world):
     """Ending a process at any point loses nothing: every tick here is a new process's first."""
     world.request()
-    behaviour = Cheat(world.bundle, node(world.bundle, "gelu"))
+    behaviour = Cheat(world.bundle, node(world.bundle, "mish"))
     for _ in range(40):
         for role in (world.prover(behaviour), world.challenger(), *world.members(2)):
             role.tick()
@@ -146,7 +146,7 @@ def test_a_claim_for_nobody_in_particular_can_be_made_and_not_twice(world):
 
 def test_a_run_that_is_not_a_number_is_not_claimed(world):
     request = world.request()
-    prover = world.prover(Cheat(world.bundle, node(world.bundle, "softmax"), offset=float("nan")))
+    prover = world.prover(Cheat(world.bundle, node(world.bundle, "softplus"), offset=float("nan")))
     assert prover.tick() == []
     assert "is not a number" in world.log()
     assert client.read(world.context(CLIENT), request).claim is None

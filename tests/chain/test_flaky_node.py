@@ -17,7 +17,7 @@ def test_a_dispute_survives_dropped_connections_and_lost_answers(world):
     faults = Faults(before=11, after=17, delay=0.001)
     with flaky(world.url, faults) as url:
         shaky = replace(world, url=url)
-        cheat = Cheat(world.bundle, node(world.bundle, "gelu"))
+        cheat = Cheat(world.bundle, node(world.bundle, "mish"))
         done = shaky.play(shaky.prover(cheat), shaky.challenger(), *shaky.members())
     assert faults.dropped > 40
     assert world.dispute().outcome is Outcome.CHALLENGER_WON

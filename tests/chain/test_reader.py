@@ -83,7 +83,7 @@ def test_the_status_of_a_claim_is_the_contracts_at_both_sides_of_its_window(worl
 
 def test_stages_of_a_case_are_the_contracts(world):
     world.request()
-    prover = world.prover(Cheat(world.bundle, node(world.bundle, "gelu")))
+    prover = world.prover(Cheat(world.bundle, node(world.bundle, "mish")))
     challenger, members = world.challenger(), world.members()
     reader, seen = prover.context.reader, set()
     stage_of = prover.context.contracts.committee.functions.stageOf
@@ -102,7 +102,7 @@ def test_stages_of_a_case_are_the_contracts(world):
 
 def test_a_view_knows_every_state_that_was_revealed(world):
     world.request()
-    prover = world.prover(Cheat(world.bundle, node(world.bundle, "gelu")))
+    prover = world.prover(Cheat(world.bundle, node(world.bundle, "mish")))
     challenger = world.challenger()
     for role in (prover, challenger, prover):
         role.tick()

@@ -69,16 +69,16 @@ def test_a_missing_value_that_passes_by_an_operator_hides_nothing(bundle, run):
 @pytest.mark.parametrize("which", ["operand", "output"])
 def test_a_missing_operand_or_output_is_told(bundle, run, which):
     store, states, commitments = run
-    gelu = node(bundle, "gelu")
-    held = states[gelu] if which == "output" else states[gelu + 1][1:]
+    mish = node(bundle, "mish")
+    held = states[mish] if which == "output" else states[mish + 1][1:]
     partial = TensorStore(store.url + "/" + which)
     for tensor in held:
         partial.put_tensor(tensor)
     if which == "operand":
-        for output in of_outputs(bundle.graph, gelu, states[gelu + 1]):
-            assert commit(output) not in commitments[gelu]
+        for output in of_outputs(bundle.graph, mish, states[mish + 1]):
+            assert commit(output) not in commitments[mish]
     with pytest.raises(StoreError, match="is missing"):
-        fetch_segment(partial, bundle.graph, gelu, commitments[gelu], gelu + 1, commitments[gelu + 1])
+        fetch_segment(partial, bundle.graph, mish, commitments[mish], mish + 1, commitments[mish + 1])
 
 
 def test_a_tensor_of_another_type_than_the_graphs_is_refused(bundle, run):
