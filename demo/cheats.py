@@ -54,13 +54,21 @@ class AlteredOutput(Traced):
 class SwappedWeights(Traced):
     """A variant such as fine-tuning leaves: the matrices of one layer moved by 1e-3 relative."""
 
+    distance = 1e-3
+
     def __init__(self, bundle: ModelBundle):
         noise = torch.Generator().manual_seed(2)
         parameters = list(bundle.parameters)
         for index in matrices(bundle.graph, LAYER):
             weight = parameters[index]
-            parameters[index] = weight * (1 + 1e-3 * torch.randn(weight.shape, generator=noise))
+            parameters[index] = weight * (1 + self.distance * torch.randn(weight.shape, generator=noise))
         super().__init__(bundle, parameters)
+
+
+class NudgedWeights(SwappedWeights):
+    """A variant ten times closer: every product stays inside the provable bound, so the committee decides."""
+
+    distance = 1e-4
 
 
 class Int8Weights(Traced):
@@ -163,6 +171,7 @@ CHEATS = {
     "altered-output": AlteredOutput,
     "swapped-weights": SwappedWeights,
     "int8-weights": Int8Weights,
+    "nudged-weights": NudgedWeights,
     "bf16-matmuls": Bf16Matmuls,
     "skipped-layer": SkippedLayer,
     "passing-value": PassingValue,
