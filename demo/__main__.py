@@ -19,7 +19,7 @@ from tao.numerics import variants
 SCENES = {
     "altered-output": "one embedding altered by 1e-3 of its norm",
     "swapped-weights": "one layer's weights moved by 1e-3",
-    "nudged-weights": "one layer's weights moved by 1e-4",
+    "nudged-weights": "the widest matrices moved by 3e-5",
     "int8-weights": "weights rounded to int8 per channel",
     "bf16-matmuls": "matrix products in bfloat16",
     "skipped-layer": "a transformer layer skipped",

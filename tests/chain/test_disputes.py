@@ -3,7 +3,6 @@
 import json
 
 import pytest
-import torch
 
 from chain.world import CLIENT, FEE
 from demo.small import Cheat, Rewriter, Withholder, inputs, node

@@ -1,0 +1,396 @@
+"""The page of all measured figures, docs/evaluation.md, and its picture, made from results/*.json.
+
+    python -m benchmarks.evaluation
+
+The page holds nothing but what the result files say; a section whose file is missing is left out.
+"""
+
+import json
+import math
+import textwrap
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from benchmarks.environment import RESULTS
+
+DOCS = RESULTS.parent / "docs"
+PAGE = DOCS / "evaluation.md"
+PICTURE = DOCS / "tightness.png"
+
+INTRODUCTION = """# Evaluation
+
+Made by `python -m benchmarks.evaluation` from the files in `results/`; nothing here is typed by hand. Under
+each heading stand the command that measured, the machine and the day. A dash is a figure that a file does not
+have.
+"""
+
+Result = Mapping[str, Any]
+
+
+# Cells ----------------------------------------------------------------------------------------------------
+
+
+def text(value: Any) -> str:
+    """Lists and the keys of counts separated by commas, truth as yes and no, and no column separators."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, Mapping):
+        return ", ".join(f"{key} ({count})" for key, count in value.items()) or "none"
+    if isinstance(value, list):
+        return ", ".join(map(str, value)) or "none"
+    return str(value).replace("|", "\\|")
+
+
+def count(value: float) -> str:
+    return f"{value:,.0f}"
+
+
+def share(value: float) -> str:
+    """Percent; a share that is neither none nor all is not rounded to look so."""
+    percent = f"{100 * value:.1f}"
+    rounded_away = percent == "0.0" and value > 0 or percent == "100.0" and value < 1
+    return f"{100 * value:.3g} %" if rounded_away else f"{percent} %"
+
+
+def figure(value: float) -> str:
+    """Three significant digits."""
+    if not math.isfinite(value):
+        return "∞" if value > 0 else str(value)
+    return f"{value:.3g}" if 1e-3 <= abs(value) < 1e3 or value == 0 else f"{value:.2e}"
+
+
+def ratio(value: float) -> str:
+    return f"{value:.3f}"
+
+
+def megabytes(value: float) -> str:
+    return f"{value / 1e6:.1f}"
+
+
+@dataclass(frozen=True)
+class Column:
+    """A heading, the key of a record that stands below it, and how it is written."""
+
+    heading: str
+    key: str
+    write: Callable[[Any], str] = figure
+
+
+def table(columns: Sequence[Column], records: Iterable[Mapping[str, Any]]) -> str:
+    """A Markdown table with a row for every record; numbers to the right."""
+
+    def line(cells: Iterable[str]) -> str:
+        return f"| {' | '.join(cells)} |"
+
+    def cell(column: Column, record: Mapping[str, Any]) -> str:
+        value = record.get(column.key)
+        return "–" if value is None else column.write(value)
+
+    rule = line("---" if column.write is text else "---:" for column in columns)
+    rows = [line(cell(column, record) for column in columns) for record in records]
+    return "\n".join([line(column.heading for column in columns), rule, *rows])
+
+
+def named(records: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """The records of a mapping, each with its key as `name`."""
+    return [{"name": name, **record} for name, record in records.items()]
+
+
+def listing(result: Result, *columns: Column) -> str:
+    """A table of one record, a figure in each row."""
+    rows = [
+        {"figure": column.heading, "value": column.write(result[column.key])}
+        for column in columns
+        if result.get(column.key) is not None
+    ]
+    return table([Column("figure", "figure", text), Column("value", "value", str)], rows)
+
+
+# Sections -------------------------------------------------------------------------------------------------
+
+
+def coverage(result: Result) -> list[str]:
+    columns = [
+        Column("network", "name", text),
+        Column("nodes", "nodes", count),
+        Column("operators", "operators", count),
+        Column("bound", "bound", share),
+        Column("rule", "rule", share),
+        Column("calibration", "calibration", share),
+        Column("adjudicator", "adjudicator", share),
+        Column("no adjudicator", "undecided", text),
+    ]
+    return [
+        "Shares of the nodes of exported networks. *Bound*: the worst-case bound of the call is known. "
+        "*Rule*: it is known what output is acceptable, equal bits or within a bound. *Calibration*: a "
+        "committee has a statistic. *Adjudicator*: a contract decides a single element.",
+        table(columns, named(result["models"])),
+    ]
+
+
+def soundness(result: Result) -> list[str]:
+    columns = [
+        Column("family", "name", text),
+        Column("elements", "elements", count),
+        Column("outside the bound", "violations", count),
+        Column("worst error / bound", "worst_ratio", ratio),
+    ]
+    return [
+        "Results of real kernels, and of simulated ones that add in other orders, fuse, or flush "
+        "subnormals, on ordinary and hostile inputs. A bound is sound if none lies outside it, so that no "
+        "honest prover loses by a proof.",
+        table(columns, named(result["families"])),
+    ]
+
+
+def tightness(result: Result) -> list[str]:
+    details = [
+        {"model": model, **record}
+        for model, families in result["details"].items()
+        for record in named(families)
+    ]
+    columns = [
+        Column("model", "model", text),
+        Column("family", "name", text),
+        Column("nodes", "nodes", count),
+        Column("nodes bit-equal", "nodes_bit_equal", count),
+        Column("median bound / deviation", "ratio_median"),
+        Column("at most", "ratio_max"),
+        Column("largest bound / deviation", "ratio_of_largest_median"),
+    ]
+    judged = listing(
+        result,
+        Column("runs of operators that round", "operator_runs", count),
+        Column("of them bit-equal on all devices", "operator_runs_bit_equal", count),
+        Column("rejected (false positives)", "false_positives", count),
+        Column("false-positive rate", "false_positive_rate", share),
+        Column("largest exceedance (above 1 is rejected)", "largest_exceedance", ratio),
+        Column("99th percentile of exceedances", "exceedance_p99", ratio),
+        Column("runs of exact operators", "exact_operator_runs", count),
+        Column("of them rejected", "exact_operator_runs_rejected", count),
+        Column("safety factor", "safety"),
+        Column("devices calibrated on", "variants_calibrated", text),
+        Column("devices judged", "variants_held_out", text),
+        Column("inputs calibrated on, of each model", "inputs_calibrated", count),
+        Column("inputs judged, of each model", "inputs_held_out", count),
+    )
+    return [
+        "How far the worst-case bound lies above what devices really deviate by. At every node, the median "
+        "over elements of the bound is divided by the largest deviation between any two calibrated devices; "
+        "the table has the median and the largest of these ratios over the nodes of a family, and the "
+        "median for the largest bound of the node. The median ratio may be below 1 where elements differ "
+        "much in size: the largest deviation is then met where the bound is large, too. Nodes on which all "
+        "devices agree bit for bit have no deviation and are counted apart. MiniLM has its published "
+        "weights, the other networks random ones.",
+        f"![bound over deviation, by operator family and model]({PICTURE.name})",
+        table(columns, details),
+        "Thresholds from half of the devices and half of the inputs, applied to the other devices on the "
+        "other inputs. A run is one operator on one device and input; it is a false positive if any other "
+        "device rejects it.",
+        judged,
+    ]
+
+
+def attack(result: Result) -> list[str]:
+    cases = [
+        {**case, "goal": "targeted" if case.get("targeted") else "untargeted"}
+        for case in result.get("cases", [])
+    ]
+    searched = [
+        Column("model", "model", text),
+        Column("acceptance region", "region", text),
+        Column("inputs", "inputs", text),
+        Column("goal", "goal", text),
+        Column("samples", "samples", count),
+        Column("flipped", "success_rate", share),
+        Column("flipped beyond 3x drift", "success_rate_beyond_3x_drift", share),
+        Column("margin consumed, median", "margin_consumed_median"),
+        Column("largest excess", "largest_excess", ratio),
+        Column("honest rejected", "honest_rejected", share),
+    ]
+    cheats = [
+        Column("model", "model", text),
+        Column("cheat", "cheat", text),
+        Column("size", "size", text),
+        Column("claims", "claims", count),
+        Column("detected", "detection_rate", share),
+        Column("by", "route", text),
+        Column("drift ratio, median", "drift_ratio_median"),
+        Column("predictions changed", "predictions_changed", share),
+    ]
+    return [
+        "An adversary replaces every operator's output by any other that the region accepts, all at once, "
+        "to change the prediction. Beside it: how often the region rejects honest operators.",
+        table(searched, cases),
+        "What cheats in use meet: the share of claims that is caught, and how.",
+        table(cheats, result.get("cheats", [])),
+    ]
+
+
+def honest(result: Result) -> list[str]:
+    graph = result["whole_graph"]
+    cheats = [{"cheat": name, "ratio": value} for name, value in graph["drift_ratio_of_cheats"].items()]
+    return [
+        f"{result['model']}, run by one device and judged by another; of {len(result['variants'])} devices "
+        f"{len(result['variants_not_calibrated'])} were not calibrated on. First the challenger's test of "
+        "the whole graph, which is suspicious above its threshold:",
+        listing(
+            graph,
+            Column("claims", "claims", count),
+            Column("false alarms", "false_alarms", count),
+            Column("threshold", "threshold"),
+            Column("drift ratio, median", "drift_ratio_median"),
+            Column("drift ratio, largest", "drift_ratio_max"),
+        ),
+        "The same ratio of cheats:",
+        table([Column("cheat", "cheat", text), Column("drift ratio", "ratio")], cheats),
+        "Every operator against its thresholds:",
+        listing(
+            result["operators"],
+            Column("operators judged", "judged", count),
+            Column("false alarms", "false_alarms", count),
+            Column("exceedance, 99th percentile", "exceedance_p99", ratio),
+            Column("exceedance, largest", "exceedance_max", ratio),
+        ),
+        "Every element of a contraction against the provable bound:",
+        listing(
+            result["contractions"],
+            Column("elements", "elements", count),
+            Column("refutable", "refutable", count),
+            Column("error / bound, largest", "excess_max", ratio),
+        ),
+    ]
+
+
+def overhead(result: Result) -> list[str]:
+    columns = [
+        Column("model", "name", text),
+        Column("time, median", "ratio_median", ratio),
+        Column("time, 90th percentile", "ratio_p90", ratio),
+        Column("control, median", "control_ratio_median", ratio),
+        Column("peak memory", "peak_memory_ratio", ratio),
+        Column("plain run, s", "seconds_plain"),
+        Column("commitment, s", "seconds_commitment"),
+    ]
+    return [
+        "The committed run over the plain one, and, as a control, the plain one over itself: what lies "
+        "within the control's distance from 1 is noise.",
+        table(columns, named(result["models"])),
+    ]
+
+
+def gas(result: Result) -> list[str]:
+    proofs = [
+        {"proof": name.replace("_", " of "), "proof_gas": used, "alone": result["adjudicator"].get(name)}
+        for name, used in result["proof"].items()
+    ]
+    functions = [{"function": f"`{name}`", "gas": used} for name, used in result["functions"].items()]
+    dispute = result["dispute_minilm"]
+    return [
+        f"EVM version {result['evm']}. Proofs of one element by the number of values it is made of, "
+        "as a move of the game and by the adjudicator alone:",
+        table(
+            [
+                Column("proof", "proof", text),
+                Column("in the game", "proof_gas", count),
+                Column("adjudicator", "alone", count),
+            ],
+            proofs,
+        ),
+        "A dispute of int8 weights in MiniLM, from the opening to the proof: "
+        f"{count(dispute['transactions'])} transactions, {count(dispute['gas'])} gas. The most that each "
+        "function used:",
+        table([Column("function", "function", text), Column("gas", "gas", count)], functions),
+    ]
+
+
+def demo(result: Result) -> list[str]:
+    runs = [result["honest"], *result["cheats"], result["malicious_challenger"]]
+    columns = [
+        Column("who", "title", text),
+        Column("operator found", "operator", text),
+        Column("route", "route", text),
+        Column("slashed", "slashed", text),
+        Column("finalised", "finalised", text),
+        Column("transactions", "transactions", count),
+        Column("gas", "gas", count),
+        Column("MB fetched", "bytes_fetched", megabytes),
+        Column("seconds", "seconds"),
+        Column("evidence", "evidence", text),
+    ]
+    return [
+        f"{result['model']['name']}, {count(result['model']['operators'])} operators, on a local chain. "
+        "Slashed is whoever lost a bond: a cheating prover or, in the last row, a malicious challenger. "
+        "Finalised says whether the claim stood.",
+        table(columns, runs),
+    ]
+
+
+@dataclass(frozen=True)
+class Section:
+    """Part of the page: its heading, the command behind results/<name>.json, and the paragraphs of it."""
+
+    name: str
+    heading: str
+    command: str
+    paragraphs: Callable[[Result], list[str]]
+
+
+SECTIONS = (
+    Section("coverage", "Coverage", "make bench NAME=coverage", coverage),
+    Section("soundness", "Soundness of the bounds", "make bench NAME=soundness", soundness),
+    Section(
+        "tightness", "Tightness of the bounds, and false positives", "make bench NAME=tightness", tightness
+    ),
+    Section("attack", "Attacks within the tolerances", "make bench NAME=attack", attack),
+    Section("honest", "Honest provers on other kernels", "make bench NAME=honest", honest),
+    Section("overhead", "Overhead of the honest path", "make bench NAME=overhead", overhead),
+    Section("gas", "Gas", "make bench NAME=gas", gas),
+    Section("demo", "The main job", "make demo", demo),
+)
+
+
+def origin(section: Section, result: Result) -> str:
+    """By what, on what and when the figures were measured."""
+    machine = result["machine"]
+    where = f"{machine['processor']}, {machine['cores']} cores, {machine['system']}"
+    return f"`{section.command}` · {where} · torch {result['versions']['torch']} · {result['date']}"
+
+
+def wrapped(paragraph: str) -> str:
+    """Prose in lines of the usual length; tables and pictures as they are."""
+    prose = not paragraph.startswith(("|", "!"))
+    return textwrap.fill(paragraph, 110, break_on_hyphens=False) if prose else paragraph
+
+
+def page(results: Mapping[str, Result]) -> str:
+    """The Markdown page of these results, by name; those that are not there have no section."""
+    blocks = [INTRODUCTION.rstrip()]
+    for section in SECTIONS:
+        if section.name in results:
+            result = results[section.name]
+            blocks += [f"## {section.heading}", origin(section, result)]
+            blocks += map(wrapped, section.paragraphs(result))
+    return "\n\n".join(blocks) + "\n"
+
+
+def read_results(folder: Path = RESULTS) -> dict[str, Result]:
+    """The results there are of SECTIONS."""
+    paths = {section.name: folder / f"{section.name}.json" for section in SECTIONS}
+    return {name: json.loads(path.read_text("utf-8")) for name, path in paths.items() if path.exists()}
+
+
+def main() -> None:
+    """Write the page, and the picture where there is something to draw."""
+    results = read_results()
+    PAGE.write_text(page(results), "utf-8")
+    if "tightness" in results:
+        from benchmarks.tightness import draw  # whose networks take a while to load
+
+        draw(results["tightness"], PICTURE)
+
+
+if __name__ == "__main__":
+    main()

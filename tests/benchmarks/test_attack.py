@@ -1,0 +1,160 @@
+"""The attack stays inside what the verifier accepts, and the cheats meet the deployed checks."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from benchmarks.attack.cheats import Cheat, int8, judge, perturb, prune
+from benchmarks.attack.forward import forward
+from benchmarks.attack.honesty import rejected
+from benchmarks.attack.regions import Limits, Region
+from benchmarks.attack.search import Search, margins
+from benchmarks.attack.subjects import CharacterGpt, Subject, as_logits
+from tao.execution import Executor
+from tao.model import ModelBundle, trace
+from tao.numerics.profile import NodeTolerance, Profile
+from tao.numerics.statistics import GRID, deviation_statistics
+
+SAMPLES = 6
+
+
+class Net(nn.Module):
+    """A residual block with a norm, a softmax and two exact operators."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem, self.inner, self.head = nn.Linear(24, 64), nn.Linear(64, 64), nn.Linear(64, 5)
+        self.norm = nn.LayerNorm(64)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = torch.relu(self.stem(x))
+        x = x + torch.softmax(self.inner(self.norm(x)), -1)
+        return self.head(x.transpose(0, 1).contiguous().transpose(0, 1))
+
+
+@pytest.fixture(scope="module")
+def inputs() -> tuple[Tensor]:
+    return (torch.randn(SAMPLES, 24, generator=torch.Generator().manual_seed(5)),)
+
+
+@pytest.fixture(scope="module")
+def bundle(inputs) -> ModelBundle:
+    torch.manual_seed(5)
+    traced = trace(Net(), inputs)
+    tolerance = NodeTolerance((1e-8, 5e-8, 1e-7, 2e-7, 8e-7), (1e-8, 5e-8, 1e-7, 2e-7, 6e-7))
+    profile = Profile(traced.graph.root, (tolerance,) * len(traced.graph), (), samples=1)
+    return replace(traced, profile=profile)
+
+
+def regions(bundle: ModelBundle) -> list[Region]:
+    return [
+        Region("worst-case", "deterministic"),
+        Region("probabilistic", "probabilistic"),
+        Region("empirical", None, bundle.profile),
+        Region("deployed", "deterministic", bundle.profile),
+    ]
+
+
+def test_the_differentiable_run_has_the_bits_of_the_executor():
+    torch.manual_seed(0)
+    x = (torch.randint(9, (3, 24)),)
+    model = trace(CharacterGpt(9).eval(), x)
+    ours = forward(model, x, lambda index, node, operands, outputs: outputs)
+    assert torch.equal(ours[0], Executor(model.graph, model.parameters).run(x)[0])
+
+
+def test_the_exceedance_of_one_sample_is_that_of_a_claim_whose_others_are_honest(bundle):
+    generator = torch.Generator().manual_seed(1)
+    own = torch.randn(8, 500, generator=generator)
+    claimed = own + 1e-6 * torch.randn(8, 500, generator=generator) ** 3
+    found = Limits.of(bundle.profile, 0, own).exceedance(claimed, own)
+    for sample in range(8):
+        alone = own.clone()
+        alone[sample] = claimed[sample]
+        expected = bundle.profile.exceedance(0, [deviation_statistics(alone, own, GRID)])
+        assert expected > 0
+        assert found[sample].item() == pytest.approx(expected, rel=1e-6)
+
+
+def test_the_projection_onto_a_profile_touches_its_limits_and_favours_what_matters(bundle):
+    generator = torch.Generator().manual_seed(2)
+    own, gradient = (torch.randn(8, 500, generator=generator) for _ in range(2))
+    region = Region("empirical", None, bundle.profile)
+    reach = region.reach(0, bundle.graph.nodes[0], [], own, 0)
+    delta = region.project(0, own, reach, reach * gradient.sign(), gradient)
+    worst = Limits.of(bundle.profile, 0, own).exceedance(own.double() + delta.double(), own.double())
+    assert (worst <= 1.001).all() and (worst > 0.99).all()
+    important = (gradient.abs() * reach).argmax(1, keepdim=True)
+    assert torch.equal(delta.gather(1, important).abs(), reach.gather(1, important))
+    assert delta.abs().mean() < 0.5 * reach.mean()
+
+
+@pytest.mark.parametrize("place", range(4))
+@pytest.mark.parametrize("targeted", [True, False])
+def test_an_attack_lowers_every_margin_and_no_operator_leaves_the_region(bundle, inputs, place, targeted):
+    region = regions(bundle)[place]
+    found = Search(bundle, inputs, as_logits, region).run(targeted)
+    assert 0 < found.excess <= 1
+    assert (found.attacked < found.clean).all()
+
+
+def test_a_looser_region_gives_a_larger_reach(bundle, inputs):
+    worst, probable, empirical, deployed = (
+        Search(bundle, inputs, as_logits, region, restarts=1).run(True) for region in regions(bundle)
+    )
+    reach = [(found.clean - found.attacked).mean() for found in (worst, probable, empirical, deployed)]
+    assert reach[0] >= reach[1] > reach[3]
+    assert reach[2] > reach[3]
+
+
+def test_a_sample_within_reach_is_flipped_and_one_far_beyond_is_not(bundle, inputs):
+    region = regions(bundle)[0]
+    first = Search(bundle, inputs, as_logits, region).run(True)
+    clean = as_logits(Executor(bundle.graph, bundle.parameters).run(inputs))
+    label = clean.argmax(1)
+    # A head of the client's that hands the runner-up nearly the whole margin of sample 0, half of sample 1's.
+    shift = torch.zeros_like(clean)
+    lead, reach = margins(clean, label), first.clean - first.attacked
+    runner = clean.scatter(1, label[:, None], -torch.inf).argmax(1)
+    shift[0, runner[0]] = lead[0] - 0.5 * reach[0]
+    shift[1, runner[1]] = lead[1] / 2
+    found = Search(bundle, inputs, lambda outputs: as_logits(outputs) + shift, region).run(True)
+    assert found.flipped.tolist()[:2] == [True, False]
+
+
+def test_a_region_accepts_its_own_kernels_and_rejects_what_its_parts_reject(bundle, inputs):
+    worst, _, empirical, deployed = regions(bundle)
+    node, x = bundle.graph.nodes[0], inputs[0]
+    operands = [x, *bundle.parameters[:2]]
+    own = torch.nn.functional.linear(*operands)
+    off = own.clone()
+    off[0, 0] += 1e-3
+    spread = own + 1e-6  # inside gamma_n T, and far above what the profile's median allows
+    cases = (own,), (off,), (spread,)
+    for region, expected in (
+        (worst, [False, True, False]),
+        (empirical, [False, True, True]),
+        (deployed, [False, True, True]),
+    ):
+        assert rejected(region, 0, node, operands, (own,), cases) == expected
+
+
+def test_a_wrong_weight_is_proven_wrong_and_a_rounding_is_left_alone(bundle, inputs):
+    subject = Subject("net", bundle, as_logits, [inputs], [], [], [["inner"]])
+    own = tuple(bundle.parameters)
+    honest = judge(subject, Cheat("none", None, own), inputs)
+    assert honest.route is None and honest.drift_ratio < 4
+    quantised = tuple(int8(p) if p.dim() == 2 else p for p in own)
+    caught = judge(subject, Cheat("int8", None, quantised), inputs)
+    assert caught.route == "proof" and caught.drift_ratio > 100
+
+
+def test_changed_weights_differ_by_what_they_say():
+    weight = torch.randn(40, 30, generator=torch.Generator().manual_seed(3))
+    assert ((int8(weight) - weight).abs() <= weight.abs().amax(1, keepdim=True) / 253).all()
+    assert (prune(weight, 0.1).norm(dim=1) == 0).sum() == 4
+    assert (prune(weight, 0.0).norm(dim=1) == 0).sum() == 1
+    off = (perturb(weight, 1e-3, torch.Generator().manual_seed(4)) / weight - 1).std().item()
+    assert off == pytest.approx(1e-3, rel=0.1)

@@ -1,0 +1,159 @@
+"""The page of measured figures is what the command makes of the committed results; its ratios are what it says."""
+
+import json
+
+import pytest
+import torch
+from torch import nn
+
+from benchmarks.__main__ import names
+from benchmarks.evaluation import (
+    PAGE,
+    SECTIONS,
+    Column,
+    count,
+    figure,
+    page,
+    read_results,
+    share,
+    table,
+    text,
+)
+from benchmarks.tightness import Judged, draw, ratios, tolerances
+from tao.model import trace
+from tao.numerics.profile import Device, NodeTolerance, Profile
+from tao.numerics.statistics import GRID
+
+RESULTS = read_results()
+
+TIGHTNESS = {
+    "models": {"A": {"contraction": 40.0}, "B": {"contraction": 4.0, "softmax": 0.5}},
+    "details": {
+        "A": {
+            "contraction": {"nodes": 2, "nodes_bit_equal": 1, "ratio_median": 40.0, "ratio_max": 50.0},
+            "elementwise": {"nodes": 0, "nodes_bit_equal": 7, "ratio_median": None, "ratio_max": None},
+        },
+        "B": {
+            "contraction": {"nodes": 3, "nodes_bit_equal": 0, "ratio_median": 4.0, "ratio_max": 9.0},
+            "softmax": {"nodes": 1, "nodes_bit_equal": 0, "ratio_median": 0.5, "ratio_max": 0.5},
+        },
+    },
+    "false_positive_rate": 0.0,
+    "operator_runs": 12_000,
+    "machine": {"processor": "P", "cores": 2, "system": "S"},
+    "versions": {"torch": "1"},
+    "date": "2000-01-02",
+}
+
+
+def test_committed_page_is_what_the_results_give():
+    assert PAGE.read_text("utf-8") == page(RESULTS), "run python -m benchmarks.evaluation"
+
+
+def test_page_has_a_section_for_every_result_and_none_for_the_others():
+    made = page(RESULTS)
+    assert [f"## {section.heading}\n" in made for section in SECTIONS] == [
+        section.name in RESULTS for section in SECTIONS
+    ]
+
+
+@pytest.mark.parametrize("name", sorted(RESULTS))
+def test_missing_result_leaves_out_its_section_and_no_other(name):
+    rest = {other: result for other, result in RESULTS.items() if other != name}
+    headings = {section.name: f"## {section.heading}\n" for section in SECTIONS}
+    made = page(rest)
+    assert headings[name] not in made
+    assert all(headings[other] in made for other in rest)
+
+
+def test_page_of_no_results_has_no_section():
+    assert "##" not in page({})
+
+
+def test_section_names_command_machine_and_date_of_its_result():
+    made = page({"tightness": TIGHTNESS})
+    assert "`make bench NAME=tightness` · P, 2 cores, S · torch 1 · 2000-01-02" in made
+
+
+def test_figures_of_a_result_stand_in_the_page():
+    made = page({"tightness": TIGHTNESS})
+    assert "| A | contraction | 2 | 1 | 40 | 50 | – |" in made
+    assert "| A | elementwise | 0 | 7 | – | – | – |" in made
+    assert "| runs of operators that round | 12,000 |" in made
+    assert "| false-positive rate | 0.0 % |" in made
+
+
+def test_results_are_read_from_the_folder_as_far_as_they_are_there(tmp_path):
+    (tmp_path / "tightness.json").write_text(json.dumps(TIGHTNESS))
+    (tmp_path / "other.json").write_text("{}")
+    assert read_results(tmp_path) == {"tightness": TIGHTNESS}
+
+
+def test_table_puts_a_dash_for_a_missing_figure_and_keeps_separators_out_of_cells():
+    columns = [Column("name", "name", text), Column("value", "value", count)]
+    made = table(columns, [{"name": "a|b", "value": 1234}, {"name": "c"}])
+    assert made.splitlines() == [
+        "| name | value |",
+        "| --- | ---: |",
+        r"| a\|b | 1,234 |",
+        "| c | – |",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("value", "written"),
+    [(0.0, "0.0 %"), (1.0, "100.0 %"), (0.5, "50.0 %"), (1e-5, "0.001 %"), (0.99999, "100 %")],
+)
+def test_share_is_not_rounded_to_none(value, written):
+    assert share(value) == written
+
+
+@pytest.mark.parametrize(
+    ("value", "written"),
+    [(0, "0"), (1.23456, "1.23"), (123456.0, "1.23e+05"), (1e-7, "1.00e-07"), (float("inf"), "∞")],
+)
+def test_figure_has_three_digits(value, written):
+    assert figure(value) == written
+
+
+def test_picture_is_drawn_of_families_that_only_some_models_have(tmp_path):
+    path = tmp_path / "picture.png"
+    draw(TIGHTNESS, path)
+    assert path.read_bytes().startswith(b"\x89PNG")
+
+
+def test_benchmarks_are_the_modules_that_measure():
+    listed = names()
+    assert {"coverage", "gas", "honest", "overhead", "soundness", "tightness"} <= set(listed)
+    assert not {"__main__", "environment", "evaluation", "networks"} & set(listed)
+
+
+def test_nodes_without_deviation_are_counted_apart_and_not_divided_by():
+    torch.manual_seed(1)
+    module, inputs = nn.Sequential(nn.Linear(8, 8), nn.ReLU(), nn.Linear(8, 4)), (torch.randn(2, 8),)
+    bundle = trace(module, inputs)
+    linears = [i for i, node in enumerate(bundle.graph.nodes) if node.operator == "contraction"]
+    median, largest = tolerances(bundle, inputs)[linears[1]]
+
+    def tolerance(index: int) -> NodeTolerance:
+        deviations = (median / 4 if index == linears[1] else 0.0,) * len(GRID)
+        return NodeTolerance(deviations, deviations)
+
+    nodes = tuple(map(tolerance, range(len(bundle.graph))))
+    profile = Profile(bundle.graph_root, nodes, (Device("a", ""), Device("b", "")), samples=1)
+    assert ratios(bundle, profile, inputs) == {
+        "contraction": {
+            "nodes": 1,
+            "nodes_bit_equal": 1,
+            "ratio_median": pytest.approx(4),
+            "ratio_max": pytest.approx(4),
+            "ratio_of_largest_median": pytest.approx(4 * largest / median),
+        }
+    }
+
+
+def test_run_is_rejected_above_an_exceedance_of_one():
+    judged = Judged()
+    judged.exceedances["contraction"] += [0.0, 1.0, 1.5]
+    judged.exceedances["softmax"] += [float("inf")]
+    assert (judged.rejected, len(judged.all_exceedances)) == (2, 4)
