@@ -59,7 +59,7 @@ class SwappedWeights(Traced):
 
 
 class NudgedWeights(Traced):
-    """The widest matrices moved by 3e-5: their sums stay inside the provable bound, so the committee decides."""
+    """The widest matrices moved by 3e-5: sums stay inside the provable bound, so the committee decides."""
 
     def __init__(self, bundle: ModelBundle):
         candidates = matrices(bundle.graph, "encoder.layer.")
