@@ -52,12 +52,13 @@ contract PoolingAdjudicatorTest {
         _require(scene, 0, 0, true, "padding is a lane");
     }
 
-    function test_refutes_zerosAreEqual() external view {
+    function test_refutes_zerosAndSubnormalNumbersAreEqual() external view {
         Scene memory scene = _constant(SIGN);
         _require(scene, MIDDLE, SIGN, false, "-0");
         _require(scene, MIDDLE, 0, false, "+0");
-        _require(scene, MIDDLE, 1, true, "the smallest number above");
-        _require(scene, MIDDLE, SIGN + 1, true, "the smallest number below");
+        _require(scene, MIDDLE, 1, false, "the smallest number above");
+        _require(scene, MIDDLE, 0x00800000, true, "the smallest normal number above");
+        _require(scene, MIDDLE, SIGN + 0x00800000, true, "the smallest normal number below");
     }
 
     function test_refutes_aNaNIsTheMaximum() external view {

@@ -26,7 +26,8 @@ library TinyModel {
         }
         bytes memory live = abi.encodePacked(uint8(0), uint16(1), TYPE, uint8(0xff));
         bytes memory parameter = abi.encodePacked(uint8(1), uint16(0), TYPE, uint8(0xff));
-        packed = abi.encodePacked(packed, uint8(2), live, parameter, uint32(0), uint16(2), uint16(afterEntries.length));
+        packed = abi.encodePacked(packed, uint8(2), live, parameter, uint32(0), uint8(0));
+        packed = abi.encodePacked(packed, uint16(2), uint16(afterEntries.length));
         for (uint256 i = 0; i < afterEntries.length; ++i) {
             packed = abi.encodePacked(packed, afterEntries[i]);
         }
