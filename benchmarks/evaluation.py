@@ -48,10 +48,9 @@ def count(value: float) -> str:
 
 
 def share(value: float) -> str:
-    """Percent; a share that is neither none nor all is not rounded to look so."""
-    percent = f"{100 * value:.1f}"
-    rounded_away = percent == "0.0" and value > 0 or percent == "100.0" and value < 1
-    return f"{100 * value:.3g} %" if rounded_away else f"{percent} %"
+    """Percent; shares near none and near all are written so that they do not look it."""
+    near = 0 < value < 0.01 or 0.999 < value < 1
+    return f"{100 * value:.3g} %" if near else f"{100 * value:.1f} %"
 
 
 def figure(value: float) -> str:
@@ -160,22 +159,31 @@ def tightness(result: Result) -> list[str]:
         Column("at most", "ratio_max"),
         Column("largest bound / deviation", "ratio_of_largest_median"),
     ]
-    judged = listing(
-        result,
+    judged = [
+        Column("devices calibrated on", "variants_calibrated", text),
         Column("runs of operators that round", "operator_runs", count),
         Column("of them bit-equal on all devices", "operator_runs_bit_equal", count),
         Column("rejected (false positives)", "false_positives", count),
+        Column("by family", "false_positives_by_family", text),
         Column("false-positive rate", "false_positive_rate", share),
         Column("largest exceedance (above 1 is rejected)", "largest_exceedance", ratio),
         Column("99th percentile of exceedances", "exceedance_p99", ratio),
         Column("runs of exact operators", "exact_operator_runs", count),
         Column("of them rejected", "exact_operator_runs_rejected", count),
-        Column("safety factor", "safety"),
-        Column("devices calibrated on", "variants_calibrated", text),
+    ]
+    setting = [
         Column("devices judged", "variants_held_out", text),
+        Column("safety factor", "safety"),
         Column("inputs calibrated on, of each model", "inputs_calibrated", count),
         Column("inputs judged, of each model", "inputs_held_out", count),
-    )
+    ]
+    missed = []
+    if partial := result.get("partial_calibration"):
+        missed = [
+            f"Thresholds know only what calibration saw. {partial['model']} again, calibrated on devices "
+            "most of whose convolutions come from the same kernels and so agree bit for bit:",
+            listing(partial, *judged),
+        ]
     return [
         "How far the worst-case bound lies above what devices really deviate by. At every node, the median "
         "over elements of the bound is divided by the largest deviation between any two calibrated devices; "
@@ -189,7 +197,8 @@ def tightness(result: Result) -> list[str]:
         "Thresholds from half of the devices and half of the inputs, applied to the other devices on the "
         "other inputs. A run is one operator on one device and input; it is a false positive if any other "
         "device rejects it.",
-        judged,
+        listing(result, *judged, *setting),
+        *missed,
     ]
 
 

@@ -43,7 +43,7 @@ CALIBRATED = ("native", "baseline", "composed")
 HELD_OUT = ("avx2", "onednn-off", "split-2")
 """Halves of the variants. Either has two kinds of kernels of every library, and contractions split."""
 PARTIAL = ("native", "mkl-compatible", "composed")
-"""Variants that compute convolutions alike, all by one path of oneDNN: what thresholds from them miss."""
+"""Variants with one path of oneDNN, so that most convolutions agree: what thresholds from them miss."""
 CONVOLUTIONAL = "ResNet-50"
 """The model calibrated on PARTIAL, too."""
 INPUTS = 3

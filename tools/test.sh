@@ -1,11 +1,25 @@
 #!/usr/bin/env bash
-# All tests: the Solidity libraries and contracts in forge, everything else in pytest under Ape.
-# Arguments go to the latter: tools/test.sh tests/graph -k views
+# All tests: the Solidity libraries and contracts in forge, everything else in pytest under Ape, side by side.
+# Arguments go to the latter, which then runs alone: tools/test.sh tests/graph -k views
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 . tools/env.sh
 
+pytest() { ape test "${@:-tests}" -n 2 --dist loadfile --network ethereum:local:foundry; }
+
+if [ $# -gt 0 ]; then
+  pytest "$@"
+  exit
+fi
 # The quick profile draws the same cases every time; the deep one draws new ones.
-SEED=${FOUNDRY_PROFILE:+$RANDOM}
-[ $# -gt 0 ] || forge test --summary --fuzz-seed "${SEED:-1}"
-ape test "${@:-tests}" -n 2 --dist loadfile --network ethereum:local:foundry
+seed=${FOUNDRY_PROFILE:+$RANDOM}
+mkdir -p .forge
+forge test --summary --fuzz-seed "${seed:-1}" > .forge/report.txt 2>&1 &
+forge=$!
+trap 'kill "$forge" 2> /dev/null || true' EXIT
+failed=0
+pytest || failed=1
+echo "waiting for forge"
+wait $forge || failed=1
+cat .forge/report.txt
+exit $failed

@@ -33,9 +33,9 @@ LEFT_OUT = ("split-2", "baseline", "avx2")
 SAFETY = (1.0, 2.0, 5.0, 10.0)
 """Other safety factors that the profiles of the small models are tried with."""
 SIZES = (1e-8, 1e-7, 3e-7, 1e-6, 1e-5, 1e-4, 1e-3, 1e-2)
-SHARES = (0.0, 0.1, 0.5)
+SHARES = (0.01, 0.1, 0.5)
 MARGIN_BINS = (1.0, 3.0, 10.0, 30.0, 100.0, 300.0, 1000.0, 3000.0, 10000.0)
-"""Margins over honest drift at which the success rate is told apart."""
+"""Margins over honest drift by which the success rate is told apart."""
 
 Progress = Callable[[str], None]
 

@@ -211,7 +211,7 @@ def sentences() -> Subject:
     batches = [minilm.tokenise([texts[i] for i in part]) for part in order.split(BATCH)]
     embedded = torch.cat([bundle._executor.run(batch)[0] for batch in batches])[: len(texts)]
     head = LogisticRegression(C=10.0, max_iter=1000).fit(embedded.numpy(), _sources())
-    weight, bias = torch.from_numpy(head.coef_), torch.from_numpy(head.intercept_)
+    weight, bias = (torch.from_numpy(x).double() for x in (head.coef_, head.intercept_))
 
     def logits(outputs: Sequence[Tensor]) -> Tensor:
         return outputs[0].double() @ weight.T + bias

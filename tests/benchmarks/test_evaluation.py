@@ -1,4 +1,4 @@
-"""The page of measured figures is what the command makes of the results; its ratios are what it says."""
+"""The page of measured figures is what its command makes of the results; its ratios are what it says."""
 
 import json
 

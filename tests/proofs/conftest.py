@@ -2,47 +2,31 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
 import pytest
 from torch import Tensor
 from web3 import EthereumTesterProvider, Web3
 
+from tao.chain.build import load_build
 from tao.chain.deployment import ADJUDICATORS
 from tao.model import ModelBundle
 from tao.proofs import leaf_claim
 from tao.tensors.keccak import keccak
 from tao.tensors.tree import commit
 
-ROOT = Path(__file__).resolve().parents[2]
-
 Refutes = Callable[[ModelBundle, int, Sequence[Tensor], Sequence[Tensor], bytes], bool]
 
 
 @pytest.fixture(scope="session")
-def refutes(tmp_path_factory: pytest.TempPathFactory) -> Refutes:
+def refutes() -> Refutes:
     """What the operator's adjudicator makes of a proof; reverts are raised."""
-    out = tmp_path_factory.mktemp("forge")
-    command = [
-        "tools/bin/forge",
-        "build",
-        "contracts/adjudicators",
-        "--out",
-        out,
-        "--cache-path",
-        out / "cache",
-    ]
-    subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
-    web3 = Web3(EthereumTesterProvider())
+    build, web3 = load_build(), Web3(EthereumTesterProvider())
     contracts = []
     for name in ADJUDICATORS:
-        built = json.loads((out / f"{name}.sol" / f"{name}.json").read_text())
-        factory = web3.eth.contract(abi=built["abi"], bytecode=built["bytecode"]["object"])
+        factory = web3.eth.contract(abi=build[name].abi, bytecode=build[name].creation)
         receipt = web3.eth.wait_for_transaction_receipt(factory.constructor().transact())
-        contracts.append(web3.eth.contract(receipt["contractAddress"], abi=built["abi"]))
+        contracts.append(web3.eth.contract(receipt["contractAddress"], abi=build[name].abi))
     deciders = {bytes(op): each for each in contracts for op in each.functions.operators().call()}
 
     def call(
