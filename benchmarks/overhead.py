@@ -21,8 +21,8 @@ from torch import Tensor, nn
 
 from tao import receipt
 
-BLOCKS = {"minilm_batch32": 100, "bert_base": 100, "qwen3_100m": 120}
-CONTROL_BLOCKS = 40
+BLOCKS = {"minilm_batch32": 60, "bert_base": 60, "qwen3_100m": 80}
+CONTROL_BLOCKS = 20
 
 
 @dataclass(frozen=True)

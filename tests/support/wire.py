@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import time
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -19,6 +20,8 @@ from eth_abi import decode, encode
 from eth_hash.auto import keccak
 
 GAS = 12_000_000
+PATIENCE = 120
+"""Seconds to wait for a receipt."""
 BUILT_IN = {
     keccak(b"Panic(uint256)")[:4]: ("Panic", ("uint256",)),
     keccak(b"Error(string)")[:4]: ("Error", ("string",)),
@@ -158,13 +161,23 @@ class Wire:
 
     def deploy(self, sender: str, bytecode: bytes, value: int = 0) -> str:
         transaction = {"from": sender, "data": "0x" + bytecode.hex(), "value": hex(value), "gas": hex(GAS)}
-        return self.rpc("eth_sendTransactionSync", transaction)["contractAddress"]
+        return self._included(transaction)["contractAddress"]
+
+    def _included(self, transaction: dict[str, str]) -> dict[str, Any]:
+        """The receipt of a transaction; a machine under load may take its time."""
+        sent = self.rpc("eth_sendTransaction", transaction)
+        deadline = time.monotonic() + PATIENCE
+        while (receipt := self.rpc("eth_getTransactionReceipt", sent)) is None:
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"no receipt of {sent} after {PATIENCE} seconds")
+            time.sleep(0.001)
+        return receipt
 
     def _transact(self, sender: str, to: str, data: str, value: int, at: int | None, gas: int) -> Receipt:
         if at is not None:
             self.set_time(at)
         transaction = {"from": sender, "to": to, "data": data, "value": hex(value), "gas": hex(gas)}
-        raw = self.rpc("eth_sendTransactionSync", transaction)
+        raw = self._included(transaction)
         gas_used = int(raw["gasUsed"], 16)
         if int(raw["status"], 16) == 0:
             trace = self.rpc("debug_traceTransaction", raw["transactionHash"], {"tracer": "callTracer"})
