@@ -6,12 +6,14 @@ The networks are built from their published configurations, without weights, and
 from collections import Counter
 from collections.abc import Callable
 
+import torch
+
 from benchmarks.networks import NETWORKS, build
 from tao.graph import Graph, Node, export
 from tao.numerics.bounds import is_supported
+from tao.numerics.statistics import deviation_statistics
 from tao.proofs import ADJUDICATED, MAX_OPENED
 from tao.proofs.search import EXACT
-from tao.tensors.codec import DType
 
 FLOAT32 = 4
 
@@ -29,7 +31,11 @@ def has_rule(node: Node) -> bool:
 def has_statistic(graph: Graph, node: Node) -> bool:
     """Whether committee members have a statistic for every output: percentiles of its deviations, or equality
     where it is not a number that rounds."""
-    return all(graph.types[value].dtype in DType for value in node.outputs)
+    samples = [torch.zeros(2, dtype=graph.types[value].dtype.torch) for value in node.outputs]
+    try:
+        return all(deviation_statistics(sample, sample).absolute for sample in samples)
+    except (TypeError, RuntimeError):
+        return False
 
 
 def has_adjudicator(node: Node) -> bool:

@@ -1,13 +1,12 @@
 """A differentiable run of a canonical graph in which every operator's outputs may be replaced."""
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
 from torch import Tensor
 
 from tao.execution.layout import lay_out, view_operand
 from tao.graph.canonical import Graph, Node
-from tao.graph.literals import Slot, substitute
+from tao.graph.literals import fill
 from tao.graph.operators import COPY, resolve
 from tao.model import ModelBundle
 
@@ -19,12 +18,8 @@ def call(graph: Graph, node: Node, operands: list[Tensor]) -> tuple[Tensor, ...]
     """The node's outputs in use, by the kernels of this process."""
     if node.target == COPY:
         return (lay_out(operands[0], graph.layouts[node.outputs[0]]),)
-
-    def fill(leaf: Any) -> Any:
-        return operands[leaf.index] if isinstance(leaf, Slot) else leaf
-
-    kwargs = {name: substitute(value, fill) for name, value in node.kwargs.items()}
-    result = resolve(node.target)(*substitute(list(node.args), fill), **kwargs)
+    args, kwargs = fill(node.args, node.kwargs, operands)
+    result = resolve(node.target)(*args, **kwargs)
     return (result,) if isinstance(result, Tensor) else tuple(result[slot] for slot in node.slots)
 
 

@@ -56,3 +56,18 @@ def test_a_number_beyond_float32_is_an_infinity() -> None:
     assert float32_word(1e300) == 0x7F800000
     assert float32_word(-1e300) == 0xFF800000
     assert float32_word(0.1) == 0x3DCCCCCD
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda x: x * 1e-60,
+        lambda x: torch.add(x, x.T, alpha=1e-60),
+        lambda x: x.clamp(min=float("nan"), max=1.0),
+        lambda n: n.long() == float("inf"),
+        lambda n: n.long() == 2**40,
+    ],
+)
+def test_a_number_that_no_word_says_leaves_the_call_without_attributes(function) -> None:
+    graph, _ = export(Call(function), (torch.randn(3, 3),))
+    assert parse(graph.record(len(graph) - 1)).attributes == ()

@@ -11,7 +11,7 @@ from torch import Tensor
 from tao.errors import ModelError
 from tao.execution.layout import is_whole, lay_out, view_operand
 from tao.graph.canonical import Graph, Node
-from tao.graph.literals import Slot, substitute
+from tao.graph.literals import Slot, fill, substitute
 from tao.graph.operators import COPY, resolve
 
 Override = Callable[[int, Node, tuple[Tensor, ...], tuple[Tensor, ...]], Sequence[Tensor]]
@@ -160,12 +160,8 @@ class _Step:
         if self._target is None:
             return (lay_out(tensors[0], self._layout),)
         if self._nested:
-
-            def fill(leaf: Any) -> Any:
-                return tensors[leaf.index] if isinstance(leaf, Slot) else leaf
-
-            kwargs = {name: substitute(value, fill) for name, value in self._kwargs.items()}
-            result = self._target(*substitute(self._args, fill), **kwargs)
+            args, kwargs = fill(self._args, self._kwargs, tensors)
+            result = self._target(*args, **kwargs)
         else:
             args = self._args.copy()
             for position, index in self._places:

@@ -33,6 +33,14 @@ _NUMBERS: dict[str, tuple[tuple[int | str | None, Any], ...]] = {
 
 _COMPARISONS = frozenset(f"aten.{name}.Scalar" for name in ("eq", "ne", "lt", "le", "gt", "ge"))
 
+_LIMITS = frozenset(f"aten.{name}.default" for name in ("clamp", "clamp_min", "clamp_max", "hardtanh"))
+_ARITHMETIC = frozenset(f"aten.{name}.Scalar" for name in ("add", "sub", "rsub", "mul", "div")) | {
+    "aten.add.Tensor",
+    "aten.sub.Tensor",
+    "aten.leaky_relu.default",
+    "aten.pow.Tensor_Scalar",
+}
+
 _SCALAR_FORMS = {f"aten.{name}.Tensor": f"aten.{name}.Scalar" for name in ("add", "sub", "mul", "div")}
 _WORDS = {"none": 0.0, "tanh": 1.0, None: math.nan}
 
@@ -47,12 +55,16 @@ def attributes(call: Call) -> tuple[int, ...]:
     """The numbers of a pointwise call in the order that its adjudicator reads them: float32 encodings, or the
     32-bit two's complement where an integer tensor is compared.
 
-    A number that float32 does not hold is rounded to nearest, an infinity beyond its range.
+    A number that float32 does not hold is rounded to nearest, an infinity beyond its range. The contract
+    refuses a call without attributes, so they are left out where no word says what the number says: a limit
+    that is NaN (the word for no limit), a factor or a summand that rounds to zero, a compared number beyond
+    32 bits.
     """
     target, args = call.target, call.args
     if target in _COMPARISONS and not call.types[0].dtype.torch.is_floating_point:
-        number = int(args[1])
-        return (number & 0xFFFFFFFF,) if number == args[1] and -(2**31) <= number < 2**31 else ()
+        if not math.isfinite(args[1]) or args[1] != int(args[1]) or not -(2**31) <= args[1] < 2**31:
+            return ()
+        return (int(args[1]) & 0xFFFFFFFF,)
     if len(call.views) == 1 and target in _SCALAR_FORMS:
         args = [*args[:2], call.argument("alpha", 1.0)]
         target = _SCALAR_FORMS[target]
@@ -63,6 +75,10 @@ def attributes(call: Call) -> tuple[int, ...]:
             given = call.kwargs.get(place, default)
         elif place is not None and place < len(args):
             given = args[place]
+        if target in _LIMITS and given is not None and math.isnan(given):
+            return ()
+        if target in _ARITHMETIC and given and float32_word(abs(given)) == 0:
+            return ()
         numbers.append(given)
     return tuple(float32_word(_WORDS.get(number, number)) for number in numbers)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -78,6 +78,17 @@ def substitute(value: Any, replace: Callable[[Any], Any]) -> Any:
     if isinstance(value, list | tuple):
         return [substitute(item, replace) for item in value]
     return replace(value)
+
+
+def fill(
+    args: Sequence[Any], kwargs: Mapping[str, Any], tensors: Sequence[Any]
+) -> tuple[list[Any], dict[str, Any]]:
+    """The arguments of a call with each Slot replaced by its tensor."""
+
+    def tensor(leaf: Any) -> Any:
+        return tensors[leaf.index] if isinstance(leaf, Slot) else leaf
+
+    return substitute(args, tensor), {name: substitute(value, tensor) for name, value in kwargs.items()}
 
 
 def leaves(value: Any) -> list[Any]:

@@ -22,11 +22,12 @@ ATTENTION = "aten.scaled_dot_product_attention.default"
 CONTRACTIONS = frozenset(f"aten.{name}.default" for name in ("linear", "matmul", "mm", "bmm", "addmm"))
 
 
-def _names(text: str) -> frozenset[str]:
+def overloads(text: str) -> frozenset[str]:
+    """Canonical names from words such as `add.Tensor` or `exp`, which means `exp.default`."""
     return frozenset(f"aten.{word if '.' in word else word + '.default'}" for word in text.split())
 
 
-POINTWISE = _names("""
+POINTWISE = overloads("""
     abs acos acosh add.Tensor add.Scalar addcdiv addcmul asin asinh atan atan2 atanh bitwise_and.Tensor
     bitwise_and.Scalar bitwise_not bitwise_or.Tensor bitwise_or.Scalar bitwise_xor.Tensor
     bitwise_xor.Scalar ceil celu clamp clamp.Tensor clamp_max clamp_max.Tensor clamp_min
@@ -44,7 +45,7 @@ POINTWISE = _names("""
 """)
 """Output element o depends on those elements of the operands that broadcasting puts at o, and no others."""
 
-OTHERS = _names("""
+OTHERS = overloads("""
     linear matmul mm bmm addmm baddbmm mv dot outer embedding conv1d conv2d conv3d convolution
     conv_transpose1d conv_transpose2d.input conv_transpose3d.input layer_norm native_layer_norm
     group_norm native_group_norm rms_norm instance_norm _native_batch_norm_legit_no_training
@@ -73,18 +74,18 @@ OTHERS = _names("""
 
 SUPPORTED = POINTWISE | OTHERS
 
-CONTENT_FREE = _names("zeros_like ones_like full_like new_zeros new_ones new_full fill.Scalar zero")
+CONTENT_FREE = overloads("zeros_like ones_like full_like new_zeros new_ones new_full fill.Scalar zero")
 """Read the shape and dtype of their tensor, never its elements."""
 
-FACTORIES = CONTENT_FREE | _names("""
+FACTORIES = CONTENT_FREE | overloads("""
     arange arange.start arange.start_step full zeros ones scalar_tensor eye linspace tril_indices
     triu_indices lift_fresh_copy
 """)
 """Allowed where constants are folded; they never are nodes."""
 
-ASSERTIONS = _names("_assert_tensor_metadata _assert_async.msg _assert_scalar sym_constrain_range")
+ASSERTIONS = overloads("_assert_tensor_metadata _assert_async.msg _assert_scalar sym_constrain_range")
 
-IDENTITIES = _names("alias detach lift_fresh lift_fresh_copy")
+IDENTITIES = overloads("alias detach lift_fresh lift_fresh_copy")
 
 _UNCOMMITTED = frozenset(
     "device layout pin_memory memory_format non_blocking"  # where and how, not what

@@ -12,7 +12,7 @@ from tao.errors import InvalidTensor, ModelError, UnsupportedOperator
 from tao.graph import operators
 from tao.graph.canonical import Graph, Node, Operand
 from tao.graph.contractions import is_contraction, operand_order
-from tao.graph.literals import Slot, canonical_json, decode, encode, leaves, substitute
+from tao.graph.literals import Slot, canonical_json, decode, encode, fill, leaves
 from tao.graph.maps import Call
 from tao.graph.meaning import meaning
 from tao.graph.views import Strides, View
@@ -204,10 +204,9 @@ class _Loader:
             canonical = operators.normalise(overload, tuple(args), kwargs)
             _require(canonical == (args, kwargs), "arguments are not in canonical form")
             tensors = [torch.empty(o.view.shape, dtype=d) for o, d in zip(operands, dtypes, strict=True)]
-            fill = lambda leaf: tensors[leaf.index] if isinstance(leaf, Slot) else leaf  # noqa: E731
             try:
-                filled = {name: substitute(value, fill) for name, value in kwargs.items()}
-                given = overload(*substitute(args, fill), **filled)
+                filled, named = fill(args, kwargs, tensors)
+                given = overload(*filled, **named)
             except Exception as error:  # whatever torch raises for arguments that do not fit
                 reason = str(error).strip().split("\n")[0]
                 raise ModelError(f"{target} does not accept its arguments: {reason}") from error

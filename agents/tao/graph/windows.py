@@ -100,12 +100,12 @@ def meaning(call: Call) -> Meaning:
 def _window(call: Call) -> _Window | None:
     """None for calls that cannot be followed: other types, other ranks, transposed or dilated ones."""
     rank = len(call.shape)
-    if not call.is_float32 or rank not in (3, 4) or any(len(v.shape) != rank for v in call.views[:1]):
-        return None
     spatial, x = rank - 2, call.views[0]
+    if not call.is_float32 or rank not in (3, 4) or len(x.shape) != rank:
+        return None
 
     def pair(place: int, default: Any) -> tuple[int, ...]:
-        given = call.argument(place, default)
+        given = call.argument(place, default) or default  # an empty stride is the default one
         given = [given] if isinstance(given, int) else list(given)
         return tuple(given * spatial if len(given) == 1 else given)
 
@@ -113,7 +113,7 @@ def _window(call: Call) -> _Window | None:
         if rank != 4:
             return None
         sizes = pair(1, 1)
-        stride, padding, dilation = call.argument(2, ()) or sizes, pair(3, 0), pair(4, 1)
+        stride, padding, dilation = pair(2, sizes), pair(3, 0), pair(4, 1)
         groups, channels = x.shape[1], 1
         if dilation[-1] != 1:
             return None
@@ -124,6 +124,5 @@ def _window(call: Call) -> _Window | None:
         stride, padding, dilation = pair(3, 1), pair(4, 0), pair(5, 1)
         sizes, channels = call.views[1].shape[2:], call.views[1].shape[1]
         groups = call.argument(CONVOLUTIONS[call.target], 1)
-    stride = tuple(stride) if len(stride) == spatial else tuple(stride) * spatial
     axes = zip(x.shape[2:], stride, padding, dilation, strict=True)
     return _Window(tuple(sizes), tuple(_Axis(*axis) for axis in axes), groups, channels)

@@ -11,6 +11,7 @@ from typing import Any
 from eth_abi import encode
 from torch import Tensor
 
+from tao.errors import UnsupportedOperator
 from tao.graph.windows import CONVOLUTIONS, MAX_POOL
 from tao.model import ModelBundle
 from tao.proofs.hints import hint
@@ -43,11 +44,13 @@ def element_proof(
     graph's, UnsupportedOperator where no adjudicator decides the operator, InvalidTensor outside the output
     and where an index is looked up that its table does not have.
     """
-    leaf = Leaf.of(bundle, node_index, state_before, outputs, ADJUDICATED)
+    operator = bundle.graph.nodes[node_index].operator
+    if operator not in ADJUDICATED:
+        raise UnsupportedOperator(f"node {node_index} is {operator}, which no adjudicator decides")
+    leaf = Leaf.of(bundle, node_index, state_before, outputs)
     runs = reads(leaf, element)
     openings = [[leaf.open_operand(i, *run) for run in each] for i, each in enumerate(runs)]
     output = leaf.open_output(element)
-    operator = leaf.node.operator
     if operator == MAX_POOL:
         return encode([f"(uint256,{_OPENING}[],{_OUTPUT})"], [(element, openings[0], output)])
     if operator in CONVOLUTIONS:
@@ -73,7 +76,7 @@ def find_refutable_element(
     node = bundle.graph.nodes[node_index]
     if node.operator not in ADJUDICATED or None in node.maps:
         return None
-    leaf = Leaf.of(bundle, node_index, state_before, outputs, {node.operator})
+    leaf = Leaf.of(bundle, node_index, state_before, outputs)
     return next((element for element in candidates(leaf) if _opened_bytes(leaf, element) <= MAX_OPENED), None)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from tao.graph.operators import CONTRACTION
+from tao.graph.operators import CONTRACTION, overloads
 from tao.graph.windows import CONVOLUTIONS
 from tao.numerics.contraction import WINDOW, window_exponent
 from tao.proofs.leaf import Leaf
@@ -48,15 +48,12 @@ _HINTS: dict[str, Callable[[Leaf, Runs], int]] = {
     CONTRACTION: _products,
     **dict.fromkeys(CONVOLUTIONS, _products),
     "aten.linalg_vector_norm.default": _squares,
-    **{
-        f"aten.{name}": _terms
-        for name in """
-        sum.default sum.dim_IntList mean.default mean.dim layer_norm.default native_layer_norm.default
-        group_norm.default native_group_norm.default rms_norm.default
-        """.split()
-    },
-    **{
-        f"aten.{name}": _largest
-        for name in "softmax.int _softmax.default log_softmax.int _log_softmax.default".split()
-    },
+    **dict.fromkeys(
+        overloads("""
+            sum sum.dim_IntList mean mean.dim
+            layer_norm native_layer_norm group_norm native_group_norm rms_norm
+        """),
+        _terms,
+    ),
+    **dict.fromkeys(overloads("softmax.int _softmax log_softmax.int _log_softmax"), _largest),
 }

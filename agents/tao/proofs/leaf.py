@@ -6,7 +6,7 @@ section 2), never from the call.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -43,13 +43,9 @@ class Leaf:
         index: int,
         state: Sequence[Tensor],
         outputs: Sequence[Tensor],
-        operators: Iterable[str],
     ) -> Leaf:
+        """Raises ModelError for tensors that are not the graph's."""
         graph, node = bundle.graph, bundle.graph.nodes[index]
-        if node.operator not in operators:
-            raise UnsupportedOperator(
-                f"node {index} is {node.operator}; its adjudicator is another one, or none"
-            )
         live = graph.live(index)
         if len(state) != len(live) or len(outputs) != len(node.outputs) or len(outputs) != 1:
             raise ModelError(

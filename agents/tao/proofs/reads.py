@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from itertools import product
 
@@ -32,7 +33,8 @@ def reads(leaf: Leaf, element: int) -> Runs:
 
 def is_reduced(leaf: Leaf) -> bool:
     """Whether a row operator gives one element per row."""
-    return leaf.output.numel() * leaf.node.reduction == leaf.viewed()[0].numel() and leaf.node.reduction > 1
+    lanes = leaf.node.reduction
+    return lanes > 1 and leaf.output.numel() * lanes == math.prod(leaf.node.operands[0].view.shape)
 
 
 def _row(leaf: Leaf, element: int) -> tuple[int, int]:

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from tao.errors import UnsupportedOperator
-from tao.graph.literals import Slot, substitute
-from tao.graph.operators import CONTRACTION, COPY, resolve
+from tao.graph.literals import fill
+from tao.graph.operators import CONTRACTION, COPY, overloads, resolve
 from tao.numerics.bounds import bound
 from tao.numerics.contraction import float_bits, node_excess, refuted, window_exponent
 from tao.proofs.leaf import Leaf
@@ -72,21 +72,12 @@ def _exact(leaf: Leaf) -> Tensor:
     tensors = leaf.viewed()
     if leaf.node.target == COPY:
         return tensors[0].reshape(leaf.shape)
-    args, kwargs = leaf.node.args, leaf.node.kwargs
-
-    def fill(leaf_: object) -> object:
-        return tensors[leaf_.index] if isinstance(leaf_, Slot) else leaf_
-
-    filled = {name: substitute(value, fill) for name, value in kwargs.items()}
+    args, kwargs = fill(leaf.node.args, leaf.node.kwargs, tensors)
     with torch.no_grad():
-        return resolve(leaf.node.target)(*substitute(list(args), fill), **filled)
+        return resolve(leaf.node.target)(*args, **kwargs)
 
 
-def _names(text: str) -> frozenset[str]:
-    return frozenset(f"aten.{word if '.' in word else word + '.default'}" for word in text.split())
-
-
-EXACT = _names("""
+EXACT = overloads("""
     relu neg abs clamp clamp_min clamp_max hardtanh relu6 maximum minimum max.other min.other where.self
     where.ScalarOther where.ScalarSelf masked_fill.Scalar eq.Tensor ne.Tensor lt.Tensor le.Tensor gt.Tensor
     ge.Tensor eq.Scalar ne.Scalar lt.Scalar le.Scalar gt.Scalar ge.Scalar logical_and logical_or logical_xor
@@ -96,7 +87,7 @@ EXACT = _names("""
 """) | {COPY}
 """Decided by the bits."""
 
-INEXACT = _names("""
+INEXACT = overloads("""
     add.Tensor add.Scalar sub.Tensor sub.Scalar rsub.Scalar mul.Tensor mul.Scalar div.Tensor div.Scalar
     reciprocal exp log tanh erf sin cos sqrt rsqrt sigmoid silu gelu pow.Tensor_Scalar leaky_relu hardswish
     softmax.int _softmax log_softmax.int _log_softmax layer_norm native_layer_norm group_norm

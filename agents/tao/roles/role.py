@@ -1,6 +1,7 @@
 """The loop common to all roles."""
 
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from typing import Any
 
@@ -18,7 +19,7 @@ OVER = ("AlreadyClosed", "ClaimRefutedElsewhere", "WrongPhase")
 """Refusals by which a dispute says that it has moved on without us."""
 
 
-class Role:
+class Role(ABC):
     """Reads a view, decides, and does: subclasses give `name`, `decide` and `perform`.
 
     One move that fails is reported and does not hold up the others; the next tick decides afresh, so ending
@@ -35,13 +36,13 @@ class Role:
         """The part of the chain the role looks at."""
         return self.context.reader.view()
 
+    @abstractmethod
     def decide(self, view: ChainView) -> Iterable[Action]:
         """The moves to make now, most urgent first."""
-        raise NotImplementedError
 
+    @abstractmethod
     def perform(self, action: Action) -> Done | None:
         """Carry one move out."""
-        raise NotImplementedError
 
     def tick(self) -> list[Done]:
         """Look at the chain once and do what is to be done; returns what was done.

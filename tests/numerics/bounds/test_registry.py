@@ -4,8 +4,9 @@ import pytest
 import torch
 
 from tao.errors import UnsupportedOperator
+from tao.graph.literals import Slot
 from tao.graph.operators import SUPPORTED, resolve
-from tao.numerics.bounds import EXACT, FAMILIES, Bound, Exact, Slot, bound, is_supported, tolerance
+from tao.numerics.bounds import EXACT, FAMILIES, Bound, Exact, bound, is_supported, tolerance
 
 X = torch.randn(2, 6, generator=torch.Generator().manual_seed(0))
 

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from tao.errors import UnsupportedOperator
-from tao.graph.literals import Slot, substitute
+from tao.graph.literals import fill
 from tao.graph.operators import COPY, resolve
 from tao.numerics.bounds import (
     attention,
@@ -185,12 +185,7 @@ def bound(
     if target in EXACT:
         return [Exact() for _ in resolve(target)._schema.returns]
     _check(target, operands)
-
-    def fill(leaf: Any) -> Any:
-        return operands[leaf.index].detach() if isinstance(leaf, Slot) else leaf
-
-    filled = {name: substitute(value, fill) for name, value in kwargs.items()}
-    arguments = _bind(target, substitute(list(args), fill), filled)
+    arguments = _bind(target, *fill(args, kwargs, [operand.detach() for operand in operands]))
     rule = Rule(kind, failure, with_value)
     with torch.no_grad():
         found = FAMILIES[target](**arguments, rule=rule)
