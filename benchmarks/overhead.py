@@ -1,10 +1,10 @@
 """What the honest path costs: the committed run against the plain module, interleaved, in one process.
 
-Time is the median (and 90th percentile) of ratios, each of two committed runs to two plain ones, interleaved
-as A B B A or B A A B in turn, so that a machine that slows down steadily favours neither. A control of plain
-against plain says what this machine resolves. Memory is the peak
-resident set of two fresh processes that do the same but for the commitment, the plain one's plus the size
-of the output.
+Time is the median (and 90th percentile) of ratios, each of four committed runs to four plain ones, which
+alternate as A B B A B A A B, so that neither a machine that slows down steadily nor the place in a block
+favours either. A control of plain against plain says what this machine resolves. Memory is the peak
+resident set of two fresh processes that do the same but for the commitment, the plain one's plus the
+size of the output.
 """
 
 import gc
@@ -21,8 +21,9 @@ from torch import Tensor, nn
 
 from tao import receipt
 
-BLOCKS = {"minilm_batch32": 60, "bert_base": 60, "qwen3_100m": 80}
-CONTROL_BLOCKS = 20
+BLOCKS = {"minilm_batch32": 40, "bert_base": 40, "qwen3_100m": 120}
+CONTROL_BLOCKS = 40
+ORDER = "ABBABAAB"
 
 
 @dataclass(frozen=True)
@@ -94,13 +95,13 @@ def seconds(function: Callable[[], object]) -> float:
 def interleaved_ratios(
     numerator: Callable[[], object], denominator: Callable[[], object], blocks: int
 ) -> list[float]:
-    """Ratios of `blocks` blocks of two timings each, the outer two of either kind in turn."""
+    """The ratio of the two functions' times in each of `blocks` blocks, within which they run as in ORDER."""
     ratios = []
-    for block in range(blocks):
-        outer, inner = (numerator, denominator) if block % 2 else (denominator, numerator)
-        first, second, third, fourth = map(seconds, (outer, inner, inner, outer))
-        ratio = (first + fourth) / (second + third)
-        ratios.append(ratio if block % 2 else 1 / ratio)
+    for _ in range(blocks):
+        total = dict.fromkeys(ORDER, 0.0)
+        for which in ORDER:
+            total[which] += seconds(numerator if which == "A" else denominator)
+        ratios.append(total["A"] / total["B"])
     return ratios
 
 
@@ -173,7 +174,7 @@ def measure(progress: Callable[[str], None]) -> dict:
     """Time and memory ratios of every case."""
     models = {}
     for name in BLOCKS:
-        progress(f"{name}: {BLOCKS[name]} interleaved blocks of four runs")
+        progress(f"{name}: {BLOCKS[name]} interleaved blocks of eight runs")
         models[name] = measure_time(name)
         progress(f"{name}: peak memory of three pairs of processes")
         models[name]["peak_memory_ratio"] = measure_memory(name)
