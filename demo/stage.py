@@ -83,7 +83,8 @@ class Stage:
         process = subprocess.Popen(
             list(map(str, command)),
             cwd=ROOT,
-            env=os.environ | {"TAO_PRIVATE_KEY": account(index).key.hex()},
+            # Several parties compute at once on few cores: a thread that waits must leave its core to others.
+            env=os.environ | {"OMP_WAIT_POLICY": "PASSIVE", "TAO_PRIVATE_KEY": account(index).key.hex()},
             stdout=output,
             stderr=output,
         )
