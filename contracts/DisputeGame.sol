@@ -9,6 +9,7 @@ import { IModelRegistry } from "./interfaces/IModelRegistry.sol";
 import { IOperatorCommittee } from "./interfaces/IOperatorCommittee.sol";
 import { Clock } from "./libraries/Clock.sol";
 import { Leaf } from "./libraries/Leaf.sol";
+import { Merkle } from "./libraries/Merkle.sol";
 import { NodeRecord } from "./libraries/NodeRecord.sol";
 import { Partition } from "./libraries/Partition.sol";
 import { Settlement } from "./libraries/Settlement.sol";
@@ -105,22 +106,25 @@ contract DisputeGame is IDisputeGame {
         if (dispute.phase != Phase.None) revert DuplicateDispute(disputeId);
 
         IClaimRegistry.Claim memory claim = claims.getClaim(claimId);
+        IModelRegistry.Model memory model = models.get(claim.modelId);
         dispute.claimId = claimId;
         dispute.challenger = msg.sender;
         dispute.demandsLeft = _maxDemands;
         dispute.proverLeft = _proverClock;
         dispute.challengerLeft = _challengerClock;
         dispute.turnStart = Clock.present();
-        dispute.phase = _setSegment(dispute, 0, models.get(claim.modelId).nodeCount, claim.inputRoot, claim.outputRoot);
+        dispute.nodeCount = model.nodeCount;
+        dispute.phase = _setSegment(dispute, 0, model.steps * model.nodeCount, claim.inputRoot, claim.outputRoot);
         emit DisputeOpened(disputeId, claimId, msg.sender);
         claims.disputeOpened(claimId);
         vault.lock{ value: msg.value }(DisputeId.unwrap(disputeId));
     }
 
     /// @inheritdoc IDisputeGame
-    function reveal(DisputeId disputeId, bytes32[][] calldata states) external {
-        (Dispute storage dispute,) = _gate(disputeId, Phase.Reveal, false);
-        uint256 degree = Partition.degree(_fanOut, dispute.hi - dispute.lo);
+    function reveal(DisputeId disputeId, bytes32[][] calldata states, bytes32[][] calldata paths) external {
+        (Dispute storage dispute, IClaimRegistry.Claim memory claim) = _gate(disputeId, Phase.Reveal, false);
+        uint256 unit = _unit(dispute);
+        uint256 degree = Partition.degree(_fanOut, (dispute.hi - dispute.lo) / unit);
         Leaf.requireCount(states.length, degree - 1);
 
         bytes32[] memory hashes = new bytes32[](degree + 1);
@@ -130,6 +134,8 @@ contract DisputeGame is IDisputeGame {
             if (states[i].length == 0) revert EmptyState(i);
             hashes[i + 1] = States.hash(states[i]);
         }
+        if (dispute.hi - dispute.lo > dispute.nodeCount) _requireCheckpoints(dispute, claim, hashes, paths);
+        else if (paths.length > 0) revert UnexpectedPaths(paths.length);
         dispute.boundaries = keccak256(abi.encodePacked(hashes));
         _passTurn(dispute, Phase.Select);
         emit StatesRevealed(disputeId, dispute.lo, dispute.hi, states);
@@ -144,7 +150,7 @@ contract DisputeGame is IDisputeGame {
         uint256 degree = hashes.length - 1;
         if (child >= degree) revert ChildOutOfRange(child, degree);
 
-        (uint32 lo, uint32 hi) = Partition.child(dispute.lo, dispute.hi, degree, child);
+        (uint32 lo, uint32 hi) = Partition.child(dispute.lo, dispute.hi, degree, child, _unit(dispute));
         _passTurn(dispute, _setSegment(dispute, lo, hi, hashes[child], hashes[child + 1]));
         emit SegmentSelected(disputeId, lo, hi);
     }
@@ -153,7 +159,7 @@ contract DisputeGame is IDisputeGame {
     function prove(DisputeId disputeId, LeafClaim calldata leaf, bytes calldata proof) external {
         (Dispute storage dispute, IClaimRegistry.Claim memory claim) = _gate(disputeId, Phase.Leaf, true);
         IModelRegistry.Model memory model = models.get(claim.modelId);
-        NodeRecord.Node memory node = Leaf.verifyNode(leaf, model, dispute.lo, dispute.loState);
+        NodeRecord.Node memory node = Leaf.verifyNode(leaf, model, _node(dispute), dispute.loState);
         Leaf.verifyOutputs(leaf, node, dispute.hiState);
 
         address adjudicator = adjudicatorOf[Operator.unwrap(node.op)];
@@ -179,7 +185,7 @@ contract DisputeGame is IDisputeGame {
     /// @inheritdoc IDisputeGame
     function proveInconsistent(DisputeId disputeId, LeafClaim calldata leaf, bytes32[] calldata stateAfter) external {
         (Dispute storage dispute, IClaimRegistry.Claim memory claim) = _gate(disputeId, Phase.Leaf, true);
-        NodeRecord.Node memory node = Leaf.verifyNode(leaf, models.get(claim.modelId), dispute.lo, dispute.loState);
+        NodeRecord.Node memory node = Leaf.verifyNode(leaf, models.get(claim.modelId), _node(dispute), dispute.loState);
         Leaf.requireState(States.hash(stateAfter), dispute.hiState);
         if (States.isConsistent(node, leaf.stateBefore, stateAfter)) revert StatesConsistent(disputeId);
         emit InconsistencyProven(disputeId, dispute.lo);
@@ -192,7 +198,7 @@ contract DisputeGame is IDisputeGame {
     {
         (Dispute storage dispute, IClaimRegistry.Claim memory claim) = _gate(disputeId, Phase.Leaf, false);
         if (dispute.demandsLeft == 0) revert NoDemandsLeft(disputeId);
-        NodeRecord.Node memory node = Leaf.verifyNode(leaf, models.get(claim.modelId), dispute.lo, dispute.loState);
+        NodeRecord.Node memory node = Leaf.verifyNode(leaf, models.get(claim.modelId), _node(dispute), dispute.loState);
 
         if (ofOutput) Leaf.verifyOutputs(leaf, node, dispute.hiState);
 
@@ -339,6 +345,36 @@ contract DisputeGame is IDisputeGame {
         else dispute.challengerLeft = Clock.spend(dispute.challengerLeft, dispute.turnStart);
         dispute.turnStart = Clock.present();
         dispute.phase = next;
+    }
+
+    /// @dev Steps or operators: what the present segment is cut into.
+    function _unit(Dispute storage dispute) private view returns (uint256) {
+        return Partition.unit(dispute.lo, dispute.hi, dispute.nodeCount);
+    }
+
+    /// @dev The node of the graph that operator `lo` of the run is.
+    function _node(Dispute storage dispute) private view returns (uint32) {
+        return dispute.lo % dispute.nodeCount;
+    }
+
+    /// @dev `hashes` are the states at the cuts of a segment of several steps, both ends included.
+    function _requireCheckpoints(
+        Dispute storage dispute,
+        IClaimRegistry.Claim memory claim,
+        bytes32[] memory hashes,
+        bytes32[][] calldata paths
+    ) private view {
+        uint256 degree = hashes.length - 1;
+        Leaf.requireCount(paths.length, degree - 1);
+        uint256 checkpoints = uint256(models.get(claim.modelId).steps) + 1;
+        for (uint256 i = 1; i < degree; ++i) {
+            (uint32 cut,) = Partition.child(dispute.lo, dispute.hi, degree, i, dispute.nodeCount);
+            uint256 step = cut / dispute.nodeCount;
+            // INVARIANT: between steps the prover says in every dispute what it said when it claimed.
+            if (!Merkle.isMember(hashes[i], step, checkpoints, paths[i - 1], claim.checkpointRoot)) {
+                revert CheckpointMismatch(step);
+            }
+        }
     }
 
     /// @return next The phase in which the new segment is argued.

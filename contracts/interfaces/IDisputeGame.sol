@@ -16,8 +16,10 @@ import { ClaimId, DisputeId, Duration, Timestamp } from "../types/Types.sol";
 ///   close:   the claim was refuted in another dispute; this one ends and the challenger is refunded.
 ///
 /// @notice One entry per dispute; disputes of one claim run side by side and do not see each other.
-/// A dispute is about the segment [lo, hi) of the graph: both sides agree to argue from the prover's own
+/// A dispute is about the segment [lo, hi) of the run: both sides agree to argue from the prover's own
 /// state at `lo`, and the challenger says that the prover's state at `hi` does not follow from it.
+/// A run repeats the graph of `nodeCount` nodes once a step: its operator g is node g % nodeCount of step
+/// g / nodeCount. Segments longer than a step are cut between steps only.
 interface IDisputeGame {
     enum Phase {
         None,
@@ -37,7 +39,7 @@ interface IDisputeGame {
         Moot
     }
 
-    /// @param lo First operator of the disputed segment.
+    /// @param lo First operator of the disputed segment, counted through the whole run.
     /// @param hi One past its last operator.
     /// @param loState The prover's state hash at cut `lo`.
     /// @param hiState The prover's state hash at cut `hi`.
@@ -46,6 +48,7 @@ interface IDisputeGame {
     /// @param proverLeft Time left on the prover's chess clock at `turnStart`.
     /// @param challengerLeft Time left on the challenger's.
     /// @param turnStart When the present turn began.
+    /// @param nodeCount Operators of one step of the model.
     struct Dispute {
         ClaimId claimId;
         address challenger;
@@ -61,6 +64,7 @@ interface IDisputeGame {
         Duration proverLeft;
         Duration challengerLeft;
         Timestamp turnStart;
+        uint32 nodeCount;
     }
 
     /// @param fanOut Children of a segment at most, from 2 to 64.
@@ -78,7 +82,7 @@ interface IDisputeGame {
         uint8 maxDemands;
     }
 
-    /// @param record Packed node record of operator `lo`.
+    /// @param record Packed record of the node that operator `lo` is.
     /// @param graphProof Its Merkle path to the model's graph root.
     /// @param stateBefore Tensor commitments whose hash is `loState`.
     /// @param outputs Tensor commitments of the operator's outputs; with `stateBefore` they hash to `hiState`.
@@ -114,6 +118,10 @@ interface IDisputeGame {
     error ClockRunning(DisputeId disputeId);
     error WrongStateCount(uint256 given, uint256 required);
     error EmptyState(uint256 index);
+    /// @notice The state revealed before `step` is not the one under the claim's checkpoint root.
+    error CheckpointMismatch(uint256 step);
+    /// @notice Only states between steps are checkpoints.
+    error UnexpectedPaths(uint256 given);
     error BoundariesMismatch(bytes32 given, bytes32 required);
     error ChildOutOfRange(uint256 child, uint256 degree);
     error StateMismatch(bytes32 given, bytes32 required);
@@ -137,7 +145,9 @@ interface IDisputeGame {
 
     /// @notice Prover: reveal the states at the inner cuts of the segment.
     /// @param states One list of tensor commitments per inner cut: degree - 1 lists, none empty.
-    function reveal(DisputeId disputeId, bytes32[][] calldata states) external;
+    /// @param paths In a segment longer than a step, the Merkle path of each inner cut's state hash, which is leaf
+    /// cut / nodeCount of the claim's checkpoint tree; otherwise empty.
+    function reveal(DisputeId disputeId, bytes32[][] calldata states, bytes32[][] calldata paths) external;
 
     /// @notice Challenger: select the first child whose end does not follow from its start.
     /// @param hashes The degree + 1 state hashes of the segment as stored by `reveal`.

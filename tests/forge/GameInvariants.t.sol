@@ -25,7 +25,7 @@ contract GameHandler is GameFixture {
         bytes32[] memory outputs = TinyModel.state(1000 + claimIds.length);
         vm.deal(PROVER, P);
         vm.prank(PROVER);
-        claimIds.push(claims.claim{ value: P }(modelId, NO_REQUEST, inputs, outputs));
+        claimIds.push(claims.claim{ value: P }(modelId, NO_REQUEST, inputs, outputs, bytes32(0)));
     }
 
     /// @dev Of one of the last two claims, so that disputes meet.

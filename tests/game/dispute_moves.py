@@ -41,7 +41,7 @@ class DisputeMoves(Machine):
             d
             for d, story in told.items()
             if story.lie == self.reference.disputes.disputes[d].lo
-            and not story.name.startswith(("false output", "ghost"))
+            and not story.name.startswith(("false output", "ghost", "other ends"))
         ]
 
     def expired(self) -> list[bytes]:
@@ -79,6 +79,7 @@ class DisputeMoves(Machine):
         entry = disputes.disputes[dispute]
         cuts = disputes.cuts(entry)
         states = [[value.commitment for value in self.story_of(entry).states[cut]] for cut in cuts[1:-1]]
+        paths = self._perhaps_other_paths(data, self.story_of(entry).paths(cuts))
         if states and self.rarely(data):
             states[self.choose(data, range(len(states)))] = self.choose(data, ([], [b"\7" * 32]))
         elif self.rarely(data, 20):
@@ -89,13 +90,27 @@ class DisputeMoves(Machine):
             caller,
             "game",
             "reveal",
-            (dispute, states),
-            lambda now, _: self._revealed(now, caller, dispute, states),
+            (dispute, states, paths),
+            lambda now, _: self._revealed(now, caller, dispute, states, paths),
             at=self.when(data, disputes.deadline(dispute)),
         )
 
-    def _revealed(self, now: Now, caller: str, dispute: bytes, states: list[list[bytes]]) -> None:
-        self.reference.disputes.reveal(now, caller, dispute, states)
+    def _perhaps_other_paths(self, data: st.DataObject, paths: list[list[bytes]]) -> list[list[bytes]]:
+        match self.choose(data, ("none",) * 20 + ("more", "order", "longer", "other")):
+            case "more":
+                return [*paths, []]
+            case "order":
+                return paths[::-1]
+            case "longer":
+                return [[*path, bytes(32)] for path in paths]
+            case "other":
+                return [[b"\6" * 32 for _ in path] for path in paths]
+        return paths
+
+    def _revealed(
+        self, now: Now, caller: str, dispute: bytes, states: list[list[bytes]], paths: list[list[bytes]]
+    ) -> None:
+        self.reference.disputes.reveal(now, caller, dispute, states, paths)
         entry = self.reference.disputes.disputes[dispute]
         self.known_boundaries[dispute] = [entry.lo_state, *map(state_hash, states), entry.hi_state]
 
@@ -129,14 +144,14 @@ class DisputeMoves(Machine):
         entry = disputes.disputes[dispute]
         network = self.story_of(entry).network
         leaf, before, outputs = self.leaf(entry)
-        operator = network.nodes[min(entry.lo, len(network.nodes) - 1)].operator
+        operator = network.nodes[network.node(entry.lo)].operator
         proof, finding = b"", Finding.MALFORMED
         readable = (
             entry.hi - entry.lo == 1
             and operator != VOTE_ONLY
             and all(isinstance(value, Tensor) for value in (*before, *outputs))
         )
-        if readable and len(before) == network.records[entry.lo].live_before:
+        if readable and len(before) == network.record(entry.lo).live_before:
             proof, finding = self._proof(data, self.story_of(entry), entry.lo, before, outputs[0])
         leaf = self._perhaps_spoiled(data, leaf)
         caller = self.choose(data, self.accounts)
@@ -151,10 +166,10 @@ class DisputeMoves(Machine):
         )
 
     def _proof(
-        self, data: st.DataObject, story: Story, node: int, before: list, output: Tensor
+        self, data: st.DataObject, story: Story, operator: int, before: list, output: Tensor
     ) -> tuple[bytes, Finding]:
         """A proof about the spoiled element, about another one, or a proof that does not hold together."""
-        network = story.network
+        network, node = story.network, story.network.node(operator)
         element = self.choose(data, range(output.array.size)) if self.rarely(data, 6) else story.false_element
         refuted = is_refuted(network, node, before, output, element)
         proof = prove(network, node, before, output, element)
@@ -206,9 +221,7 @@ class DisputeMoves(Machine):
         disputes = self.reference.disputes
         dispute = self.pick_dispute(data, Phase.LEAF)
         entry = disputes.disputes[dispute]
-        record = self.story_of(entry).network.records[
-            min(entry.lo, self.story_of(entry).network.commitment[3] - 1)
-        ]
+        record = self.story_of(entry).network.record(entry.lo)
         leaf = self._perhaps_spoiled(data, self.leaf(entry)[0])
         of_output = self.choose(data, (True, False))
         index = self.choose(data, (0, 0, 0, 1))

@@ -10,7 +10,7 @@ from eth_abi import encode
 
 from game.claims import Claim, Claims
 from game.committee import NEVER, Committee, Verdict
-from game.rules import Model, Now, Refused, Rules, require
+from game.rules import Model, Now, Refused, Rules, is_member, require
 from game.vault import Vault
 from support.encoding import (
     CHUNK,
@@ -65,16 +65,17 @@ class Dispute:
     prover_left: int
     challenger_left: int
     turn_start: int
+    node_count: int
 
     @property
     def is_provers_turn(self) -> bool:
         return self.phase in (Phase.REVEAL, Phase.ANSWER)
 
 
-def partition(lo: int, hi: int, degree: int) -> list[int]:
-    """The cuts lo = c_0 < ... < c_degree = hi; the first children have one operator more."""
-    quotient, remainder = divmod(hi - lo, degree)
-    return [lo + i * quotient + min(i, remainder) for i in range(degree + 1)]
+def partition(lo: int, hi: int, degree: int, unit: int = 1) -> list[int]:
+    """The cuts lo = c_0 < ... < c_degree = hi; the first children have one unit of operators more."""
+    quotient, remainder = divmod((hi - lo) // unit, degree)
+    return [lo + (i * quotient + min(i, remainder)) * unit for i in range(degree + 1)]
 
 
 def chunk_count(kind: Type) -> tuple[int, int, int]:
@@ -110,7 +111,8 @@ class Disputes:
         require(identifier not in self.disputes, "DuplicateDispute")
         entry = self.claims.get(claim)
         self.claims.dispute_opened(now, claim)
-        end = self.claims.model(entry.model).node_count
+        model = self.claims.model(entry.model)
+        end = model.steps * model.node_count
         self.disputes[identifier] = Dispute(
             claim,
             caller,
@@ -126,15 +128,24 @@ class Disputes:
             rules.prover_clock,
             rules.challenger_clock,
             now.time,
+            model.node_count,
         )
         self.vault.lock(rules.game, identifier, bond)
         return identifier
 
-    def reveal(self, now: Now, caller: str, dispute: bytes, states: list[list[bytes]]) -> None:
-        entry, _ = self._gate(now, dispute, Phase.REVEAL, caller)
+    def reveal(
+        self,
+        now: Now,
+        caller: str,
+        dispute: bytes,
+        states: list[list[bytes]],
+        paths: list[list[bytes]],
+    ) -> None:
+        entry, claim = self._gate(now, dispute, Phase.REVEAL, caller)
         require(len(states) == self.degree(entry) - 1, "WrongStateCount")
         require(all(states), "EmptyState")
         inner = [state_hash(state) for state in states]
+        self._require_checkpoints(entry, claim, inner, paths)
         entry.boundaries = boundaries_hash([entry.lo_state, *inner, entry.hi_state])
         self._pass_turn(now, entry, Phase.SELECT)
 
@@ -143,7 +154,7 @@ class Disputes:
         require(boundaries_hash(hashes) == entry.boundaries, "BoundariesMismatch")
         degree = self.degree(entry)
         require(child < degree, "ChildOutOfRange")
-        cuts = partition(entry.lo, entry.hi, degree)
+        cuts = self.cuts(entry)
         entry.lo, entry.hi = cuts[child], cuts[child + 1]
         entry.lo_state, entry.hi_state = hashes[child], hashes[child + 1]
         self._pass_turn(now, entry, Phase.LEAF if entry.hi - entry.lo == 1 else Phase.REVEAL)
@@ -251,10 +262,13 @@ class Disputes:
     # ---- views
 
     def degree(self, entry: Dispute) -> int:
-        return min(self.rules.fan_out, entry.hi - entry.lo)
+        return min(self.rules.fan_out, (entry.hi - entry.lo) // self.unit(entry))
+
+    def unit(self, entry: Dispute) -> int:
+        return entry.node_count if entry.hi - entry.lo > entry.node_count else 1
 
     def cuts(self, entry: Dispute) -> list[int]:
-        return partition(entry.lo, entry.hi, self.degree(entry))
+        return partition(entry.lo, entry.hi, self.degree(entry), self.unit(entry))
 
     def deadline(self, dispute: bytes) -> int:
         """Last second in which the side to move may move; never while nobody is to move."""
@@ -293,11 +307,24 @@ class Disputes:
         entry.turn_start = now.time
         entry.phase = phase
 
+    def _require_checkpoints(
+        self, entry: Dispute, claim: Claim, inner: list[bytes], paths: list[list[bytes]]
+    ) -> None:
+        if entry.hi - entry.lo <= entry.node_count:
+            require(not paths, "UnexpectedPaths")
+            return
+        require(len(paths) == len(inner), "WrongStateCount")
+        count = self.claims.model(claim.model).steps + 1
+        for state, cut, path in zip(inner, self.cuts(entry)[1:-1], paths, strict=True):
+            step = cut // entry.node_count
+            require(is_member(state, step, count, path, claim.checkpoints), "CheckpointMismatch")
+
     def _verified_record(self, entry: Dispute, claim: Claim, leaf: LeafClaim) -> Record:
         model: Model = self.claims.model(claim.model)
-        require(model.contains(leaf.record, entry.lo, leaf.path), "NodeNotInGraph")
+        node = entry.lo % entry.node_count
+        require(model.contains(leaf.record, node, leaf.path), "NodeNotInGraph")
         require(state_hash(leaf.before) == entry.lo_state, "StateMismatch")
-        record = model.records[entry.lo]
+        record = model.records[node]
         require(len(leaf.before) == record.live_before, "WrongStateCount")
         return record
 

@@ -60,7 +60,7 @@ class Rules:
 
 @dataclass(frozen=True)
 class Model:
-    """A registered model: the seven fields of its commitment and the records under its graph root."""
+    """A registered model: the eight fields of its commitment and the records under its graph root."""
 
     commitment: tuple
     records: tuple[Record, ...]
@@ -77,14 +77,22 @@ class Model:
     def output_count(self) -> int:
         return self.commitment[6]
 
+    @property
+    def steps(self) -> int:
+        return self.commitment[7]
+
     def contains(self, record: bytes, index: int, path: list[bytes]) -> bool:
         """Whether `path` leads from the record at `index` to the graph root."""
-        if len(path) != height(self.node_count):
-            return False
-        node = keccak(tag("node") + record)
-        for level, sibling in enumerate(path):
-            node = keccak(sibling + node if index >> level & 1 else node + sibling)
-        return node == self.commitment[1]
+        return is_member(keccak(tag("node") + record), index, self.node_count, path, self.commitment[1])
+
+
+def is_member(leaf: bytes, index: int, count: int, path: list[bytes], root: bytes) -> bool:
+    """Whether `path` leads from leaf `index` of `count` to the root."""
+    if len(path) != height(count):
+        return False
+    for level, sibling in enumerate(path):
+        leaf = keccak(sibling + leaf if index >> level & 1 else leaf + sibling)
+    return leaf == root
 
 
 def require(condition: bool, error: str) -> None:

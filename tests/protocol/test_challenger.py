@@ -43,6 +43,13 @@ def test_selects_the_first_implausible_child_else_the_worst(deviations):
     assert (child, deviation) == (expected, deviations[expected])
 
 
+def test_selects_among_steps_while_the_segment_is_longer_than_one():
+    judge = FakeJudge([0.5, 0.6, 3.0])
+    run = dispute(Phase.SELECT, lo=0, hi=30)
+    assert moves(judge, run) == [actions.Select(run, 2, 3.0)]
+    assert run.cuts == (0, 10, 20, 30) and dispute(lo=27, hi=28).node == 7
+
+
 def test_children_after_the_choice_are_not_computed():
     judge = FakeJudge([0.5, 3.0])
     assert moves(judge, dispute(Phase.SELECT)) == [actions.Select(dispute(Phase.SELECT), 1, 3.0)]

@@ -49,7 +49,10 @@ class Node:
 
 
 class Network:
-    """A straight program over named values, each node with one output."""
+    """A straight program over named values, each node with one output; a run repeats it `steps` times.
+
+    Methods count operators through the whole run; `records` and `nodes` are those of one step.
+    """
 
     def __init__(
         self,
@@ -57,10 +60,12 @@ class Network:
         parameters: dict[str, np.ndarray],
         nodes: Sequence[Node],
         outputs: Sequence[str],
+        steps: int = 1,
     ):
         self.nodes = tuple(nodes)
         self.inputs = tuple(inputs)
         self.outputs = tuple(outputs)
+        self.steps = steps
         self.parameter_names = tuple(parameters)
         self.parameters = tuple(Tensor(array) for array in parameters.values())
         self.example = tuple(inputs.values())
@@ -77,6 +82,7 @@ class Network:
             len(self.parameters),
             len(self.inputs),
             len(self.outputs),
+            steps,
         )
 
     @cached_property
@@ -93,30 +99,41 @@ class Network:
             cuts.append(tuple(name for name in made if name in needed))
         return [self.inputs, *reversed(cuts)]
 
+    @property
+    def length(self) -> int:
+        """Operators of a whole run."""
+        return self.steps * len(self.nodes)
+
+    def node(self, index: int) -> int:
+        return index % len(self.nodes)
+
+    def record(self, index: int) -> Record:
+        return self.records[self.node(index)]
+
     def path(self, index: int) -> list[bytes]:
-        return merkle_path(self.leaves, index)
+        return merkle_path(self.leaves, self.node(index))
 
     def weight_path(self, index: int) -> list[bytes]:
         return merkle_path(self.weights, index)
 
     def operands(self, index: int, before: Sequence[Tensor]) -> list[Tensor]:
-        """The committed tensors that node `index` reads."""
+        """The committed tensors that operator `index` reads."""
         return [
             self.parameters[operand.position] if operand.is_parameter else before[operand.position]
-            for operand in self.records[index].operands
+            for operand in self.record(index).operands
         ]
 
     def step(self, index: int, before: Sequence[Tensor], output: Tensor | None = None) -> list[Tensor]:
-        """The state after node `index`; `output` replaces what the node computes."""
+        """The state after operator `index`; `output` replaces what it computes."""
         if output is None:
             arrays = [operand.array for operand in self.operands(index, before)]
-            output = Tensor(np.ascontiguousarray(self.nodes[index].run(*arrays)))
-        return [output if source >= OUTPUT_FLAG else before[source] for source in self.records[index].after]
+            output = Tensor(np.ascontiguousarray(self.nodes[self.node(index)].run(*arrays)))
+        return [output if source >= OUTPUT_FLAG else before[source] for source in self.record(index).after]
 
     def run(self, inputs: Arrays) -> list[list[Tensor]]:
         """The states at all cuts."""
         states = [[Tensor(array) for array in inputs]]
-        for index in range(len(self.nodes)):
+        for index in range(self.length):
             states.append(self.step(index, states[-1]))
         return states
 
@@ -227,6 +244,22 @@ def seven_operators() -> Network:
             relu("y", "t", (72, 3)),
         ],
         ["q", "y"],
+    )
+
+
+def four_steps() -> Network:
+    """Four steps of three operators; the state is two matrices, and an operator writes one at most."""
+    random = np.random.default_rng(4)
+
+    def draw(*shape: int) -> np.ndarray:
+        return random.standard_normal(shape, dtype=np.float32)
+
+    return Network(
+        {"x": draw(4, 4), "s": draw(4, 4)},
+        {"w": draw(4, 4)},
+        [linear("h", "x", "*w", 4, 4, 4), negate("t", "s", (4, 4)), transpose("y", "h", 4, 4)],
+        ["y", "t"],
+        steps=4,
     )
 
 

@@ -21,10 +21,15 @@ class Finalise:
 
 @dataclass(frozen=True)
 class Reveal:
-    """Prover: reveal the states at these cuts."""
+    """Prover: reveal the states at these cuts of the run.
+
+    `checkpoints` are the leaves of the claim's checkpoint tree that their hashes are, each to be shown by its
+    Merkle path; none where the segment lies inside a step.
+    """
 
     dispute: DisputeView
     cuts: tuple[int, ...]
+    checkpoints: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from tao.protocol import actions
-from tao.protocol.partition import degree
 from tao.protocol.upkeep import upkeep
 from tao.protocol.views import ChainView, ClaimView, DisputeView, Phase, Status
 
@@ -61,7 +60,7 @@ class Judge(Protocol):
 def choose(dispute: DisputeView, judge: Judge) -> tuple[int, float]:
     """The first child that is implausible, else the worst; children after the choice are never computed."""
     worst = (0, -1.0)
-    for child in range(degree(dispute.lo, dispute.hi, dispute.fan_out)):
+    for child in range(len(dispute.cuts) - 1):
         deviation = judge.deviation(dispute, child)
         if deviation > 1:
             return child, deviation

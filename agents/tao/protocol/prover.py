@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 
 from tao.protocol import actions
-from tao.protocol.partition import inner_cuts
 from tao.protocol.upkeep import upkeep
 from tao.protocol.views import ChainView, DisputeView, Phase, Status
 
@@ -16,10 +15,17 @@ def defend(dispute: DisputeView, now: int, block: int) -> actions.Action | None:
     if common is not None:
         return common
     if dispute.phase is Phase.REVEAL:
-        return actions.Reveal(dispute, inner_cuts(dispute.lo, dispute.hi, dispute.fan_out))
+        return _reveal(dispute)
     if dispute.phase is Phase.ANSWER:
         return actions.Answer(dispute)
     return None
+
+
+def _reveal(dispute: DisputeView) -> actions.Reveal:
+    inner = dispute.cuts[1:-1]
+    if not dispute.spans_steps:
+        return actions.Reveal(dispute, inner)
+    return actions.Reveal(dispute, inner, tuple(cut // dispute.node_count for cut in inner))
 
 
 def decide(view: ChainView, me: str, model_id: bytes, minimum_fee: int = 0) -> Iterator[actions.Action]:

@@ -55,6 +55,7 @@ abstract contract GameFixture is Cheats {
 
     bytes[] internal records;
     ModelId internal modelId;
+    uint32 internal steps = 1;
 
     function setUp() public virtual {
         vm.warp(START);
@@ -115,7 +116,8 @@ abstract contract GameFixture is Cheats {
             nodeCount: uint32(records.length),
             parameterCount: 1,
             inputCount: 2,
-            outputCount: 2
+            outputCount: 2,
+            steps: steps
         });
     }
 
@@ -126,6 +128,24 @@ abstract contract GameFixture is Cheats {
         modelId = models.register(model(), "");
     }
 
+    /// @dev A model whose run repeats the fixture's operators; the fixture's model from then on.
+    function useSteps(uint32 count) internal {
+        steps = count;
+        modelId = models.register(model(), "");
+    }
+
+    /// @dev State hashes at the ends of the steps.
+    function checkpoints() internal view returns (bytes32[] memory hashes) {
+        hashes = new bytes32[](steps + 1);
+        for (uint256 i = 0; i <= steps; ++i) {
+            hashes[i] = TinyModel.hash(TinyModel.state(i * records.length));
+        }
+    }
+
+    function checkpointRoot() internal view returns (bytes32) {
+        return steps == 1 ? bytes32(0) : TinyModel.root(TinyModel.padded(checkpoints()));
+    }
+
     // The moves
 
     function claim() internal returns (ClaimId) {
@@ -134,9 +154,10 @@ abstract contract GameFixture is Cheats {
 
     function claimServing(RequestId requestId) internal returns (ClaimId) {
         bytes32[] memory inputs = TinyModel.state(0);
-        bytes32[] memory outputs = TinyModel.state(records.length);
+        bytes32[] memory outputs = TinyModel.state(steps * records.length);
+        bytes32 root = checkpointRoot();
         vm.prank(PROVER);
-        return claims.claim{ value: P }(modelId, requestId, inputs, outputs);
+        return claims.claim{ value: P }(modelId, requestId, inputs, outputs, root);
     }
 
     function openBy(ClaimId claimId, address challenger) internal returns (DisputeId) {
@@ -144,7 +165,7 @@ abstract contract GameFixture is Cheats {
         return game.open{ value: C }(claimId);
     }
 
-    function innerStates(uint32 lo, uint32 hi) internal pure returns (bytes32[][] memory states) {
+    function innerStates(uint32 lo, uint32 hi) internal view returns (bytes32[][] memory states) {
         uint256[] memory cuts = cutsOf(lo, hi);
         states = new bytes32[][](cuts.length - 2);
         for (uint256 i = 0; i < states.length; ++i) {
@@ -152,7 +173,16 @@ abstract contract GameFixture is Cheats {
         }
     }
 
-    function boundaryHashes(uint32 lo, uint32 hi) internal pure returns (bytes32[] memory hashes) {
+    function innerPaths(uint32 lo, uint32 hi) internal view returns (bytes32[][] memory paths) {
+        if (hi - lo <= records.length) return paths;
+        uint256[] memory cuts = cutsOf(lo, hi);
+        paths = new bytes32[][](cuts.length - 2);
+        for (uint256 i = 0; i < paths.length; ++i) {
+            paths[i] = TinyModel.path(TinyModel.padded(checkpoints()), cuts[i + 1] / records.length);
+        }
+    }
+
+    function boundaryHashes(uint32 lo, uint32 hi) internal view returns (bytes32[] memory hashes) {
         uint256[] memory cuts = cutsOf(lo, hi);
         hashes = new bytes32[](cuts.length);
         for (uint256 i = 0; i < hashes.length; ++i) {
@@ -160,9 +190,11 @@ abstract contract GameFixture is Cheats {
         }
     }
 
-    /// @dev The rule of docs/protocol.md, told in its own words: deal the operators out one at a time.
-    function cutsOf(uint32 lo, uint32 hi) internal pure returns (uint256[] memory cuts) {
-        uint256 length = hi - lo;
+    /// @dev The rule of docs/protocol.md, told in its own words: deal the operators, or else the steps, out one at a
+    /// time.
+    function cutsOf(uint32 lo, uint32 hi) internal view returns (uint256[] memory cuts) {
+        uint256 unit = hi - lo > records.length ? records.length : 1;
+        uint256 length = (hi - lo) / unit;
         uint256 degree = length < FAN_OUT ? length : FAN_OUT;
         uint256[] memory sizes = new uint256[](degree);
         for (uint256 i = 0; i < length; ++i) {
@@ -171,14 +203,14 @@ abstract contract GameFixture is Cheats {
         cuts = new uint256[](degree + 1);
         cuts[0] = lo;
         for (uint256 i = 0; i < degree; ++i) {
-            cuts[i + 1] = cuts[i] + sizes[i];
+            cuts[i + 1] = cuts[i] + sizes[i] * unit;
         }
     }
 
     function reveal(DisputeId id) internal {
         IDisputeGame.Dispute memory dispute = game.getDispute(id);
         vm.prank(PROVER);
-        game.reveal(id, innerStates(dispute.lo, dispute.hi));
+        game.reveal(id, innerStates(dispute.lo, dispute.hi), innerPaths(dispute.lo, dispute.hi));
     }
 
     function select(DisputeId id, uint256 child) internal {
@@ -187,7 +219,7 @@ abstract contract GameFixture is Cheats {
         game.select(id, boundaryHashes(dispute.lo, dispute.hi), child);
     }
 
-    /// @dev Both sides play on until only operator `node` is left.
+    /// @dev Both sides play on until only operator `node` of the run is left.
     function descend(DisputeId id, uint32 node) internal {
         IDisputeGame.Dispute memory dispute = game.getDispute(id);
         while (dispute.hi - dispute.lo > 1) {
@@ -207,8 +239,8 @@ abstract contract GameFixture is Cheats {
     }
 
     function leafOf(uint32 node) internal view returns (IDisputeGame.LeafClaim memory leaf) {
-        leaf.record = records[node];
-        leaf.graphProof = TinyModel.path(nodeHashes(), node);
+        leaf.record = records[node % records.length];
+        leaf.graphProof = TinyModel.path(nodeHashes(), node % records.length);
         leaf.stateBefore = TinyModel.state(node);
         leaf.outputs = new bytes32[](1);
         leaf.outputs[0] = TinyModel.value(node + 1);
