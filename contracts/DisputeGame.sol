@@ -3,13 +3,14 @@ pragma solidity 0.8.30;
 
 import { IAdjudicator } from "./interfaces/IAdjudicator.sol";
 import { IBondVault } from "./interfaces/IBondVault.sol";
+import { ICalibratedAdjudicator } from "./interfaces/ICalibratedAdjudicator.sol";
 import { IClaimRegistry } from "./interfaces/IClaimRegistry.sol";
 import { IDisputeGame } from "./interfaces/IDisputeGame.sol";
 import { IModelRegistry } from "./interfaces/IModelRegistry.sol";
 import { IOperatorCommittee } from "./interfaces/IOperatorCommittee.sol";
+import { Checkpoints } from "./libraries/Checkpoints.sol";
 import { Clock } from "./libraries/Clock.sol";
 import { Leaf } from "./libraries/Leaf.sol";
-import { Merkle } from "./libraries/Merkle.sol";
 import { NodeRecord } from "./libraries/NodeRecord.sol";
 import { Partition } from "./libraries/Partition.sol";
 import { Settlement } from "./libraries/Settlement.sol";
@@ -134,8 +135,11 @@ contract DisputeGame is IDisputeGame {
             if (states[i].length == 0) revert EmptyState(i);
             hashes[i + 1] = States.hash(states[i]);
         }
-        if (dispute.hi - dispute.lo > dispute.nodeCount) _requireCheckpoints(dispute, claim, hashes, paths);
-        else if (paths.length > 0) revert UnexpectedPaths(paths.length);
+        if (dispute.hi - dispute.lo > dispute.nodeCount) {
+            Checkpoints.verify(dispute, models.get(claim.modelId).steps, claim.checkpointRoot, hashes, paths);
+        } else if (paths.length > 0) {
+            revert UnexpectedPaths(paths.length);
+        }
         dispute.boundaries = keccak256(abi.encodePacked(hashes));
         _passTurn(dispute, Phase.Select);
         emit StatesRevealed(disputeId, dispute.lo, dispute.hi, states);
@@ -158,28 +162,31 @@ contract DisputeGame is IDisputeGame {
     /// @inheritdoc IDisputeGame
     function prove(DisputeId disputeId, LeafClaim calldata leaf, bytes calldata proof) external {
         (Dispute storage dispute, IClaimRegistry.Claim memory claim) = _gate(disputeId, Phase.Leaf, true);
-        IModelRegistry.Model memory model = models.get(claim.modelId);
-        NodeRecord.Node memory node = Leaf.verifyNode(leaf, model, _node(dispute), dispute.loState);
-        Leaf.verifyOutputs(leaf, node, dispute.hiState);
-
-        address adjudicator = adjudicatorOf[Operator.unwrap(node.op)];
-        if (adjudicator == address(0)) revert NoAdjudicator(Operator.unwrap(node.op));
+        (address adjudicator, IAdjudicator.Leaf memory committed) = _operator(dispute, models.get(claim.modelId), leaf);
         // INVARIANT: only an adjudicator that ran to its end and returned true refutes; one that is starved of
         // gas reverts, and this call with it.
-        bool isRefuted = IAdjudicator(adjudicator)
-            .refutes(
-                IAdjudicator.Leaf({
-                record: leaf.record,
-                stateBefore: leaf.stateBefore,
-                outputs: leaf.outputs,
-                weightsRoot: model.weightsRoot,
-                parameterCount: model.parameterCount
-            }),
-                proof
-            );
-        if (!isRefuted) revert NotRefuted(disputeId);
+        if (!IAdjudicator(adjudicator).refutes(committed, proof)) revert NotRefuted(disputeId);
         emit ElementRefuted(disputeId, dispute.lo, adjudicator, claim.prover);
         _challengerWins(disputeId, dispute, new address[](0));
+    }
+
+    /// @inheritdoc IDisputeGame
+    function accuse(
+        DisputeId disputeId,
+        LeafClaim calldata leaf,
+        bytes calldata proof,
+        uint32 theta,
+        bytes32 toleranceHash,
+        bytes32[] calldata tolerancePath
+    ) external {
+        (Dispute storage dispute, IClaimRegistry.Claim memory claim) = _gate(disputeId, Phase.Leaf, false);
+        IModelRegistry.Model memory model = models.get(claim.modelId);
+        Leaf.verifyThreshold(model, _node(dispute), theta, toleranceHash, tolerancePath);
+        (address adjudicator, IAdjudicator.Leaf memory committed) = _operator(dispute, model, leaf);
+        // INVARIANT: as in `prove`, what does not run to its end accuses nobody.
+        if (!ICalibratedAdjudicator(adjudicator).exceeds(committed, proof, theta)) revert NotExceeded(disputeId);
+        _passTurn(dispute, Phase.Defence);
+        emit Accused(disputeId, dispute.lo, theta);
     }
 
     /// @inheritdoc IDisputeGame
@@ -231,7 +238,8 @@ contract DisputeGame is IDisputeGame {
 
     /// @inheritdoc IDisputeGame
     function escalate(DisputeId disputeId) external {
-        (Dispute storage dispute, IClaimRegistry.Claim memory claim) = _gate(disputeId, Phase.Leaf, false);
+        Phase phase = _known(disputeId).phase == Phase.Defence ? Phase.Defence : Phase.Leaf;
+        (Dispute storage dispute, IClaimRegistry.Claim memory claim) = _gate(disputeId, phase, false);
         _passTurn(dispute, Phase.Vote);
         emit Escalated(disputeId);
         committee.convene(disputeId, claim.prover, dispute.challenger);
@@ -330,7 +338,8 @@ contract DisputeGame is IDisputeGame {
     }
 
     function _isProversTurn(Dispute storage dispute) private view returns (bool) {
-        return dispute.phase == Phase.Reveal || dispute.phase == Phase.Answer;
+        Phase phase = dispute.phase;
+        return phase == Phase.Reveal || phase == Phase.Answer || phase == Phase.Defence;
     }
 
     function _deadline(Dispute storage dispute) private view returns (Timestamp) {
@@ -357,24 +366,16 @@ contract DisputeGame is IDisputeGame {
         return dispute.lo % dispute.nodeCount;
     }
 
-    /// @dev `hashes` are the states at the cuts of a segment of several steps, both ends included.
-    function _requireCheckpoints(
-        Dispute storage dispute,
-        IClaimRegistry.Claim memory claim,
-        bytes32[] memory hashes,
-        bytes32[][] calldata paths
-    ) private view {
-        uint256 degree = hashes.length - 1;
-        Leaf.requireCount(paths.length, degree - 1);
-        uint256 checkpoints = uint256(models.get(claim.modelId).steps) + 1;
-        for (uint256 i = 1; i < degree; ++i) {
-            (uint32 cut,) = Partition.child(dispute.lo, dispute.hi, degree, i, dispute.nodeCount);
-            uint256 step = cut / dispute.nodeCount;
-            // INVARIANT: between steps the prover says in every dispute what it said when it claimed.
-            if (!Merkle.isMember(hashes[i], step, checkpoints, paths[i - 1], claim.checkpointRoot)) {
-                revert CheckpointMismatch(step);
-            }
-        }
+    /// @dev Who decides the operator in dispute, and what is committed about it.
+    function _operator(Dispute storage dispute, IModelRegistry.Model memory model, LeafClaim calldata leaf)
+        private
+        view
+        returns (address adjudicator, IAdjudicator.Leaf memory committed)
+    {
+        bytes4 operator;
+        (operator, committed) = Leaf.verify(leaf, model, _node(dispute), dispute.loState, dispute.hiState);
+        adjudicator = adjudicatorOf[operator];
+        if (adjudicator == address(0)) revert NoAdjudicator(operator);
     }
 
     /// @return next The phase in which the new segment is argued.

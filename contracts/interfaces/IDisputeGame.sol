@@ -10,6 +10,7 @@ import { ClaimId, DisputeId, Duration, Timestamp } from "../types/Types.sol";
 ///                                                           Leaf (challenger)
 ///                           prove / proveInconsistent ----------+--> challenger wins
 ///                           demand --> Answer (prover) --answer--+--> Leaf
+///                           accuse --> Defence (prover) --escalate--> Vote
 ///                           escalate --> Vote --settleVote--> either wins, or undecided
 ///
 ///   timeout: the side whose turn it is and whose clock ran out loses.
@@ -27,6 +28,7 @@ interface IDisputeGame {
         Select,
         Leaf,
         Answer,
+        Defence,
         Vote,
         Closed
     }
@@ -102,6 +104,9 @@ interface IDisputeGame {
     );
     /// @param path Siblings from the chunk up to the tensor's data root, so that the opening can go into a proof.
     event ElementOpened(DisputeId indexed disputeId, bytes32 commitment, uint256 chunk, bytes data, bytes32[] path);
+    /// @param node Operator of the run.
+    /// @param theta The node's calibrated threshold that the element exceeds, in units of 2^-16.
+    event Accused(DisputeId indexed disputeId, uint32 node, uint32 theta);
     event Escalated(DisputeId indexed disputeId);
     event ElementRefuted(DisputeId indexed disputeId, uint32 node, address adjudicator, address prover);
     event InconsistencyProven(DisputeId indexed disputeId, uint32 node);
@@ -129,6 +134,11 @@ interface IDisputeGame {
     error NoAdjudicator(bytes4 operator);
     error NotRefuted(DisputeId disputeId);
     error StatesConsistent(DisputeId disputeId);
+    /// @notice The node has no threshold, or the model is one of several steps, which has none.
+    error NotCalibrated(uint32 node);
+    /// @notice What was given is not the disputed node's leaf of the model's tolerances.
+    error ThresholdMismatch(uint32 node, uint32 theta);
+    error NotExceeded(DisputeId disputeId);
     error NoDemandsLeft(DisputeId disputeId);
     error DemandOutOfRange(uint256 index, uint256 size);
     /// @notice The operand is a parameter: the model's, not the prover's, to open.
@@ -156,6 +166,22 @@ interface IDisputeGame {
     /// @notice Anyone: show that one element of the operator's output is outside tolerance.
     function prove(DisputeId disputeId, LeafClaim calldata leaf, bytes calldata proof) external;
 
+    /// @notice Challenger: show that one element of the operator's output exceeds the node's calibrated threshold, which
+    /// honest kernels rarely do. The prover now has to put the operator to the committee, or loses on time.
+    /// @param proof As the operator's ICalibratedAdjudicator wants it. Where the operator's adjudicator is none, the call
+    /// reverts without a reason.
+    /// @param theta Threshold in units of 2^-16, positive; with `toleranceHash`, the hash of the node's other
+    /// tolerances, it is the leaf keccak256(TAG_TOLERANCE || theta || toleranceHash).
+    /// @param tolerancePath Its Merkle path in the tree of the nodes' tolerances, then the segments' root.
+    function accuse(
+        DisputeId disputeId,
+        LeafClaim calldata leaf,
+        bytes calldata proof,
+        uint32 theta,
+        bytes32 toleranceHash,
+        bytes32[] calldata tolerancePath
+    ) external;
+
     /// @notice Anyone: show that the prover's states around the operator do not fit its record: the state
     /// after has the wrong length, or a value that only passes through changed. No arithmetic is involved.
     /// @param stateAfter Tensor commitments whose hash is `hiState`; `leaf.outputs` is ignored.
@@ -178,7 +204,8 @@ interface IDisputeGame {
         bytes32[] calldata path
     ) external;
 
-    /// @notice Challenger: put the operator to the committee; both clocks stop.
+    /// @notice Put the operator to the committee; both clocks stop. The challenger may at the leaf, and the prover once it
+    /// is accused.
     function escalate(DisputeId disputeId) external;
 
     /// @notice Anyone: end the dispute by the committee's tally.

@@ -31,6 +31,7 @@ def test_every_move_of_an_unknown_dispute_is_refused(play, game, actors):
         (game.proveInconsistent, EMPTY_LEAF, []),
         (game.demand, EMPTY_LEAF, True, 0, 0),
         (game.answer, UNKNOWN, b"", 0, b"", []),
+        (game.accuse, EMPTY_LEAF, b"", 1, UNKNOWN, []),
         (game.escalate,),
         (game.settleVote,),
         (game.timeout,),
@@ -52,6 +53,7 @@ def test_every_move_out_of_phase_is_refused(play, game, actors, seven):
         (game.proveInconsistent, EMPTY_LEAF, []),
         (game.demand, EMPTY_LEAF, True, 0, 0),
         (game.answer, UNKNOWN, b"", 0, b"", []),
+        (game.accuse, EMPTY_LEAF, b"", 1, UNKNOWN, []),
         (game.escalate,),
         (game.settleVote,),
     ]

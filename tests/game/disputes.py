@@ -29,7 +29,7 @@ from support.encoding import (
 
 
 class Phase(IntEnum):
-    NONE, REVEAL, SELECT, LEAF, ANSWER, VOTE, CLOSED = range(7)
+    NONE, REVEAL, SELECT, LEAF, ANSWER, DEFENCE, VOTE, CLOSED = range(8)
 
 
 class Outcome(IntEnum):
@@ -37,9 +37,9 @@ class Outcome(IntEnum):
 
 
 class Finding(IntEnum):
-    """What an adjudicator makes of a proof."""
+    """What an adjudicator makes of a proof, that it refutes or that it exceeds the threshold."""
 
-    REFUTED, NOT_REFUTED, MALFORMED = range(3)
+    SHOWN, NOT_SHOWN, MALFORMED = range(3)
 
 
 class LeafClaim(NamedTuple):
@@ -47,6 +47,14 @@ class LeafClaim(NamedTuple):
     path: list[bytes]
     before: list[bytes]
     outputs: list[bytes]
+
+
+class Threshold(NamedTuple):
+    """What an accusation says of the node's tolerances."""
+
+    theta: int
+    other: bytes
+    path: list[bytes]
 
 
 @dataclass
@@ -69,7 +77,7 @@ class Dispute:
 
     @property
     def is_provers_turn(self) -> bool:
-        return self.phase in (Phase.REVEAL, Phase.ANSWER)
+        return self.phase in (Phase.REVEAL, Phase.ANSWER, Phase.DEFENCE)
 
 
 def partition(lo: int, hi: int, degree: int, unit: int = 1) -> list[int]:
@@ -167,8 +175,29 @@ class Disputes:
         self._verify_outputs(entry, record, leaf)
         require(operator_code(record.operator) in self.rules.adjudicated, "NoAdjudicator")
         require(finding != Finding.MALFORMED, "Malformed")
-        require(finding == Finding.REFUTED, "NotRefuted")
+        require(finding == Finding.SHOWN, "NotRefuted")
         self._challenger_wins(dispute, [])
+
+    def accuse(
+        self,
+        now: Now,
+        caller: str,
+        dispute: bytes,
+        leaf: LeafClaim,
+        threshold: Threshold,
+        finding: Finding,
+    ) -> None:
+        entry, claim = self._gate(now, dispute, Phase.LEAF, caller)
+        model = self.claims.model(claim.model)
+        require(threshold.theta > 0 and model.steps == 1, "NotCalibrated")
+        known = model.is_threshold(threshold.theta, threshold.other, entry.lo, threshold.path)
+        require(known, "ThresholdMismatch")
+        record = self._verified_record(entry, claim, leaf)
+        self._verify_outputs(entry, record, leaf)
+        require(operator_code(record.operator) in self.rules.adjudicated, "NoAdjudicator")
+        require(finding != Finding.MALFORMED, "Malformed")
+        require(finding == Finding.SHOWN, "NotExceeded")
+        self._pass_turn(now, entry, Phase.DEFENCE)
 
     def prove_inconsistent(
         self, now: Now, caller: str, dispute: bytes, leaf: LeafClaim, after: list[bytes]
@@ -227,7 +256,8 @@ class Disputes:
         self._pass_turn(now, entry, Phase.LEAF)
 
     def escalate(self, now: Now, caller: str, dispute: bytes) -> None:
-        entry, claim = self._gate(now, dispute, Phase.LEAF, caller)
+        accused = dispute in self.disputes and self.disputes[dispute].phase == Phase.DEFENCE
+        entry, claim = self._gate(now, dispute, Phase.DEFENCE if accused else Phase.LEAF, caller)
         self._pass_turn(now, entry, Phase.VOTE)
         self.committee.convene(now, dispute, claim.prover, entry.challenger)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from support.encoding import MODEL_ABI, Record, height, keccak, tag
+from support.encoding import MODEL_ABI, Record, height, keccak, tag, tolerance_leaf
 
 __all__ = ["MODEL_ABI", "Model", "Now", "Refused", "Rules"]
 
@@ -85,14 +85,24 @@ class Model:
         """Whether `path` leads from the record at `index` to the graph root."""
         return is_member(keccak(tag("node") + record), index, self.node_count, path, self.commitment[1])
 
+    def is_threshold(self, theta: int, other: bytes, index: int, path: list[bytes]) -> bool:
+        """Whether these are the tolerances of the node at `index`; the path ends with the segments' root."""
+        if len(path) != height(self.node_count) + 1:
+            return False
+        root = keccak(fold(tolerance_leaf(theta, other), index, path[:-1]) + path[-1])
+        return root == self.commitment[2]
+
 
 def is_member(leaf: bytes, index: int, count: int, path: list[bytes], root: bytes) -> bool:
     """Whether `path` leads from leaf `index` of `count` to the root."""
-    if len(path) != height(count):
-        return False
+    return len(path) == height(count) and fold(leaf, index, path) == root
+
+
+def fold(leaf: bytes, index: int, path: list[bytes]) -> bytes:
+    """The root above leaf `index`."""
     for level, sibling in enumerate(path):
         leaf = keccak(sibling + leaf if index >> level & 1 else leaf + sibling)
-    return leaf == root
+    return leaf
 
 
 def require(condition: bool, error: str) -> None:

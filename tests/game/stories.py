@@ -9,7 +9,7 @@ from functools import cache
 import numpy as np
 
 from support.encoding import OUTPUT_FLAG, ZERO, Tensor, keccak, merkle_path, merkle_root, state_hash
-from support.graphs import Network, four_steps, one_contraction, one_vote, seven_operators
+from support.graphs import Network, four_steps, one_calibrated, one_contraction, one_vote, seven_operators
 
 
 @dataclass(frozen=True)
@@ -141,6 +141,7 @@ def networks() -> dict[str, Network]:
         "seven": seven_operators(),
         "contraction": one_contraction(),
         "vote": one_vote(),
+        "calibrated": one_calibrated(),
         "steps": four_steps(),
     }
 
@@ -148,7 +149,7 @@ def networks() -> dict[str, Network]:
 @cache
 def stories() -> tuple[Story, ...]:
     """The stories the machines choose from; those of the long model first."""
-    seven, contraction, vote, steps = networks().values()
+    seven, contraction, vote, calibrated, steps = networks().values()
     return (
         honest(seven),
         *(false_output(seven, lie) for lie in range(7)),
@@ -159,6 +160,8 @@ def stories() -> tuple[Story, ...]:
         false_output(contraction, 0),
         honest(vote),
         false_output(vote, 0),
+        honest(calibrated),
+        false_output(calibrated, 0),
         honest(steps),
         *(false_output(steps, lie) for lie in (0, 2, 3, 7, 11)),
         *(false_pass_through(steps, lie) for lie in (1, 5, 8)),

@@ -5,7 +5,7 @@ from itertools import product
 import pytest
 
 from tao.protocol import actions, challenger
-from tao.protocol.challenger import Inconsistent, Measured, Missing, Refutable
+from tao.protocol.challenger import Exceeding, Inconsistent, Measured, Missing, Refutable
 from tao.protocol.views import Phase, Stage, Status
 
 from .factories import CHALLENGER, MODEL, NOW, STRANGER, case, claim, dispute, view
@@ -71,6 +71,7 @@ LEAF = dispute(Phase.LEAF, lo=4, hi=5)
         (Refutable(17), actions.Prove(LEAF, 17)),
         (Missing(True, 0, 3), actions.DemandChunk(LEAF, True, 0, 3)),
         (Measured(1.01), actions.Escalate(LEAF, 1.01)),
+        (Exceeding(17), actions.Accuse(LEAF, 17)),
     ],
 )
 def test_ends_a_leaf_by_the_cheapest_certain_win(finding, expected):
@@ -89,7 +90,7 @@ def test_concedes_an_operator_within_tolerance(exceedance):
 
 
 @pytest.mark.parametrize("late", [49, 50, 51])
-@pytest.mark.parametrize("phase", [Phase.REVEAL, Phase.ANSWER])
+@pytest.mark.parametrize("phase", [Phase.REVEAL, Phase.ANSWER, Phase.DEFENCE])
 def test_times_a_silent_prover_out_from_the_second_after_the_deadline(phase, late):
     found = moves(FakeJudge(), dispute(phase), now=NOW + late)
     assert found == ([actions.Timeout(dispute(phase))] if late > 50 else [])

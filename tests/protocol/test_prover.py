@@ -30,6 +30,12 @@ def test_answers_a_demand():
     assert moves(dispute(Phase.ANSWER)) == [actions.Answer(dispute(Phase.ANSWER))]
 
 
+@pytest.mark.parametrize("late", [0, 50, 51])
+def test_answers_an_accusation_by_the_committee_while_it_is_in_time(late):
+    accused = dispute(Phase.DEFENCE, lo=4, hi=5)
+    assert moves(accused, now=NOW + late) == ([actions.Defend(accused)] if late <= 50 else [])
+
+
 @pytest.mark.parametrize("phase", list(Phase))
 def test_does_nothing_in_the_disputes_of_others(phase):
     assert moves(dispute(phase), me=STRANGER) == []

@@ -204,6 +204,11 @@ class Record:
         return keccak(tag("node") + self.packed)
 
 
+def tolerance_leaf(theta: int, other: bytes) -> bytes:
+    """Leaf of a node in the tree of tolerances; `theta` in units of 2^-16."""
+    return keccak(tag("tolerance") + theta.to_bytes(4, "big") + other)
+
+
 MODEL_ABI = "(bytes32,bytes32,bytes32,uint32,uint32,uint32,uint32,uint32)"
 
 

@@ -19,11 +19,15 @@ from support.encoding import (
     merkle_path,
     merkle_root,
     state_hash,
-    tag,
+    tolerance_leaf,
 )
 
 Arrays = Sequence[np.ndarray]
 VOTE_ONLY, EMBEDDING = "aten.mish.default", "aten.embedding.default"
+CALIBRATED = "test.calibrated"
+THETAS = {"contraction": 3 << 16, "copy": 1 << 16, VOTE_ONLY: 1 << 16, CALIBRATED: 5 << 15}
+"""Thresholds of operators in units of 2^-16; others have none."""
+SEGMENTS = keccak(b"tolerances of segments")
 
 
 @dataclass(frozen=True)
@@ -73,11 +77,13 @@ class Network:
         self.leaves = [record.leaf for record in self.records]
         self.weights = [parameter.commitment for parameter in self.parameters]
         weights_root = merkle_root(self.weights) if self.weights else bytes(32)
-        tolerances = [keccak(tag("tolerance") + b"{}") for _ in self.nodes]
+        self.tolerances = [
+            tolerance_leaf(self.theta(i), self.tolerance_hash(i)) for i in range(len(self.nodes))
+        ]
         self.commitment = (
             weights_root,
             merkle_root(self.leaves),
-            merkle_root(tolerances),
+            keccak(merkle_root(self.tolerances) + SEGMENTS),
             len(self.nodes),
             len(self.parameters),
             len(self.inputs),
@@ -112,6 +118,15 @@ class Network:
 
     def path(self, index: int) -> list[bytes]:
         return merkle_path(self.leaves, self.node(index))
+
+    def theta(self, index: int) -> int:
+        return THETAS.get(self.nodes[self.node(index)].operator, 0)
+
+    def tolerance_hash(self, index: int) -> bytes:
+        return keccak(f"other tolerances of {self.node(index)}".encode())
+
+    def tolerance_path(self, index: int) -> list[bytes]:
+        return [*merkle_path(self.tolerances, self.node(index)), SEGMENTS]
 
     def weight_path(self, index: int) -> list[bytes]:
         return merkle_path(self.weights, index)
@@ -213,6 +228,11 @@ def gelu(output: str, x: str) -> Node:
     return Node(VOTE_ONLY, output, (Read(x),), lambda a: (a / (1 + np.exp(-1.702 * a))).astype(np.float32))
 
 
+def doubled(output: str, x: str) -> Node:
+    """An operator whose adjudicator measures and refutes nothing (support/solidity/Calibrated.sol)."""
+    return Node(CALIBRATED, output, (Read(x),), lambda a: a + a)
+
+
 def embedding(output: str, table: str, indices: str, rows: int, width: int) -> Node:
     """table[rows, width] at the indices."""
     reads = (Read(table, Map((0, 1))), Read(indices, Map((1, 0))))
@@ -272,6 +292,11 @@ def one_contraction(k: int = 8) -> Network:
 def one_vote() -> Network:
     x = np.linspace(-2, 2, 6, dtype=np.float32).reshape(2, 3)
     return Network({"x": x}, {}, [gelu("y", "x")], ["y"])
+
+
+def one_calibrated() -> Network:
+    x = np.linspace(1, 2, 6, dtype=np.float32).reshape(2, 3)
+    return Network({"x": x}, {}, [doubled("y", "x")], ["y"])
 
 
 def commitments(state: Sequence[Tensor]) -> list[bytes]:

@@ -11,7 +11,7 @@ from support.proofs import prove
 from support.wire import Receipt
 
 ACCEPT, REJECT = 1, 2
-PHASES = ("none", "reveal", "select", "leaf", "answer", "vote", "closed")
+PHASES = ("none", "reveal", "select", "leaf", "answer", "defence", "vote", "closed")
 OUTCOMES = ("open", "challenger won", "prover won", "undecided", "moot")
 STATUS = ("unknown", "pending", "disputed", "finalisable", "finalised", "refuted")
 STAGES = ("none", "announced", "commit", "reveal", "tallying", "ended")
@@ -162,6 +162,26 @@ class Play:
     def prove(self, dispute: bytes, story: Any, sender: str | None = None, **options: Any) -> Receipt:
         leaf, proof = self.leaf(story, story.lie), self.proof(story, story.lie).encoded
         return self.send(sender or self.challenger, "game", "prove", dispute, leaf, proof, **options)
+
+    def accuse(
+        self,
+        dispute: bytes,
+        story: Any,
+        measured: int,
+        sender: str | None = None,
+        at: int | None = None,
+        **changed: Any,
+    ) -> Receipt:
+        """Accuse the disputed operator of an element at `measured` times 2^-16; `changed` are parts of the
+        threshold that are not the node's.
+        """
+        node, network = self.dispute(dispute)["lo"], story.network
+        theta = changed.get("theta", network.theta(node))
+        other = changed.get("other", network.tolerance_hash(node))
+        path = changed.get("path", network.tolerance_path(node))
+        leaf, proof = self.leaf(story, node), measured.to_bytes(32, "big")
+        who = sender or self.challenger
+        return self.send(who, "game", "accuse", dispute, leaf, proof, theta, other, path, at=at)
 
     # ---- the committee
 

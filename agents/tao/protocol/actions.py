@@ -89,6 +89,25 @@ class Escalate:
 
 
 @dataclass(frozen=True)
+class Accuse:
+    """Challenger: show on chain that this element exceeds the node's calibrated threshold.
+
+    The prover then has to put the operator to the committee, or loses on time; where the committee finds the
+    operator within its tolerance, the challenger loses its bond.
+    """
+
+    dispute: DisputeView
+    element: int
+
+
+@dataclass(frozen=True)
+class Defend:
+    """Prover: put the operator it is accused of to the committee."""
+
+    dispute: DisputeView
+
+
+@dataclass(frozen=True)
 class Concede:
     """Challenger: nothing to show; let the clock run out."""
 
@@ -153,6 +172,8 @@ Action = (
     | ProveInconsistent
     | DemandChunk
     | Escalate
+    | Accuse
+    | Defend
     | Concede
     | Timeout
     | Close

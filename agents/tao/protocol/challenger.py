@@ -26,6 +26,13 @@ class Refutable:
 
 
 @dataclass(frozen=True)
+class Exceeding:
+    """This element of the output exceeds the node's calibrated threshold, which is evidence and no proof."""
+
+    element: int
+
+
+@dataclass(frozen=True)
 class Missing:
     """A value cannot be fetched; its chunk can be demanded (see IDisputeGame.demand)."""
 
@@ -41,7 +48,7 @@ class Measured:
     exceedance: float
 
 
-Finding = Inconsistent | Refutable | Missing | Measured
+Finding = Inconsistent | Refutable | Exceeding | Missing | Measured
 
 
 class Judge(Protocol):
@@ -76,6 +83,8 @@ def finish(dispute: DisputeView, judge: Judge) -> actions.Action:
             return actions.ProveInconsistent(dispute)
         case Refutable(element):
             return actions.Prove(dispute, element)
+        case Exceeding(element):
+            return actions.Accuse(dispute, element)
         case Missing(of_output, index, chunk):
             if dispute.demands_left > 0:
                 return actions.DemandChunk(dispute, of_output, index, chunk)

@@ -4,13 +4,13 @@ from collections.abc import Iterator
 
 from tao.protocol import actions
 from tao.protocol.upkeep import upkeep
-from tao.protocol.views import ChainView, DisputeView, Phase, Status
+from tao.protocol.views import PROVER_MOVES, ChainView, DisputeView, Phase, Status
 
 
 def defend(dispute: DisputeView, now: int, block: int) -> actions.Action | None:
     """The prover's move in one dispute of its claim, or None while it is not its turn."""
     common = upkeep(dispute, now, block)
-    if isinstance(common, actions.Timeout) and dispute.phase in (Phase.REVEAL, Phase.ANSWER):
+    if isinstance(common, actions.Timeout) and dispute.phase in PROVER_MOVES:
         return None  # The prover's own clock: another will end it.
     if common is not None:
         return common
@@ -18,6 +18,8 @@ def defend(dispute: DisputeView, now: int, block: int) -> actions.Action | None:
         return _reveal(dispute)
     if dispute.phase is Phase.ANSWER:
         return actions.Answer(dispute)
+    if dispute.phase is Phase.DEFENCE:
+        return actions.Defend(dispute)
     return None
 
 

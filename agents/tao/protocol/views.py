@@ -29,8 +29,9 @@ class Phase(IntEnum):
     SELECT = 2
     LEAF = 3
     ANSWER = 4
-    VOTE = 5
-    CLOSED = 6
+    DEFENCE = 5
+    VOTE = 6
+    CLOSED = 7
 
 
 class Outcome(IntEnum):
@@ -62,7 +63,7 @@ class Vote(IntEnum):
     REJECT = 2
 
 
-PROVER_MOVES = frozenset({Phase.REVEAL, Phase.ANSWER})
+PROVER_MOVES = frozenset({Phase.REVEAL, Phase.ANSWER, Phase.DEFENCE})
 CHALLENGER_MOVES = frozenset({Phase.SELECT, Phase.LEAF})
 
 

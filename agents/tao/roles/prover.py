@@ -92,6 +92,8 @@ class ProverRole(Role):
                 return self._reveal(dispute, cuts)
             case actions.Answer(dispute):
                 return self._answer(dispute)
+            case actions.Defend(dispute):
+                return self._defend(dispute)
             case _:
                 return self.upkeep(action)
 
@@ -186,6 +188,13 @@ class ProverRole(Role):
         )
         what = f"opened chunk {demand.chunk} of 0x{demand.commitment.hex()[:8]} as demanded"
         return self.done("answer", what, start, sent, chunk=demand.chunk, **dispute_facts(dispute))
+
+    def _defend(self, dispute: DisputeView) -> Done | None:
+        start = time.monotonic()
+        call = self.context.contracts.game.functions.escalate(dispute.dispute_id)
+        sent = self.context.send(call, already=OVER)
+        what = f"put operator {dispute.lo}, of which it was accused, to the committee"
+        return self.done("defend", what, start, sent, **dispute_facts(dispute))
 
     def _states(self, claim: ClaimView, cuts: Iterable[int]) -> States:
         """The states at `cuts`, captured in one run where they are not at hand."""

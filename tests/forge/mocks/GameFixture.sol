@@ -12,11 +12,11 @@ import { IModelRegistry } from "../../../contracts/interfaces/IModelRegistry.sol
 import { IOperatorCommittee } from "../../../contracts/interfaces/IOperatorCommittee.sol";
 import { ClaimId, DisputeId, Duration, ModelId, RequestId, Timestamp } from "../../../contracts/types/Types.sol";
 import { Cheats } from "./Cheats.sol";
-import { MockAdjudicator, MockCommittee } from "./GameMocks.sol";
+import { MockAdjudicator, MockCalibratedAdjudicator, MockCommittee } from "./GameMocks.sol";
 import { TinyModel } from "./TinyModel.sol";
 
-/// @dev The four contracts with a mock committee and a mock adjudicator, a model of nine operators of which the
-/// last has no adjudicator, and a claim with the states of TinyModel.
+/// @dev The four contracts with a mock committee and two mock adjudicators, a model of nine operators of which the
+/// last has no adjudicator and node 3 no threshold, and a claim with the states of TinyModel.
 abstract contract GameFixture is Cheats {
     address internal constant PROVER = address(0xA0);
     address internal constant CHALLENGER = address(0xB0);
@@ -44,6 +44,9 @@ abstract contract GameFixture is Cheats {
     uint32 internal constant NODES = 9;
     uint256 internal constant START = 1_700_000_000;
 
+    /// @dev Root over the tolerances of segments, which no contract reads.
+    bytes32 internal constant SEGMENTS = keccak256("segments");
+
     RequestId internal constant NO_REQUEST = RequestId.wrap(0);
 
     BondVault internal vault;
@@ -51,7 +54,7 @@ abstract contract GameFixture is Cheats {
     ClaimRegistry internal claims;
     DisputeGame internal game;
     MockCommittee internal committee;
-    MockAdjudicator internal adjudicator;
+    MockCalibratedAdjudicator internal adjudicator;
 
     bytes[] internal records;
     ModelId internal modelId;
@@ -63,12 +66,16 @@ abstract contract GameFixture is Cheats {
         models = new ModelRegistry();
         bytes4[] memory operators = new bytes4[](1);
         operators[0] = TinyModel.PROVABLE;
-        adjudicator = new MockAdjudicator(operators);
+        adjudicator = new MockCalibratedAdjudicator(operators);
+        bytes4[] memory others = new bytes4[](1);
+        others[0] = TinyModel.UNCALIBRATED;
+        MockAdjudicator plain = new MockAdjudicator(others);
         address predicted = vm.computeCreateAddress(address(this), vm.getNonce(address(this)) + 2);
         committee = new MockCommittee(vault, predicted, FEE, PANEL);
         claims = new ClaimRegistry(vault, models, predicted, claimParameters());
-        IAdjudicator[] memory adjudicators = new IAdjudicator[](1);
+        IAdjudicator[] memory adjudicators = new IAdjudicator[](2);
         adjudicators[0] = IAdjudicator(address(adjudicator));
+        adjudicators[1] = IAdjudicator(address(plain));
         game = new DisputeGame(
             vault, models, claims, IOperatorCommittee(address(committee)), adjudicators, gameParameters()
         );
@@ -112,13 +119,39 @@ abstract contract GameFixture is Cheats {
         return IModelRegistry.Model({
             weightsRoot: keccak256("weights"),
             graphRoot: TinyModel.root(nodeHashes()),
-            tolerancesRoot: keccak256("tolerances"),
+            tolerancesRoot: keccak256(abi.encodePacked(TinyModel.root(thresholds()), SEGMENTS)),
             nodeCount: uint32(records.length),
             parameterCount: 1,
             inputCount: 2,
             outputCount: 2,
             steps: steps
         });
+    }
+
+    /// @dev All nodes but one have a threshold, each another.
+    function thetaOf(uint256 node) internal pure returns (uint32) {
+        return node == 3 ? 0 : uint32((2 << 16) + node);
+    }
+
+    function toleranceHashOf(uint256 node) internal pure returns (bytes32) {
+        return keccak256(abi.encode("tolerance", node));
+    }
+
+    function thresholds() internal view returns (bytes32[] memory leaves) {
+        leaves = new bytes32[](records.length);
+        for (uint256 i = 0; i < records.length; ++i) {
+            leaves[i] = TinyModel.threshold(thetaOf(i), toleranceHashOf(i));
+        }
+        return TinyModel.padded(leaves);
+    }
+
+    function thresholdPath(uint256 node) internal view returns (bytes32[] memory path) {
+        bytes32[] memory inNodes = TinyModel.path(thresholds(), node);
+        path = new bytes32[](inNodes.length + 1);
+        for (uint256 i = 0; i < inNodes.length; ++i) {
+            path[i] = inNodes[i];
+        }
+        path[inNodes.length] = SEGMENTS;
     }
 
     /// @dev A model of one operator, whose disputes begin at the leaf; the fixture's model from then on.
@@ -248,6 +281,20 @@ abstract contract GameFixture is Cheats {
 
     function proofThatSays(bool verdict) internal pure returns (bytes memory) {
         return abi.encode(verdict, 0);
+    }
+
+    function proofOf(uint256 multiple) internal pure returns (bytes memory) {
+        return abi.encode(multiple, 0);
+    }
+
+    /// @dev The challenger accuses the operator in dispute of an element just beyond its threshold.
+    function accuse(DisputeId id) internal {
+        IDisputeGame.Dispute memory dispute = game.getDispute(id);
+        IDisputeGame.LeafClaim memory leaf = leafOf(dispute.lo);
+        uint32 theta = thetaOf(dispute.lo);
+        bytes32[] memory path = thresholdPath(dispute.lo);
+        vm.prank(dispute.challenger);
+        game.accuse(id, leaf, proofOf(theta + 1), theta, toleranceHashOf(dispute.lo), path);
     }
 
     function members(uint256 count) internal pure returns (address[] memory list) {
