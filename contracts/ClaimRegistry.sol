@@ -90,22 +90,34 @@ contract ClaimRegistry is IClaimRegistry {
     }
 
     /// @inheritdoc IClaimRegistry
-    function claim(ModelId modelId, RequestId requestId, bytes32[] calldata inputs, bytes32[] calldata outputs)
-        external
-        payable
-        returns (ClaimId claimId)
-    {
+    function claim(
+        ModelId modelId,
+        RequestId requestId,
+        bytes32[] calldata inputs,
+        bytes32[] calldata outputs,
+        bytes32 checkpointRoot
+    ) external payable returns (ClaimId claimId) {
         if (msg.value != _proverBond) revert WrongBond(msg.value, _proverBond);
         IModelRegistry.Model memory model = models.get(modelId);
         _requireCount(inputs.length, model.inputCount);
         _requireCount(outputs.length, model.outputCount);
+        // INVARIANT: the states between the steps of a run are bound before anybody asks for one.
+        if ((checkpointRoot == 0) != (model.steps == 1)) revert WrongCheckpoints(checkpointRoot, model.steps);
         bytes32 inputRoot = States.hash(inputs);
         bytes32 outputRoot = States.hash(outputs);
 
         claimId = ClaimId.wrap(
             keccak256(
                 abi.encode(
-                    Tags.CLAIM, block.chainid, address(this), modelId, requestId, inputRoot, outputRoot, msg.sender
+                    Tags.CLAIM,
+                    block.chainid,
+                    address(this),
+                    modelId,
+                    requestId,
+                    inputRoot,
+                    outputRoot,
+                    checkpointRoot,
+                    msg.sender
                 )
             )
         );
@@ -120,6 +132,7 @@ contract ClaimRegistry is IClaimRegistry {
             modelId: modelId,
             inputRoot: inputRoot,
             outputRoot: outputRoot,
+            checkpointRoot: checkpointRoot,
             requestId: requestId,
             prover: msg.sender,
             claimedAt: Clock.present(),
@@ -127,7 +140,7 @@ contract ClaimRegistry is IClaimRegistry {
             refuted: false,
             finalised: false
         });
-        emit Claimed(claimId, modelId, msg.sender, requestId, inputs, outputs);
+        emit Claimed(claimId, modelId, msg.sender, requestId, inputs, outputs, checkpointRoot);
         vault.lock{ value: msg.value }(ClaimId.unwrap(claimId));
     }
 

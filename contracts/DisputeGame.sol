@@ -3,10 +3,12 @@ pragma solidity 0.8.30;
 
 import { IAdjudicator } from "./interfaces/IAdjudicator.sol";
 import { IBondVault } from "./interfaces/IBondVault.sol";
+import { ICalibratedAdjudicator } from "./interfaces/ICalibratedAdjudicator.sol";
 import { IClaimRegistry } from "./interfaces/IClaimRegistry.sol";
 import { IDisputeGame } from "./interfaces/IDisputeGame.sol";
 import { IModelRegistry } from "./interfaces/IModelRegistry.sol";
 import { IOperatorCommittee } from "./interfaces/IOperatorCommittee.sol";
+import { Checkpoints } from "./libraries/Checkpoints.sol";
 import { Clock } from "./libraries/Clock.sol";
 import { Leaf } from "./libraries/Leaf.sol";
 import { NodeRecord } from "./libraries/NodeRecord.sol";
@@ -105,22 +107,25 @@ contract DisputeGame is IDisputeGame {
         if (dispute.phase != Phase.None) revert DuplicateDispute(disputeId);
 
         IClaimRegistry.Claim memory claim = claims.getClaim(claimId);
+        IModelRegistry.Model memory model = models.get(claim.modelId);
         dispute.claimId = claimId;
         dispute.challenger = msg.sender;
         dispute.demandsLeft = _maxDemands;
         dispute.proverLeft = _proverClock;
         dispute.challengerLeft = _challengerClock;
         dispute.turnStart = Clock.present();
-        dispute.phase = _setSegment(dispute, 0, models.get(claim.modelId).nodeCount, claim.inputRoot, claim.outputRoot);
+        dispute.nodeCount = model.nodeCount;
+        dispute.phase = _setSegment(dispute, 0, model.steps * model.nodeCount, claim.inputRoot, claim.outputRoot);
         emit DisputeOpened(disputeId, claimId, msg.sender);
         claims.disputeOpened(claimId);
         vault.lock{ value: msg.value }(DisputeId.unwrap(disputeId));
     }
 
     /// @inheritdoc IDisputeGame
-    function reveal(DisputeId disputeId, bytes32[][] calldata states) external {
-        (Dispute storage dispute,) = _gate(disputeId, Phase.Reveal, false);
-        uint256 degree = Partition.degree(_fanOut, dispute.hi - dispute.lo);
+    function reveal(DisputeId disputeId, bytes32[][] calldata states, bytes32[][] calldata paths) external {
+        (Dispute storage dispute, IClaimRegistry.Claim memory claim) = _gate(disputeId, Phase.Reveal, false);
+        uint256 unit = _unit(dispute);
+        uint256 degree = Partition.degree(_fanOut, (dispute.hi - dispute.lo) / unit);
         Leaf.requireCount(states.length, degree - 1);
 
         bytes32[] memory hashes = new bytes32[](degree + 1);
@@ -129,6 +134,11 @@ contract DisputeGame is IDisputeGame {
         for (uint256 i = 0; i < states.length; ++i) {
             if (states[i].length == 0) revert EmptyState(i);
             hashes[i + 1] = States.hash(states[i]);
+        }
+        if (dispute.hi - dispute.lo > dispute.nodeCount) {
+            Checkpoints.verify(dispute, models.get(claim.modelId).steps, claim.checkpointRoot, hashes, paths);
+        } else if (paths.length > 0) {
+            revert UnexpectedPaths(paths.length);
         }
         dispute.boundaries = keccak256(abi.encodePacked(hashes));
         _passTurn(dispute, Phase.Select);
@@ -144,7 +154,7 @@ contract DisputeGame is IDisputeGame {
         uint256 degree = hashes.length - 1;
         if (child >= degree) revert ChildOutOfRange(child, degree);
 
-        (uint32 lo, uint32 hi) = Partition.child(dispute.lo, dispute.hi, degree, child);
+        (uint32 lo, uint32 hi) = Partition.child(dispute.lo, dispute.hi, degree, child, _unit(dispute));
         _passTurn(dispute, _setSegment(dispute, lo, hi, hashes[child], hashes[child + 1]));
         emit SegmentSelected(disputeId, lo, hi);
     }
@@ -152,34 +162,37 @@ contract DisputeGame is IDisputeGame {
     /// @inheritdoc IDisputeGame
     function prove(DisputeId disputeId, LeafClaim calldata leaf, bytes calldata proof) external {
         (Dispute storage dispute, IClaimRegistry.Claim memory claim) = _gate(disputeId, Phase.Leaf, true);
-        IModelRegistry.Model memory model = models.get(claim.modelId);
-        NodeRecord.Node memory node = Leaf.verifyNode(leaf, model, dispute.lo, dispute.loState);
-        Leaf.verifyOutputs(leaf, node, dispute.hiState);
-
-        address adjudicator = adjudicatorOf[Operator.unwrap(node.op)];
-        if (adjudicator == address(0)) revert NoAdjudicator(Operator.unwrap(node.op));
+        (address adjudicator, IAdjudicator.Leaf memory committed) = _operator(dispute, models.get(claim.modelId), leaf);
         // INVARIANT: only an adjudicator that ran to its end and returned true refutes; one that is starved of
         // gas reverts, and this call with it.
-        bool isRefuted = IAdjudicator(adjudicator)
-            .refutes(
-                IAdjudicator.Leaf({
-                record: leaf.record,
-                stateBefore: leaf.stateBefore,
-                outputs: leaf.outputs,
-                weightsRoot: model.weightsRoot,
-                parameterCount: model.parameterCount
-            }),
-                proof
-            );
-        if (!isRefuted) revert NotRefuted(disputeId);
+        if (!IAdjudicator(adjudicator).refutes(committed, proof)) revert NotRefuted(disputeId);
         emit ElementRefuted(disputeId, dispute.lo, adjudicator, claim.prover);
         _challengerWins(disputeId, dispute, new address[](0));
     }
 
     /// @inheritdoc IDisputeGame
+    function accuse(
+        DisputeId disputeId,
+        LeafClaim calldata leaf,
+        bytes calldata proof,
+        uint32 theta,
+        bytes32 toleranceHash,
+        bytes32[] calldata tolerancePath
+    ) external {
+        (Dispute storage dispute, IClaimRegistry.Claim memory claim) = _gate(disputeId, Phase.Leaf, false);
+        IModelRegistry.Model memory model = models.get(claim.modelId);
+        Leaf.verifyThreshold(model, _node(dispute), theta, toleranceHash, tolerancePath);
+        (address adjudicator, IAdjudicator.Leaf memory committed) = _operator(dispute, model, leaf);
+        // INVARIANT: as in `prove`, what does not run to its end accuses nobody.
+        if (!ICalibratedAdjudicator(adjudicator).exceeds(committed, proof, theta)) revert NotExceeded(disputeId);
+        _passTurn(dispute, Phase.Defence);
+        emit Accused(disputeId, dispute.lo, theta);
+    }
+
+    /// @inheritdoc IDisputeGame
     function proveInconsistent(DisputeId disputeId, LeafClaim calldata leaf, bytes32[] calldata stateAfter) external {
         (Dispute storage dispute, IClaimRegistry.Claim memory claim) = _gate(disputeId, Phase.Leaf, true);
-        NodeRecord.Node memory node = Leaf.verifyNode(leaf, models.get(claim.modelId), dispute.lo, dispute.loState);
+        NodeRecord.Node memory node = Leaf.verifyNode(leaf, models.get(claim.modelId), _node(dispute), dispute.loState);
         Leaf.requireState(States.hash(stateAfter), dispute.hiState);
         if (States.isConsistent(node, leaf.stateBefore, stateAfter)) revert StatesConsistent(disputeId);
         emit InconsistencyProven(disputeId, dispute.lo);
@@ -192,7 +205,7 @@ contract DisputeGame is IDisputeGame {
     {
         (Dispute storage dispute, IClaimRegistry.Claim memory claim) = _gate(disputeId, Phase.Leaf, false);
         if (dispute.demandsLeft == 0) revert NoDemandsLeft(disputeId);
-        NodeRecord.Node memory node = Leaf.verifyNode(leaf, models.get(claim.modelId), dispute.lo, dispute.loState);
+        NodeRecord.Node memory node = Leaf.verifyNode(leaf, models.get(claim.modelId), _node(dispute), dispute.loState);
 
         if (ofOutput) Leaf.verifyOutputs(leaf, node, dispute.hiState);
 
@@ -225,7 +238,8 @@ contract DisputeGame is IDisputeGame {
 
     /// @inheritdoc IDisputeGame
     function escalate(DisputeId disputeId) external {
-        (Dispute storage dispute, IClaimRegistry.Claim memory claim) = _gate(disputeId, Phase.Leaf, false);
+        Phase phase = _known(disputeId).phase == Phase.Defence ? Phase.Defence : Phase.Leaf;
+        (Dispute storage dispute, IClaimRegistry.Claim memory claim) = _gate(disputeId, phase, false);
         _passTurn(dispute, Phase.Vote);
         emit Escalated(disputeId);
         committee.convene(disputeId, claim.prover, dispute.challenger);
@@ -324,7 +338,8 @@ contract DisputeGame is IDisputeGame {
     }
 
     function _isProversTurn(Dispute storage dispute) private view returns (bool) {
-        return dispute.phase == Phase.Reveal || dispute.phase == Phase.Answer;
+        Phase phase = dispute.phase;
+        return phase == Phase.Reveal || phase == Phase.Answer || phase == Phase.Defence;
     }
 
     function _deadline(Dispute storage dispute) private view returns (Timestamp) {
@@ -339,6 +354,28 @@ contract DisputeGame is IDisputeGame {
         else dispute.challengerLeft = Clock.spend(dispute.challengerLeft, dispute.turnStart);
         dispute.turnStart = Clock.present();
         dispute.phase = next;
+    }
+
+    /// @dev Steps or operators: what the present segment is cut into.
+    function _unit(Dispute storage dispute) private view returns (uint256) {
+        return Partition.unit(dispute.lo, dispute.hi, dispute.nodeCount);
+    }
+
+    /// @dev The node of the graph that operator `lo` of the run is.
+    function _node(Dispute storage dispute) private view returns (uint32) {
+        return dispute.lo % dispute.nodeCount;
+    }
+
+    /// @dev Who decides the operator in dispute, and what is committed about it.
+    function _operator(Dispute storage dispute, IModelRegistry.Model memory model, LeafClaim calldata leaf)
+        private
+        view
+        returns (address adjudicator, IAdjudicator.Leaf memory committed)
+    {
+        bytes4 operator;
+        (operator, committed) = Leaf.verify(leaf, model, _node(dispute), dispute.loState, dispute.hiState);
+        adjudicator = adjudicatorOf[operator];
+        if (adjudicator == address(0)) revert NoAdjudicator(operator);
     }
 
     /// @return next The phase in which the new segment is argued.

@@ -21,7 +21,11 @@ contract ModelRegistry is IModelRegistry {
         bool isPlayable = model.nodeCount > 0 && model.inputCount > 0 && model.outputCount > 0
             && model.inputCount <= MAX_VALUES && model.outputCount <= MAX_VALUES
             && model.parameterCount <= MAX_PARAMETERS;
-        if (!isPlayable) revert InvalidModel(model);
+        // INVARIANT: a run has at least one step, its operators are numbered by a uint32, and the state that ends a
+        // step can begin the next.
+        bool isRepeatable = model.steps > 0 && uint256(model.steps) * model.nodeCount <= type(uint32).max
+            && (model.steps == 1 || model.inputCount == model.outputCount);
+        if (!isPlayable || !isRepeatable) revert InvalidModel(model);
         modelId = idOf(model);
         if (isRegistered(modelId)) revert AlreadyRegistered(modelId);
         _models[modelId] = model;

@@ -28,19 +28,23 @@ if TYPE_CHECKING:
     from tao.verification import Report
 
 FORMAT = "tao.model.v1"
+MAX_OPERATORS = 2**32 - 1
+"""Of a whole run, all steps together; the game numbers them by a uint32."""
 
 
 @dataclass(frozen=True, eq=False)
 class ModelBundle:
     """Everything a model id stands for. Two bundles are the same model iff their `model_id` is equal.
 
-    parameters: by index, of the graph's types. profile: None while the model is not calibrated. Raises
-    ModelError or ProfileError where the parts do not belong together.
+    parameters: by index, of the graph's types. profile: None while the model is not calibrated. steps: how
+    often a run repeats the graph, each step from the state in which the one before ended; 1 for inference.
+    Raises ModelError or ProfileError where the parts do not belong together.
     """
 
     graph: Graph
     parameters: tuple[Tensor, ...]
     profile: Profile | None = None
+    steps: int = 1
 
     def __post_init__(self) -> None:
         if len(self.parameters) != self.graph.parameter_count:
@@ -50,6 +54,14 @@ class ModelBundle:
             expected, found = self.graph.types[self.graph.value_of_parameter(index)], TensorType.of(tensor)
             if found != expected:
                 raise ModelError(f"parameter {index} has type {found}, but the graph needs {expected}")
+        nodes = len(self.graph)
+        if not 1 <= self.steps <= MAX_OPERATORS // nodes:
+            raise ModelError(
+                f"{self.steps} steps of {nodes} operators are not 1 to {MAX_OPERATORS} operators"
+            )
+        first, last = ([self.graph.types[value] for value in self.graph.live(cut)] for cut in (0, nodes))
+        if self.steps > 1 and first != last:
+            raise ModelError(f"a step cannot begin with {first} where the one before ends with {last}")
         if self.profile is not None:
             self.profile.require(self.graph.root, len(self.graph))
 
@@ -82,6 +94,7 @@ class ModelBundle:
             "parameterCount": self.graph.parameter_count,
             "inputCount": self.graph.input_count,
             "outputCount": len(self.graph.outputs),
+            "steps": self.steps,
         }
 
     @cached_property
@@ -105,7 +118,7 @@ class ModelBundle:
         return {}
 
     def run(self, inputs: Sequence[Tensor]) -> Receipt:
-        """Run the model with this machine's kernels and commit to inputs and outputs.
+        """Run the model, or one of its steps, with this machine's kernels and commit to inputs and outputs.
 
         Raises ModelError where the inputs do not fit the graph.
         """
@@ -130,6 +143,7 @@ class ModelBundle:
             "graph": store.put_blob(self.graph.to_json()).hex(),
             "parameters": [store.put_tensor(tensor).hex() for tensor in self.parameters],
             "profile": None if self.profile is None else store.put_blob(self.profile.to_json()).hex(),
+            "steps": self.steps,
         }
         store.put_named(_manifest_name(self.model_id), canonical_json(manifest))
         return self.model_id
@@ -142,11 +156,11 @@ class ModelBundle:
         the id.
         """
         manifest = store.get_named(_manifest_name(model_id))
-        graph_hash, commitments, profile_hash = _read_manifest(manifest, model_id)
+        graph_hash, commitments, profile_hash, steps = _read_manifest(manifest, model_id)
         graph = Graph.from_json(store.get_blob(graph_hash))
         parameters = tuple(store.get_tensor(commitment) for commitment in commitments)
         profile = None if profile_hash is None else Profile.from_json(store.get_blob(profile_hash))
-        bundle = cls(graph, parameters, profile)
+        bundle = cls(graph, parameters, profile, steps)
         # The store has just hashed every tensor against these.
         vars(bundle)["parameter_commitments"] = commitments
         if bundle.model_id != model_id:
@@ -165,16 +179,19 @@ def _manifest_name(model_id: bytes) -> str:
     return f"models/{model_id.hex()}.json"
 
 
-def _read_manifest(data: bytes, model_id: bytes) -> tuple[bytes, tuple[bytes, ...], bytes | None]:
+def _read_manifest(data: bytes, model_id: bytes) -> tuple[bytes, tuple[bytes, ...], bytes | None, int]:
     try:
         manifest = parse_json(data)
         if manifest["format"] != FORMAT:
             raise ValueError(f"format {manifest['format']!r} is not {FORMAT}")
-        profile = manifest["profile"]
+        profile, steps = manifest["profile"], manifest["steps"]
+        if type(steps) is not int:
+            raise ValueError(f"steps {steps!r} is not a number")
         return (
             bytes.fromhex(manifest["graph"]),
             tuple(bytes.fromhex(item) for item in manifest["parameters"]),
             None if profile is None else bytes.fromhex(profile),
+            steps,
         )
     except (ValueError, TypeError, KeyError) as error:
         raise ModelError(f"the manifest of model 0x{model_id.hex()} is malformed: {error!r}") from error

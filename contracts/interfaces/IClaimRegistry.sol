@@ -14,7 +14,8 @@ import { IModelRegistry } from "./IModelRegistry.sol";
 ///                     Finalised                  Refuted  (the request is open again)
 ///
 /// @notice A claim says: model `modelId`, run on the values committed in the input state, gave the values
-/// committed in the output state. Its status is derived from the time and the number of open disputes.
+/// committed in the output state, and passed through the states under `checkpointRoot` where it has several steps.
+/// Its status is derived from the time and the number of open disputes.
 interface IClaimRegistry {
     enum Status {
         Unknown,
@@ -27,6 +28,8 @@ interface IClaimRegistry {
 
     /// @param inputRoot State hash before the first operator.
     /// @param outputRoot State hash after the last operator.
+    /// @param checkpointRoot Root of the tree over the steps + 1 state hashes at the ends of the steps; zero iff the
+    /// model has one step. Nobody checks its first and last leaf: the ends of the run are the two roots above.
     /// @param requestId The request this claim serves, zero for none.
     /// @param openDisputes Disputes of this claim that have not ended; 65,535 at most, which with the fields
     /// around it fills one storage slot.
@@ -34,6 +37,7 @@ interface IClaimRegistry {
         ModelId modelId;
         bytes32 inputRoot;
         bytes32 outputRoot;
+        bytes32 checkpointRoot;
         RequestId requestId;
         address prover;
         Timestamp claimedAt;
@@ -71,7 +75,8 @@ interface IClaimRegistry {
         address indexed prover,
         RequestId requestId,
         bytes32[] inputs,
-        bytes32[] outputs
+        bytes32[] outputs,
+        bytes32 checkpointRoot
     );
     event ClaimFinalised(ClaimId indexed claimId);
     event ClaimRefuted(ClaimId indexed claimId, address indexed challenger);
@@ -87,6 +92,8 @@ interface IClaimRegistry {
     /// @notice The bond must be exact.
     error WrongBond(uint256 sent, uint256 required);
     error WrongValueCount(uint256 given, uint256 required);
+    /// @notice A run of one step has no checkpoints and one of several steps has.
+    error WrongCheckpoints(bytes32 checkpointRoot, uint32 steps);
     error NotClient(address caller, address client);
     error NotDisputeGame(address caller);
     error NotFinalisable(ClaimId claimId, Status status);
@@ -101,10 +108,14 @@ interface IClaimRegistry {
     function cancel(RequestId requestId) external;
 
     /// @notice Claim an output under the exact bond. `requestId` zero serves nobody in particular.
-    function claim(ModelId modelId, RequestId requestId, bytes32[] calldata inputs, bytes32[] calldata outputs)
-        external
-        payable
-        returns (ClaimId);
+    /// @param checkpointRoot See Claim.
+    function claim(
+        ModelId modelId,
+        RequestId requestId,
+        bytes32[] calldata inputs,
+        bytes32[] calldata outputs,
+        bytes32 checkpointRoot
+    ) external payable returns (ClaimId);
 
     /// @notice End an undisputed claim after its window: bond and fee become the prover's credit.
     function finalise(ClaimId claimId) external;

@@ -10,14 +10,17 @@ import { ClaimId, DisputeId, Duration, Timestamp } from "../types/Types.sol";
 ///                                                           Leaf (challenger)
 ///                           prove / proveInconsistent ----------+--> challenger wins
 ///                           demand --> Answer (prover) --answer--+--> Leaf
+///                           accuse --> Defence (prover) --escalate--> Vote
 ///                           escalate --> Vote --settleVote--> either wins, or undecided
 ///
 ///   timeout: the side whose turn it is and whose clock ran out loses.
 ///   close:   the claim was refuted in another dispute; this one ends and the challenger is refunded.
 ///
 /// @notice One entry per dispute; disputes of one claim run side by side and do not see each other.
-/// A dispute is about the segment [lo, hi) of the graph: both sides agree to argue from the prover's own
+/// A dispute is about the segment [lo, hi) of the run: both sides agree to argue from the prover's own
 /// state at `lo`, and the challenger says that the prover's state at `hi` does not follow from it.
+/// A run repeats the graph of `nodeCount` nodes once a step: its operator g is node g % nodeCount of step
+/// g / nodeCount. Segments longer than a step are cut between steps only.
 interface IDisputeGame {
     enum Phase {
         None,
@@ -25,6 +28,7 @@ interface IDisputeGame {
         Select,
         Leaf,
         Answer,
+        Defence,
         Vote,
         Closed
     }
@@ -37,7 +41,7 @@ interface IDisputeGame {
         Moot
     }
 
-    /// @param lo First operator of the disputed segment.
+    /// @param lo First operator of the disputed segment, counted through the whole run.
     /// @param hi One past its last operator.
     /// @param loState The prover's state hash at cut `lo`.
     /// @param hiState The prover's state hash at cut `hi`.
@@ -46,6 +50,7 @@ interface IDisputeGame {
     /// @param proverLeft Time left on the prover's chess clock at `turnStart`.
     /// @param challengerLeft Time left on the challenger's.
     /// @param turnStart When the present turn began.
+    /// @param nodeCount Operators of one step of the model.
     struct Dispute {
         ClaimId claimId;
         address challenger;
@@ -61,6 +66,7 @@ interface IDisputeGame {
         Duration proverLeft;
         Duration challengerLeft;
         Timestamp turnStart;
+        uint32 nodeCount;
     }
 
     /// @param fanOut Children of a segment at most, from 2 to 64.
@@ -78,7 +84,7 @@ interface IDisputeGame {
         uint8 maxDemands;
     }
 
-    /// @param record Packed node record of operator `lo`.
+    /// @param record Packed record of the node that operator `lo` is.
     /// @param graphProof Its Merkle path to the model's graph root.
     /// @param stateBefore Tensor commitments whose hash is `loState`.
     /// @param outputs Tensor commitments of the operator's outputs; with `stateBefore` they hash to `hiState`.
@@ -98,6 +104,9 @@ interface IDisputeGame {
     );
     /// @param path Siblings from the chunk up to the tensor's data root, so that the opening can go into a proof.
     event ElementOpened(DisputeId indexed disputeId, bytes32 commitment, uint256 chunk, bytes data, bytes32[] path);
+    /// @param node Operator of the run.
+    /// @param theta The node's calibrated threshold that the element exceeds, in units of 2^-16.
+    event Accused(DisputeId indexed disputeId, uint32 node, uint32 theta);
     event Escalated(DisputeId indexed disputeId);
     event ElementRefuted(DisputeId indexed disputeId, uint32 node, address adjudicator, address prover);
     event InconsistencyProven(DisputeId indexed disputeId, uint32 node);
@@ -114,6 +123,10 @@ interface IDisputeGame {
     error ClockRunning(DisputeId disputeId);
     error WrongStateCount(uint256 given, uint256 required);
     error EmptyState(uint256 index);
+    /// @notice The state revealed before `step` is not the one under the claim's checkpoint root.
+    error CheckpointMismatch(uint256 step);
+    /// @notice Only states between steps are checkpoints.
+    error UnexpectedPaths(uint256 given);
     error BoundariesMismatch(bytes32 given, bytes32 required);
     error ChildOutOfRange(uint256 child, uint256 degree);
     error StateMismatch(bytes32 given, bytes32 required);
@@ -121,6 +134,11 @@ interface IDisputeGame {
     error NoAdjudicator(bytes4 operator);
     error NotRefuted(DisputeId disputeId);
     error StatesConsistent(DisputeId disputeId);
+    /// @notice The node has no threshold, or the model is one of several steps, which has none.
+    error NotCalibrated(uint32 node);
+    /// @notice What was given is not the disputed node's leaf of the model's tolerances.
+    error ThresholdMismatch(uint32 node, uint32 theta);
+    error NotExceeded(DisputeId disputeId);
     error NoDemandsLeft(DisputeId disputeId);
     error DemandOutOfRange(uint256 index, uint256 size);
     /// @notice The operand is a parameter: the model's, not the prover's, to open.
@@ -137,7 +155,9 @@ interface IDisputeGame {
 
     /// @notice Prover: reveal the states at the inner cuts of the segment.
     /// @param states One list of tensor commitments per inner cut: degree - 1 lists, none empty.
-    function reveal(DisputeId disputeId, bytes32[][] calldata states) external;
+    /// @param paths In a segment longer than a step, the Merkle path of each inner cut's state hash, which is leaf
+    /// cut / nodeCount of the claim's checkpoint tree; otherwise empty.
+    function reveal(DisputeId disputeId, bytes32[][] calldata states, bytes32[][] calldata paths) external;
 
     /// @notice Challenger: select the first child whose end does not follow from its start.
     /// @param hashes The degree + 1 state hashes of the segment as stored by `reveal`.
@@ -145,6 +165,22 @@ interface IDisputeGame {
 
     /// @notice Anyone: show that one element of the operator's output is outside tolerance.
     function prove(DisputeId disputeId, LeafClaim calldata leaf, bytes calldata proof) external;
+
+    /// @notice Challenger: show that one element of the operator's output exceeds the node's calibrated threshold, which
+    /// honest kernels rarely do. The prover now has to put the operator to the committee, or loses on time.
+    /// @param proof As the operator's ICalibratedAdjudicator wants it. Where the operator's adjudicator is none, the call
+    /// reverts without a reason.
+    /// @param theta Threshold in units of 2^-16, positive; with `toleranceHash`, the hash of the node's other
+    /// tolerances, it is the leaf keccak256(TAG_TOLERANCE || theta || toleranceHash).
+    /// @param tolerancePath Its Merkle path in the tree of the nodes' tolerances, then the segments' root.
+    function accuse(
+        DisputeId disputeId,
+        LeafClaim calldata leaf,
+        bytes calldata proof,
+        uint32 theta,
+        bytes32 toleranceHash,
+        bytes32[] calldata tolerancePath
+    ) external;
 
     /// @notice Anyone: show that the prover's states around the operator do not fit its record: the state
     /// after has the wrong length, or a value that only passes through changed. No arithmetic is involved.
@@ -168,7 +204,8 @@ interface IDisputeGame {
         bytes32[] calldata path
     ) external;
 
-    /// @notice Challenger: put the operator to the committee; both clocks stop.
+    /// @notice Put the operator to the committee; both clocks stop. The challenger may at the leaf, and the prover once it
+    /// is accused.
     function escalate(DisputeId disputeId) external;
 
     /// @notice Anyone: end the dispute by the committee's tally.

@@ -1,11 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.30;
 
+import { IAdjudicator } from "../interfaces/IAdjudicator.sol";
 import { IDisputeGame } from "../interfaces/IDisputeGame.sol";
 import { IModelRegistry } from "../interfaces/IModelRegistry.sol";
+import { Operator } from "../types/Types.sol";
 import { Merkle } from "./Merkle.sol";
 import { NodeRecord } from "./NodeRecord.sol";
 import { States } from "./States.sol";
+import { Tags } from "./Tags.sol";
 import { TensorProof } from "./TensorProof.sol";
 
 /// @title The disputed operator: what is said about it against what the model and the prover committed to.
@@ -38,6 +41,26 @@ library Leaf {
         requireState(States.hash(States.successor(node, leaf.stateBefore, leaf.outputs)), hiState);
     }
 
+    /// @notice The whole operator as an adjudicator is told of it, and its code.
+    function verify(
+        IDisputeGame.LeafClaim calldata leaf,
+        IModelRegistry.Model memory model,
+        uint32 number,
+        bytes32 loState,
+        bytes32 hiState
+    ) internal pure returns (bytes4 operator, IAdjudicator.Leaf memory committed) {
+        NodeRecord.Node memory node = verifyNode(leaf, model, number, loState);
+        verifyOutputs(leaf, node, hiState);
+        operator = Operator.unwrap(node.op);
+        committed = IAdjudicator.Leaf({
+            record: leaf.record,
+            stateBefore: leaf.stateBefore,
+            outputs: leaf.outputs,
+            weightsRoot: model.weightsRoot,
+            parameterCount: model.parameterCount
+        });
+    }
+
     /// @notice The value that a demand is about and its packed type.
     function demanded(
         IDisputeGame.LeafClaim calldata leaf,
@@ -63,6 +86,26 @@ library Leaf {
             revert IDisputeGame.DemandOutOfRange(chunk, 1 << TensorProof.height(tensorType));
         }
         packedType = NodeRecord.pack(tensorType);
+    }
+
+    /// @notice `theta` and `toleranceHash` are node `number`'s leaf of the model's tolerances, and `theta` is a threshold.
+    /// The root is keccak256(nodes' root || segments' root), so the last sibling of the path is the segments' root.
+    function verifyThreshold(
+        IModelRegistry.Model memory model,
+        uint32 number,
+        uint32 theta,
+        bytes32 toleranceHash,
+        bytes32[] calldata path
+    ) internal pure {
+        // INVARIANT: thresholds are calibrated for inference; the operators of training round by rules of their own.
+        if (theta == 0 || model.steps > 1) revert IDisputeGame.NotCalibrated(number);
+        bytes32 leaf = keccak256(abi.encodePacked(Tags.TOLERANCE, theta, toleranceHash));
+        // INVARIANT: it is the node's own threshold, as the model's registrant committed to it. A path of that length
+        // leads through the nodes' tree, and as `number` fits into that, the nodes' root stands on the left.
+        bool isLong = path.length == Merkle.height(model.nodeCount) + 1;
+        if (!isLong || Merkle.climb(leaf, number, path) != model.tolerancesRoot) {
+            revert IDisputeGame.ThresholdMismatch(number, theta);
+        }
     }
 
     function requireCount(uint256 given, uint256 required) internal pure {

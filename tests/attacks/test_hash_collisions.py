@@ -9,6 +9,7 @@ import itertools
 
 from game.stories import honest, networks
 from support.encoding import (
+    ZERO,
     boundaries_hash,
     claim_id,
     dispute_id,
@@ -32,7 +33,7 @@ def test_the_ids_of_the_contracts_are_those_of_the_specification(play):
     request = play.request(story, fee=7, salt=3)
     assert request == request_id(chain, rules.registry, model, inputs, play.client, 7, 3)
     claim = play.claim(story, request=request)
-    assert claim == claim_id(chain, rules.registry, model, request, inputs, outputs, play.prover)
+    assert claim == claim_id(chain, rules.registry, model, request, inputs, outputs, ZERO, play.prover)
     dispute = play.open(claim)
     assert dispute == dispute_id(chain, rules.game, claim, play.challenger)
     salt, statistics = b"\1" * 32, b"measured"
@@ -55,7 +56,7 @@ def test_values_cannot_be_moved_from_inputs_to_outputs_of_a_claim(play):
     for cut in (0, 2, 3):
         with refused("WrongValueCount"):
             play.send(
-                play.prover, "claims", "claim", model, bytes(32), values[:cut], values[cut:], value=bond
+                play.prover, "claims", "claim", model, ZERO, values[:cut], values[cut:], ZERO, value=bond
             )
     assert (
         len(
@@ -67,6 +68,7 @@ def test_values_cannot_be_moved_from_inputs_to_outputs_of_a_claim(play):
                     bytes(32),
                     state_hash(values[:cut]),
                     state_hash(values[cut:]),
+                    ZERO,
                     play.prover,
                 )
                 for cut in range(4)

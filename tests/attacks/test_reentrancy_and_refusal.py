@@ -80,6 +80,7 @@ def test_a_loser_that_refuses_ether_does_not_block_the_winner(play):
         bytes(32),
         story.inputs,
         story.outputs,
+        story.checkpoint_root,
         value=play.rules.prover_bond,
     )
     claim = play.deployment.wire.rpc("eth_getLogs", {"address": play.deployment.claims.address})[-1][

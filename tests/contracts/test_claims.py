@@ -14,7 +14,7 @@ def story():
 
 def arguments(play, told=None, request=NONE):
     told = told or story()
-    return play.register(told.network), request, told.inputs, told.outputs
+    return play.register(told.network), request, told.inputs, told.outputs, told.checkpoint_root
 
 
 def test_the_bond_is_exact(play, claims, rules, actors):
@@ -24,18 +24,27 @@ def test_the_bond_is_exact(play, claims, rules, actors):
 
 
 def test_the_values_are_as_many_as_the_model_has(play, claims, rules, actors):
-    model, request, inputs, outputs = arguments(play)
+    model, request, inputs, outputs, _ = arguments(play)
     for given in ((inputs * 2, outputs), (inputs, []), ([], outputs)):
         with ape.reverts(claims.WrongValueCount):
-            claims.claim(model, request, *given, value=rules.prover_bond, sender=actors.prover)
+            claims.claim(model, request, *given, NONE, value=rules.prover_bond, sender=actors.prover)
     with ape.reverts(claims.WrongValueCount, given=2, required=1):
         claims.request(model, inputs * 2, 0, sender=actors.client)
+
+
+def test_a_run_has_checkpoints_iff_it_has_several_steps(play, claims, rules, actors):
+    many = honest(networks()["steps"])
+    for told, root, steps in ((story(), UNKNOWN, 1), (many, NONE, 4)):
+        with ape.reverts(claims.WrongCheckpoints, checkpointRoot=root, steps=steps):
+            claims.claim(*arguments(play, told)[:4], root, value=rules.prover_bond, sender=actors.prover)
 
 
 def test_a_claim_of_an_unknown_model_is_refused(play, claims, models, rules, actors):
     told = story()
     with ape.reverts(models.UnknownModel, modelId=UNKNOWN):
-        claims.claim(UNKNOWN, NONE, told.inputs, told.outputs, value=rules.prover_bond, sender=actors.prover)
+        claims.claim(
+            UNKNOWN, NONE, told.inputs, told.outputs, NONE, value=rules.prover_bond, sender=actors.prover
+        )
 
 
 def test_the_same_claim_or_request_twice_is_refused(play, claims, rules, actors):

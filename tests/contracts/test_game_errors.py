@@ -24,13 +24,14 @@ def test_the_bond_is_exact(play, game, rules, actors):
 
 def test_every_move_of_an_unknown_dispute_is_refused(play, game, actors):
     calls = [
-        (game.reveal, []),
+        (game.reveal, [], []),
         (game.select, [], 0),
         (game.prove, EMPTY_LEAF, b""),
         (game.close,),
         (game.proveInconsistent, EMPTY_LEAF, []),
         (game.demand, EMPTY_LEAF, True, 0, 0),
         (game.answer, UNKNOWN, b"", 0, b"", []),
+        (game.accuse, EMPTY_LEAF, b"", 1, UNKNOWN, []),
         (game.escalate,),
         (game.settleVote,),
         (game.timeout,),
@@ -52,6 +53,7 @@ def test_every_move_out_of_phase_is_refused(play, game, actors, seven):
         (game.proveInconsistent, EMPTY_LEAF, []),
         (game.demand, EMPTY_LEAF, True, 0, 0),
         (game.answer, UNKNOWN, b"", 0, b"", []),
+        (game.accuse, EMPTY_LEAF, b"", 1, UNKNOWN, []),
         (game.escalate,),
         (game.settleVote,),
     ]
@@ -64,11 +66,22 @@ def test_a_reveal_has_one_state_for_each_inner_cut_and_none_empty(play, game, ac
     dispute, told = seven
     states = play.inner_states(dispute, told)
     with ape.reverts(game.WrongStateCount, given=1, required=2):
-        game.reveal(dispute, states[:1], sender=actors.prover)
+        game.reveal(dispute, states[:1], [], sender=actors.prover)
     with ape.reverts(game.EmptyState, index=1):
-        game.reveal(dispute, [states[0], []], sender=actors.prover)
+        game.reveal(dispute, [states[0], []], [], sender=actors.prover)
     with ape.reverts(game.NotYourTurn, caller=actors.challenger.address, required=actors.prover.address):
-        game.reveal(dispute, states, sender=actors.challenger)
+        game.reveal(dispute, states, [], sender=actors.challenger)
+
+
+def test_states_between_steps_are_the_claims_checkpoints_and_no_others_are(play, game, actors):
+    told = honest(networks()["steps"])
+    dispute = play.open(play.claim(told))
+    states, paths = play.inner_states(dispute, told), told.paths(play.cuts(dispute))
+    with ape.reverts(game.CheckpointMismatch, step=2):
+        game.reveal(dispute, states, paths[::-1], sender=actors.prover)
+    play.select(dispute, play.reveal(dispute, told), 2)
+    with ape.reverts(game.UnexpectedPaths, given=1):
+        game.reveal(dispute, play.inner_states(dispute, told), [[]], sender=actors.prover)
 
 
 def test_a_selection_repeats_the_hashes_and_names_a_child(play, game, actors, seven):
@@ -148,7 +161,7 @@ def test_a_clock_runs_or_has_run_out(play, chain, game, actors, seven):
     states, deadline = play.inner_states(dispute, told), play.deadline(dispute)
     chain.pending_timestamp = deadline + 1
     with ape.reverts(game.ClockExpired, disputeId=dispute):
-        game.reveal(dispute, states, sender=actors.prover)
+        game.reveal(dispute, states, [], sender=actors.prover)
 
 
 def test_the_other_disputes_of_a_refuted_claim_can_only_be_closed(play, game, rules, actors):

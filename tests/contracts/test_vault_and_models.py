@@ -62,7 +62,7 @@ def test_a_model_nobody_registered_is_unknown(play, models):
 
 @pytest.mark.parametrize(
     ("field", "value"),
-    [(3, 0), (5, 0), (6, 0), (5, 0x8001), (6, 0x8001), (4, 0x10001)],
+    [(3, 0), (5, 0), (6, 0), (5, 0x8001), (6, 0x8001), (4, 0x10001), (7, 0), (7, 2**31), (6, 3)],
     ids=[
         "no operator",
         "no input",
@@ -70,10 +70,13 @@ def test_a_model_nobody_registered_is_unknown(play, models):
         "too many inputs",
         "too many outputs",
         "too many parameters",
+        "no step",
+        "too many operators of all steps",
+        "steps that do not join",
     ],
 )
 def test_a_model_that_cannot_be_played_is_refused(play, models, actors, field, value):
-    commitment = list(networks()["vote"].commitment)
+    commitment = list(networks()["steps"].commitment)
     commitment[field] = value
     with ape.reverts(models.InvalidModel):
         models.register(tuple(commitment), "", sender=actors.stranger)

@@ -97,11 +97,12 @@ contract GameClaimsTest is GameFixture {
                 NO_REQUEST,
                 TinyModel.hash(inputs),
                 TinyModel.hash(outputs),
+                bytes32(0),
                 PROVER
             )
         );
         vm.expectEmit();
-        emit IClaimRegistry.Claimed(ClaimId.wrap(id), modelId, PROVER, NO_REQUEST, inputs, outputs);
+        emit IClaimRegistry.Claimed(ClaimId.wrap(id), modelId, PROVER, NO_REQUEST, inputs, outputs, bytes32(0));
         ClaimId claimId = claim();
         vm.assertEq(ClaimId.unwrap(claimId), id, "id");
         IClaimRegistry.Claim memory made = claims.getClaim(claimId);
@@ -119,16 +120,16 @@ contract GameClaimsTest is GameFixture {
         vm.deal(address(this), 20 ether);
         for (uint256 i = 0; i < 2; ++i) {
             vm.expectRevert(abi.encodeWithSelector(IClaimRegistry.WrongBond.selector, bonds[i], P));
-            claims.claim{ value: bonds[i] }(modelId, NO_REQUEST, new bytes32[](2), new bytes32[](2));
+            claims.claim{ value: bonds[i] }(modelId, NO_REQUEST, new bytes32[](2), new bytes32[](2), bytes32(0));
         }
     }
 
     function test_claim_withOtherCounts_reverts() external {
         vm.deal(address(this), 20 ether);
         vm.expectRevert(abi.encodeWithSelector(IClaimRegistry.WrongValueCount.selector, 3, 2));
-        claims.claim{ value: P }(modelId, NO_REQUEST, new bytes32[](3), new bytes32[](2));
+        claims.claim{ value: P }(modelId, NO_REQUEST, new bytes32[](3), new bytes32[](2), bytes32(0));
         vm.expectRevert(abi.encodeWithSelector(IClaimRegistry.WrongValueCount.selector, 1, 2));
-        claims.claim{ value: P }(modelId, NO_REQUEST, new bytes32[](2), new bytes32[](1));
+        claims.claim{ value: P }(modelId, NO_REQUEST, new bytes32[](2), new bytes32[](1), bytes32(0));
     }
 
     function test_claim_again_reverts() external {
@@ -163,7 +164,7 @@ contract GameClaimsTest is GameFixture {
         bytes32[] memory others = TinyModel.state(1);
         vm.expectRevert(reason);
         vm.prank(PROVER);
-        claims.claim{ value: P }(modelId, requestId, others, others);
+        claims.claim{ value: P }(modelId, requestId, others, others, bytes32(0));
         useOneOperator(TinyModel.step(TinyModel.PROVABLE, 0));
         vm.expectRevert(reason);
         claimServing(requestId);
@@ -315,7 +316,7 @@ contract GameClaimsTest is GameFixture {
         bytes32[] memory inputs = TinyModel.state(0);
         bytes32[] memory outputs = TinyModel.state(NODES);
         vm.prank(prover);
-        return claims.claim{ value: P }(modelId, requestId, inputs, outputs);
+        return claims.claim{ value: P }(modelId, requestId, inputs, outputs, bytes32(0));
     }
 
     function _refute(ClaimId claimId) private {

@@ -25,7 +25,7 @@ contract GameHandler is GameFixture {
         bytes32[] memory outputs = TinyModel.state(1000 + claimIds.length);
         vm.deal(PROVER, P);
         vm.prank(PROVER);
-        claimIds.push(claims.claim{ value: P }(modelId, NO_REQUEST, inputs, outputs));
+        claimIds.push(claims.claim{ value: P }(modelId, NO_REQUEST, inputs, outputs, bytes32(0)));
     }
 
     /// @dev Of one of the last two claims, so that disputes meet.
@@ -47,6 +47,7 @@ contract GameHandler is GameFixture {
         else if (dispute.phase == IDisputeGame.Phase.Reveal) reveal(id);
         else if (dispute.phase == IDisputeGame.Phase.Select) _select(id, choice);
         else if (dispute.phase == IDisputeGame.Phase.Leaf) _decide(id, choice);
+        else if (dispute.phase == IDisputeGame.Phase.Defence) _defend(id);
         else _settle(id, choice);
         ++moves;
     }
@@ -139,10 +140,17 @@ contract GameHandler is GameFixture {
         IDisputeGame.LeafClaim memory leaf = leafOf(dispute.lo);
         if (choice % 2 == 0) {
             game.prove(id, leaf, proofThatSays(choice % 4 == 0));
+        } else if (choice % 4 == 1) {
+            accuse(id);
         } else {
             vm.prank(dispute.challenger);
             game.escalate(id);
         }
+    }
+
+    function _defend(DisputeId id) private {
+        vm.prank(PROVER);
+        game.escalate(id);
     }
 
     function _settle(DisputeId id, uint256 choice) private {

@@ -213,7 +213,7 @@ contract GameLeafTest is GameFixture {
         bytes32[] memory outputs = TinyModel.state(NODES);
         outputs[0] = keccak256(abi.encode("claim", first, size));
         vm.prank(PROVER);
-        id = openBy(claims.claim{ value: P }(modelId, NO_REQUEST, inputs, outputs), CHALLENGER);
+        id = openBy(claims.claim{ value: P }(modelId, NO_REQUEST, inputs, outputs, bytes32(0)), CHALLENGER);
         reveal(id);
         bytes32[] memory hashes = boundaryHashes(0, NODES);
         hashes[FAN_OUT] = TinyModel.hash(outputs);
@@ -221,10 +221,10 @@ contract GameLeafTest is GameFixture {
         bytes32[][] memory states = innerStates(0, 3);
         states[0] = _resized(first, size);
         vm.prank(PROVER);
-        game.reveal(id, states);
+        game.reveal(id, states, new bytes32[][](0));
     }
 
-    function _hashesWith(uint256 size) private pure returns (bytes32[] memory hashes) {
+    function _hashesWith(uint256 size) private view returns (bytes32[] memory hashes) {
         hashes = boundaryHashes(0, 3);
         hashes[1] = TinyModel.hash(_resized(TinyModel.state(1), size));
     }

@@ -53,6 +53,29 @@ contract GameModelsTest is Cheats {
     function test_register_ofCountsAtTheirLimits_succeeds() external {
         _models.register(_model(1, 0, 1, 1), "");
         _models.register(_model(type(uint32).max, 0x10000, 0x8000, 0x8000), "");
+        IModelRegistry.Model memory model = _model(1 << 16, 0, 2, 2);
+        model.steps = 0xffff; // 2^32 - 2^16 operators
+        _models.register(model, "");
+    }
+
+    function test_register_ofStepsOutOfRange_reverts() external {
+        IModelRegistry.Model memory model = _model(1, 0, 2, 2);
+        model.steps = 0;
+        _expectInvalid(model);
+        _models.register(model, "");
+        model = _model(1 << 16, 0, 2, 2);
+        model.steps = 1 << 16; // 2^32 operators
+        _expectInvalid(model);
+        _models.register(model, "");
+    }
+
+    function test_register_ofStepsThatDoNotJoin_reverts() external {
+        IModelRegistry.Model memory model = _model(1, 0, 2, 3);
+        model.steps = 2;
+        _expectInvalid(model);
+        _models.register(model, "");
+        model.steps = 1;
+        _models.register(model, "");
     }
 
     function test_get_ofAnUnknownModel_reverts() external {
@@ -74,6 +97,7 @@ contract GameModelsTest is Cheats {
         model.parameterCount = parameters;
         model.inputCount = inputs;
         model.outputCount = outputs;
+        model.steps = 1;
     }
 
     function _valid(IModelRegistry.Model memory model) private pure returns (IModelRegistry.Model memory) {
@@ -81,6 +105,8 @@ contract GameModelsTest is Cheats {
         model.parameterCount = uint32(bound(model.parameterCount, 0, 0x10000));
         model.inputCount = uint32(bound(model.inputCount, 1, 0x8000));
         model.outputCount = uint32(bound(model.outputCount, 1, 0x8000));
+        model.steps = uint32(bound(model.steps, 1, type(uint32).max / model.nodeCount));
+        if (model.steps > 1) model.outputCount = model.inputCount;
         return model;
     }
 }

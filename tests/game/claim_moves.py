@@ -69,14 +69,17 @@ class ClaimMoves(Machine):
         if self.rarely(data):
             request = self.choose(data, [ZERO, b"\1" * 32, *claims.requests])
         outputs = story.outputs * (2 if self.rarely(data, 20) else 1)
+        root = story.checkpoint_root
+        if self.rarely(data, 30):
+            root = self.choose(data, (ZERO, b"\6" * 32))
         bond = self.rules.prover_bond - self.rarely(data, 20)
         claim = self.move(
             "claim",
             prover,
             "claims",
             "claim",
-            (model, request, story.inputs, outputs),
-            lambda now, _: claims.claim(now, prover, model, request, story.inputs, outputs, bond),
+            (model, request, story.inputs, outputs, root),
+            lambda now, _: claims.claim(now, prover, model, request, story.inputs, outputs, root, bond),
             value=bond,
             at=self.when(data),
         )

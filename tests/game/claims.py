@@ -19,6 +19,7 @@ class Claim:
     model: bytes
     inputs: bytes
     outputs: bytes
+    checkpoints: bytes
     request: bytes
     prover: str
     claimed_at: int
@@ -67,20 +68,26 @@ class Claims:
         request: bytes,
         inputs: list[bytes],
         outputs: list[bytes],
+        checkpoints: bytes,
         bond: int,
     ) -> bytes:
         rules = self.rules
         require(bond == rules.prover_bond, "WrongBond")
         entry = self.model(model)
         require(len(inputs) == entry.input_count and len(outputs) == entry.output_count, "WrongValueCount")
+        require((checkpoints == ZERO) == (entry.steps == 1), "WrongCheckpoints")
         input_root, output_root = state_hash(inputs), state_hash(outputs)
-        identifier = claim_id(rules.chain, rules.registry, model, request, input_root, output_root, caller)
+        identifier = claim_id(
+            rules.chain, rules.registry, model, request, input_root, output_root, checkpoints, caller
+        )
         require(identifier not in self.claims, "DuplicateClaim")
         if request != ZERO:
             served = self._open_request(request)
             require((served.model, served.inputs) == (model, input_root), "RequestMismatch")
             served.active = identifier
-        self.claims[identifier] = Claim(model, input_root, output_root, request, caller, now.time)
+        self.claims[identifier] = Claim(
+            model, input_root, output_root, checkpoints, request, caller, now.time
+        )
         self.vault.lock(rules.registry, identifier, bond)
         return identifier
 

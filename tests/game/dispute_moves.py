@@ -4,20 +4,21 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from eth_abi import encode
 from hypothesis import strategies as st
 
 from game.claims import Status
-from game.disputes import Finding, LeafClaim, Phase, has_chunk
+from game.disputes import Finding, LeafClaim, Phase, Threshold, has_chunk
 from game.machine import Machine
 from game.rules import Now
 from game.stories import Ghost, Story
 from support.encoding import Tensor, Type, state_hash
-from support.graphs import VOTE_ONLY
+from support.graphs import CALIBRATED, VOTE_ONLY
 from support.oracle import is_refuted
 from support.proofs import prove
 
 MOST_DISPUTES = 7
-TIMED = (Phase.REVEAL, Phase.SELECT, Phase.LEAF, Phase.ANSWER)
+TIMED = (Phase.REVEAL, Phase.SELECT, Phase.LEAF, Phase.ANSWER, Phase.DEFENCE)
 
 
 class DisputeMoves(Machine):
@@ -41,7 +42,7 @@ class DisputeMoves(Machine):
             d
             for d, story in told.items()
             if story.lie == self.reference.disputes.disputes[d].lo
-            and not story.name.startswith(("false output", "ghost"))
+            and not story.name.startswith(("false output", "ghost", "other ends"))
         ]
 
     def expired(self) -> list[bytes]:
@@ -79,6 +80,7 @@ class DisputeMoves(Machine):
         entry = disputes.disputes[dispute]
         cuts = disputes.cuts(entry)
         states = [[value.commitment for value in self.story_of(entry).states[cut]] for cut in cuts[1:-1]]
+        paths = self._perhaps_other_paths(data, self.story_of(entry).paths(cuts))
         if states and self.rarely(data):
             states[self.choose(data, range(len(states)))] = self.choose(data, ([], [b"\7" * 32]))
         elif self.rarely(data, 20):
@@ -89,13 +91,27 @@ class DisputeMoves(Machine):
             caller,
             "game",
             "reveal",
-            (dispute, states),
-            lambda now, _: self._revealed(now, caller, dispute, states),
+            (dispute, states, paths),
+            lambda now, _: self._revealed(now, caller, dispute, states, paths),
             at=self.when(data, disputes.deadline(dispute)),
         )
 
-    def _revealed(self, now: Now, caller: str, dispute: bytes, states: list[list[bytes]]) -> None:
-        self.reference.disputes.reveal(now, caller, dispute, states)
+    def _perhaps_other_paths(self, data: st.DataObject, paths: list[list[bytes]]) -> list[list[bytes]]:
+        match self.choose(data, ("none",) * 20 + ("more", "order", "longer", "other")):
+            case "more":
+                return [*paths, []]
+            case "order":
+                return paths[::-1]
+            case "longer":
+                return [[*path, bytes(32)] for path in paths]
+            case "other":
+                return [[b"\6" * 32 for _ in path] for path in paths]
+        return paths
+
+    def _revealed(
+        self, now: Now, caller: str, dispute: bytes, states: list[list[bytes]], paths: list[list[bytes]]
+    ) -> None:
+        self.reference.disputes.reveal(now, caller, dispute, states, paths)
         entry = self.reference.disputes.disputes[dispute]
         self.known_boundaries[dispute] = [entry.lo_state, *map(state_hash, states), entry.hi_state]
 
@@ -129,14 +145,16 @@ class DisputeMoves(Machine):
         entry = disputes.disputes[dispute]
         network = self.story_of(entry).network
         leaf, before, outputs = self.leaf(entry)
-        operator = network.nodes[min(entry.lo, len(network.nodes) - 1)].operator
+        operator = network.nodes[network.node(entry.lo)].operator
         proof, finding = b"", Finding.MALFORMED
+        if operator == CALIBRATED:
+            finding = Finding.NOT_SHOWN
         readable = (
             entry.hi - entry.lo == 1
-            and operator != VOTE_ONLY
+            and operator not in (VOTE_ONLY, CALIBRATED)
             and all(isinstance(value, Tensor) for value in (*before, *outputs))
         )
-        if readable and len(before) == network.records[entry.lo].live_before:
+        if readable and len(before) == network.record(entry.lo).live_before:
             proof, finding = self._proof(data, self.story_of(entry), entry.lo, before, outputs[0])
         leaf = self._perhaps_spoiled(data, leaf)
         caller = self.choose(data, self.accounts)
@@ -151,10 +169,10 @@ class DisputeMoves(Machine):
         )
 
     def _proof(
-        self, data: st.DataObject, story: Story, node: int, before: list, output: Tensor
+        self, data: st.DataObject, story: Story, operator: int, before: list, output: Tensor
     ) -> tuple[bytes, Finding]:
         """A proof about the spoiled element, about another one, or a proof that does not hold together."""
-        network = story.network
+        network, node = story.network, story.network.node(operator)
         element = self.choose(data, range(output.array.size)) if self.rarely(data, 6) else story.false_element
         refuted = is_refuted(network, node, before, output, element)
         proof = prove(network, node, before, output, element)
@@ -181,6 +199,59 @@ class DisputeMoves(Machine):
                 return leaf._replace(outputs=[bytes(32), *leaf.outputs[1:]])
         return leaf
 
+    def accusable(self) -> list[bytes]:
+        """Leaves whose operator has an adjudicator that measures."""
+        disputes = self.reference.disputes.disputes
+        return [
+            d
+            for d in self.playable(Phase.LEAF)
+            if self.story_of(disputes[d]).network.nodes[0].operator == CALIBRATED
+        ]
+
+    def accuse(self, data: st.DataObject) -> None:
+        """With the node's own threshold, now and then with that of another node or another path to it."""
+        disputes = self.reference.disputes
+        fitting = self.accusable()
+        dispute = self.choose(data, fitting) if fitting else self.pick_dispute(data, Phase.LEAF)
+        entry = disputes.disputes[dispute]
+        network = self.story_of(entry).network
+        node = network.node(entry.lo)
+        if self.rarely(data):
+            node = self.choose(data, range(len(network.nodes)))
+        threshold = Threshold(network.theta(node), network.tolerance_hash(node), network.tolerance_path(node))
+        match self.choose(data, ("none",) * 20 + ("theta", "other", "longer", "shorter", "segments")):
+            case "theta":
+                threshold = threshold._replace(theta=max(threshold.theta - 1, 0))
+            case "other":
+                threshold = threshold._replace(other=bytes(32))
+            case "longer":
+                threshold = threshold._replace(path=[*threshold.path, bytes(32)])
+            case "shorter":
+                threshold = threshold._replace(path=threshold.path[:-1])
+            case "segments":
+                threshold = threshold._replace(path=[*threshold.path[:-1], bytes(32)])
+        proof, finding = b"", Finding.MALFORMED
+        if network.nodes[network.node(entry.lo)].operator == CALIBRATED and not self.rarely(data):
+            beyond = self.choose(data, (0, 1, 1))
+            proof, finding = encode(["uint256"], [threshold.theta + beyond]), Finding(1 - beyond)
+        leaf = self._perhaps_spoiled(data, self.leaf(entry)[0])
+        caller = self.usually(data, entry.challenger)
+        self.move(
+            "accuse",
+            caller,
+            "game",
+            "accuse",
+            (dispute, tuple(leaf), proof, *threshold),
+            lambda now, _: disputes.accuse(now, caller, dispute, leaf, threshold, finding),
+            at=self.when(data, disputes.deadline(dispute)),
+        )
+
+    def defend(self, data: st.DataObject) -> None:
+        disputes = self.reference.disputes
+        dispute = self.pick_dispute(data, Phase.DEFENCE)
+        caller = self.usually(data, self.reference.claims.get(disputes.disputes[dispute].claim).prover)
+        self._escalate(data, "defend", dispute, caller)
+
     def prove_inconsistent(self, data: st.DataObject) -> None:
         disputes = self.reference.disputes
         fitting = self.inconsistent()
@@ -206,9 +277,7 @@ class DisputeMoves(Machine):
         disputes = self.reference.disputes
         dispute = self.pick_dispute(data, Phase.LEAF)
         entry = disputes.disputes[dispute]
-        record = self.story_of(entry).network.records[
-            min(entry.lo, self.story_of(entry).network.commitment[3] - 1)
-        ]
+        record = self.story_of(entry).network.record(entry.lo)
         leaf = self._perhaps_spoiled(data, self.leaf(entry)[0])
         of_output = self.choose(data, (True, False))
         index = self.choose(data, (0, 0, 0, 1))
@@ -273,8 +342,12 @@ class DisputeMoves(Machine):
         disputes = self.reference.disputes
         dispute = self.pick_dispute(data, Phase.LEAF)
         caller = self.usually(data, disputes.disputes[dispute].challenger)
+        self._escalate(data, "escalate", dispute, caller)
+
+    def _escalate(self, data: st.DataObject, kind: str, dispute: bytes, caller: str) -> None:
+        disputes = self.reference.disputes
         self.move(
-            "escalate",
+            kind,
             caller,
             "game",
             "escalate",

@@ -10,7 +10,7 @@ from eth_abi import encode
 
 from game.claims import Claim, Claims
 from game.committee import NEVER, Committee, Verdict
-from game.rules import Model, Now, Refused, Rules, require
+from game.rules import Model, Now, Refused, Rules, is_member, require
 from game.vault import Vault
 from support.encoding import (
     CHUNK,
@@ -29,7 +29,7 @@ from support.encoding import (
 
 
 class Phase(IntEnum):
-    NONE, REVEAL, SELECT, LEAF, ANSWER, VOTE, CLOSED = range(7)
+    NONE, REVEAL, SELECT, LEAF, ANSWER, DEFENCE, VOTE, CLOSED = range(8)
 
 
 class Outcome(IntEnum):
@@ -37,9 +37,9 @@ class Outcome(IntEnum):
 
 
 class Finding(IntEnum):
-    """What an adjudicator makes of a proof."""
+    """What an adjudicator makes of a proof, that it refutes or that it exceeds the threshold."""
 
-    REFUTED, NOT_REFUTED, MALFORMED = range(3)
+    SHOWN, NOT_SHOWN, MALFORMED = range(3)
 
 
 class LeafClaim(NamedTuple):
@@ -47,6 +47,14 @@ class LeafClaim(NamedTuple):
     path: list[bytes]
     before: list[bytes]
     outputs: list[bytes]
+
+
+class Threshold(NamedTuple):
+    """What an accusation says of the node's tolerances."""
+
+    theta: int
+    other: bytes
+    path: list[bytes]
 
 
 @dataclass
@@ -65,16 +73,17 @@ class Dispute:
     prover_left: int
     challenger_left: int
     turn_start: int
+    node_count: int
 
     @property
     def is_provers_turn(self) -> bool:
-        return self.phase in (Phase.REVEAL, Phase.ANSWER)
+        return self.phase in (Phase.REVEAL, Phase.ANSWER, Phase.DEFENCE)
 
 
-def partition(lo: int, hi: int, degree: int) -> list[int]:
-    """The cuts lo = c_0 < ... < c_degree = hi; the first children have one operator more."""
-    quotient, remainder = divmod(hi - lo, degree)
-    return [lo + i * quotient + min(i, remainder) for i in range(degree + 1)]
+def partition(lo: int, hi: int, degree: int, unit: int = 1) -> list[int]:
+    """The cuts lo = c_0 < ... < c_degree = hi; the first children have one unit of operators more."""
+    quotient, remainder = divmod((hi - lo) // unit, degree)
+    return [lo + (i * quotient + min(i, remainder)) * unit for i in range(degree + 1)]
 
 
 def chunk_count(kind: Type) -> tuple[int, int, int]:
@@ -110,7 +119,8 @@ class Disputes:
         require(identifier not in self.disputes, "DuplicateDispute")
         entry = self.claims.get(claim)
         self.claims.dispute_opened(now, claim)
-        end = self.claims.model(entry.model).node_count
+        model = self.claims.model(entry.model)
+        end = model.steps * model.node_count
         self.disputes[identifier] = Dispute(
             claim,
             caller,
@@ -126,15 +136,24 @@ class Disputes:
             rules.prover_clock,
             rules.challenger_clock,
             now.time,
+            model.node_count,
         )
         self.vault.lock(rules.game, identifier, bond)
         return identifier
 
-    def reveal(self, now: Now, caller: str, dispute: bytes, states: list[list[bytes]]) -> None:
-        entry, _ = self._gate(now, dispute, Phase.REVEAL, caller)
+    def reveal(
+        self,
+        now: Now,
+        caller: str,
+        dispute: bytes,
+        states: list[list[bytes]],
+        paths: list[list[bytes]],
+    ) -> None:
+        entry, claim = self._gate(now, dispute, Phase.REVEAL, caller)
         require(len(states) == self.degree(entry) - 1, "WrongStateCount")
         require(all(states), "EmptyState")
         inner = [state_hash(state) for state in states]
+        self._require_checkpoints(entry, claim, inner, paths)
         entry.boundaries = boundaries_hash([entry.lo_state, *inner, entry.hi_state])
         self._pass_turn(now, entry, Phase.SELECT)
 
@@ -143,7 +162,7 @@ class Disputes:
         require(boundaries_hash(hashes) == entry.boundaries, "BoundariesMismatch")
         degree = self.degree(entry)
         require(child < degree, "ChildOutOfRange")
-        cuts = partition(entry.lo, entry.hi, degree)
+        cuts = self.cuts(entry)
         entry.lo, entry.hi = cuts[child], cuts[child + 1]
         entry.lo_state, entry.hi_state = hashes[child], hashes[child + 1]
         self._pass_turn(now, entry, Phase.LEAF if entry.hi - entry.lo == 1 else Phase.REVEAL)
@@ -156,8 +175,29 @@ class Disputes:
         self._verify_outputs(entry, record, leaf)
         require(operator_code(record.operator) in self.rules.adjudicated, "NoAdjudicator")
         require(finding != Finding.MALFORMED, "Malformed")
-        require(finding == Finding.REFUTED, "NotRefuted")
+        require(finding == Finding.SHOWN, "NotRefuted")
         self._challenger_wins(dispute, [])
+
+    def accuse(
+        self,
+        now: Now,
+        caller: str,
+        dispute: bytes,
+        leaf: LeafClaim,
+        threshold: Threshold,
+        finding: Finding,
+    ) -> None:
+        entry, claim = self._gate(now, dispute, Phase.LEAF, caller)
+        model = self.claims.model(claim.model)
+        require(threshold.theta > 0 and model.steps == 1, "NotCalibrated")
+        known = model.is_threshold(threshold.theta, threshold.other, entry.lo, threshold.path)
+        require(known, "ThresholdMismatch")
+        record = self._verified_record(entry, claim, leaf)
+        self._verify_outputs(entry, record, leaf)
+        require(operator_code(record.operator) in self.rules.adjudicated, "NoAdjudicator")
+        require(finding != Finding.MALFORMED, "Malformed")
+        require(finding == Finding.SHOWN, "NotExceeded")
+        self._pass_turn(now, entry, Phase.DEFENCE)
 
     def prove_inconsistent(
         self, now: Now, caller: str, dispute: bytes, leaf: LeafClaim, after: list[bytes]
@@ -216,7 +256,8 @@ class Disputes:
         self._pass_turn(now, entry, Phase.LEAF)
 
     def escalate(self, now: Now, caller: str, dispute: bytes) -> None:
-        entry, claim = self._gate(now, dispute, Phase.LEAF, caller)
+        accused = dispute in self.disputes and self.disputes[dispute].phase == Phase.DEFENCE
+        entry, claim = self._gate(now, dispute, Phase.DEFENCE if accused else Phase.LEAF, caller)
         self._pass_turn(now, entry, Phase.VOTE)
         self.committee.convene(now, dispute, claim.prover, entry.challenger)
 
@@ -251,10 +292,13 @@ class Disputes:
     # ---- views
 
     def degree(self, entry: Dispute) -> int:
-        return min(self.rules.fan_out, entry.hi - entry.lo)
+        return min(self.rules.fan_out, (entry.hi - entry.lo) // self.unit(entry))
+
+    def unit(self, entry: Dispute) -> int:
+        return entry.node_count if entry.hi - entry.lo > entry.node_count else 1
 
     def cuts(self, entry: Dispute) -> list[int]:
-        return partition(entry.lo, entry.hi, self.degree(entry))
+        return partition(entry.lo, entry.hi, self.degree(entry), self.unit(entry))
 
     def deadline(self, dispute: bytes) -> int:
         """Last second in which the side to move may move; never while nobody is to move."""
@@ -293,11 +337,24 @@ class Disputes:
         entry.turn_start = now.time
         entry.phase = phase
 
+    def _require_checkpoints(
+        self, entry: Dispute, claim: Claim, inner: list[bytes], paths: list[list[bytes]]
+    ) -> None:
+        if entry.hi - entry.lo <= entry.node_count:
+            require(not paths, "UnexpectedPaths")
+            return
+        require(len(paths) == len(inner), "WrongStateCount")
+        count = self.claims.model(claim.model).steps + 1
+        for state, cut, path in zip(inner, self.cuts(entry)[1:-1], paths, strict=True):
+            step = cut // entry.node_count
+            require(is_member(state, step, count, path, claim.checkpoints), "CheckpointMismatch")
+
     def _verified_record(self, entry: Dispute, claim: Claim, leaf: LeafClaim) -> Record:
         model: Model = self.claims.model(claim.model)
-        require(model.contains(leaf.record, entry.lo, leaf.path), "NodeNotInGraph")
+        node = entry.lo % entry.node_count
+        require(model.contains(leaf.record, node, leaf.path), "NodeNotInGraph")
         require(state_hash(leaf.before) == entry.lo_state, "StateMismatch")
-        record = model.records[entry.lo]
+        record = model.records[node]
         require(len(leaf.before) == record.live_before, "WrongStateCount")
         return record
 

@@ -260,7 +260,7 @@ class Machine(RuleBasedStateMachine):
     def leaf(self, dispute: Dispute) -> tuple[LeafClaim, list[Value], list[Value]]:
         """What anybody who has the prover's states puts forward at the leaf, and the tensors behind it."""
         network = self.story_of(dispute).network
-        record = network.records[min(dispute.lo, len(network.records) - 1)]
+        record = network.record(dispute.lo)
         before = list(self.known_states.get(dispute.lo_state, ()))
         after = self.known_states.get(dispute.hi_state, ())
         outputs: list[Value] = [Ghost(bytes(32)) for _ in record.outputs]
@@ -269,7 +269,7 @@ class Machine(RuleBasedStateMachine):
                 outputs[entry - OUTPUT_FLAG] = value
         claim = LeafClaim(
             record.packed,
-            network.path(min(dispute.lo, len(network.records) - 1)),
+            network.path(dispute.lo),
             [value.commitment for value in before],
             [value.commitment for value in outputs],
         )

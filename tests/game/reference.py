@@ -25,9 +25,10 @@ class Reference:
         self.disputes = Disputes(rules, self.vault, self.claims, self.committee)
 
     def register(self, model: Model) -> bytes:
-        nodes, parameters, inputs, outputs = model.commitment[3:]
+        nodes, parameters, inputs, outputs, steps = model.commitment[3:]
         playable = nodes > 0 and 0 < inputs <= 0x8000 and 0 < outputs <= 0x8000 and parameters <= 0x10000
-        require(playable, "InvalidModel")
+        repeatable = steps > 0 and steps * nodes < 2**32 and (steps == 1 or inputs == outputs)
+        require(playable and repeatable, "InvalidModel")
         identifier = model_id(model.commitment)
         require(identifier not in self.models, "AlreadyRegistered")
         self.models[identifier] = model

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from support.encoding import MODEL_ABI, Record, height, keccak, tag
+from support.encoding import MODEL_ABI, Record, height, keccak, tag, tolerance_leaf
 
 __all__ = ["MODEL_ABI", "Model", "Now", "Refused", "Rules"]
 
@@ -60,7 +60,7 @@ class Rules:
 
 @dataclass(frozen=True)
 class Model:
-    """A registered model: the seven fields of its commitment and the records under its graph root."""
+    """A registered model: the eight fields of its commitment and the records under its graph root."""
 
     commitment: tuple
     records: tuple[Record, ...]
@@ -77,14 +77,32 @@ class Model:
     def output_count(self) -> int:
         return self.commitment[6]
 
+    @property
+    def steps(self) -> int:
+        return self.commitment[7]
+
     def contains(self, record: bytes, index: int, path: list[bytes]) -> bool:
         """Whether `path` leads from the record at `index` to the graph root."""
-        if len(path) != height(self.node_count):
+        return is_member(keccak(tag("node") + record), index, self.node_count, path, self.commitment[1])
+
+    def is_threshold(self, theta: int, other: bytes, index: int, path: list[bytes]) -> bool:
+        """Whether these are the tolerances of the node at `index`; the path ends with the segments' root."""
+        if len(path) != height(self.node_count) + 1:
             return False
-        node = keccak(tag("node") + record)
-        for level, sibling in enumerate(path):
-            node = keccak(sibling + node if index >> level & 1 else node + sibling)
-        return node == self.commitment[1]
+        root = keccak(fold(tolerance_leaf(theta, other), index, path[:-1]) + path[-1])
+        return root == self.commitment[2]
+
+
+def is_member(leaf: bytes, index: int, count: int, path: list[bytes], root: bytes) -> bool:
+    """Whether `path` leads from leaf `index` of `count` to the root."""
+    return len(path) == height(count) and fold(leaf, index, path) == root
+
+
+def fold(leaf: bytes, index: int, path: list[bytes]) -> bytes:
+    """The root above leaf `index`."""
+    for level, sibling in enumerate(path):
+        leaf = keccak(sibling + leaf if index >> level & 1 else leaf + sibling)
+    return leaf
 
 
 def require(condition: bool, error: str) -> None:

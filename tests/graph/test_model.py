@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -32,9 +33,10 @@ def profile_of(graph: Graph, threshold: float = 1e-6) -> Profile:
 def test_model_id_is_the_hash_of_the_registered_struct() -> None:
     model = bundle()
     fields = list(model.commitment.values())
-    registered = "(bytes32,bytes32,bytes32,uint32,uint32,uint32,uint32)"
+    registered = "(bytes32,bytes32,bytes32,uint32,uint32,uint32,uint32,uint32)"
     assert model.model_id == keccak(encode(["bytes32", registered], [tag("model"), fields]))
     counts = {"nodeCount": len(model.graph), "parameterCount": 2, "inputCount": 3, "outputCount": 25}
+    counts["steps"] = 1
     assert {key: model.commitment[key] for key in counts} == counts
 
 
@@ -72,6 +74,37 @@ def test_store_gives_the_model_back(tmp_path: Path) -> None:
         assert loaded.model_id == model.model_id
         assert loaded.graph == model.graph and loaded.profile == model.profile
         assert all(map(torch.equal, loaded.parameters, model.parameters))
+
+
+def test_steps_change_the_id_and_survive_the_store(tmp_path: Path) -> None:
+    store, one = TensorStore(str(tmp_path)), trace(torch.nn.Tanh(), (torch.ones(2, 3),))
+    many = replace(one, steps=1000)
+    assert many.commitment == one.commitment | {"steps": 1000}
+    assert many.model_id != one.model_id
+    assert ModelBundle.load(store, many.save(store)).steps == 1000
+
+
+def test_steps_that_no_game_can_play_are_refused() -> None:
+    one = trace(torch.nn.Tanh(), (torch.ones(2, 3),))
+    most = (2**32 - 1) // len(one.graph)
+    assert replace(one, steps=most).steps == most
+    for steps in (0, -1, most + 1):
+        with pytest.raises(ModelError, match="steps of"):
+            replace(one, steps=steps)
+    assert bundle("mlp").steps == 1
+    with pytest.raises(ModelError, match="a step cannot begin with"):
+        replace(bundle("mlp"), steps=2)
+
+
+@pytest.mark.parametrize("steps", ["7", None, 1.0, True])
+def test_manifests_with_malformed_steps_are_refused(tmp_path: Path, steps: object) -> None:
+    store = TensorStore(str(tmp_path))
+    model_id = bundle("mlp").save(store)
+    name = f"models/{model_id.hex()}.json"
+    manifest = json.loads(store.get_named(name))
+    store.put_named(name, json.dumps(manifest | {"steps": steps}).encode())
+    with pytest.raises(ModelError, match="manifest"):
+        ModelBundle.load(store, model_id)
 
 
 def test_missing_models_are_a_store_error(tmp_path: Path) -> None:

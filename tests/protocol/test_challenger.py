@@ -5,7 +5,7 @@ from itertools import product
 import pytest
 
 from tao.protocol import actions, challenger
-from tao.protocol.challenger import Inconsistent, Measured, Missing, Refutable
+from tao.protocol.challenger import Exceeding, Inconsistent, Measured, Missing, Refutable
 from tao.protocol.views import Phase, Stage, Status
 
 from .factories import CHALLENGER, MODEL, NOW, STRANGER, case, claim, dispute, view
@@ -43,6 +43,13 @@ def test_selects_the_first_implausible_child_else_the_worst(deviations):
     assert (child, deviation) == (expected, deviations[expected])
 
 
+def test_selects_among_steps_while_the_segment_is_longer_than_one():
+    judge = FakeJudge([0.5, 0.6, 3.0])
+    run = dispute(Phase.SELECT, lo=0, hi=30)
+    assert moves(judge, run) == [actions.Select(run, 2, 3.0)]
+    assert run.cuts == (0, 10, 20, 30) and dispute(lo=27, hi=28).node == 7
+
+
 def test_children_after_the_choice_are_not_computed():
     judge = FakeJudge([0.5, 3.0])
     assert moves(judge, dispute(Phase.SELECT)) == [actions.Select(dispute(Phase.SELECT), 1, 3.0)]
@@ -64,6 +71,7 @@ LEAF = dispute(Phase.LEAF, lo=4, hi=5)
         (Refutable(17), actions.Prove(LEAF, 17)),
         (Missing(True, 0, 3), actions.DemandChunk(LEAF, True, 0, 3)),
         (Measured(1.01), actions.Escalate(LEAF, 1.01)),
+        (Exceeding(17), actions.Accuse(LEAF, 17)),
     ],
 )
 def test_ends_a_leaf_by_the_cheapest_certain_win(finding, expected):
@@ -82,7 +90,7 @@ def test_concedes_an_operator_within_tolerance(exceedance):
 
 
 @pytest.mark.parametrize("late", [49, 50, 51])
-@pytest.mark.parametrize("phase", [Phase.REVEAL, Phase.ANSWER])
+@pytest.mark.parametrize("phase", [Phase.REVEAL, Phase.ANSWER, Phase.DEFENCE])
 def test_times_a_silent_prover_out_from_the_second_after_the_deadline(phase, late):
     found = moves(FakeJudge(), dispute(phase), now=NOW + late)
     assert found == ([actions.Timeout(dispute(phase))] if late > 50 else [])

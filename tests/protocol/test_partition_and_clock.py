@@ -3,7 +3,7 @@
 import pytest
 
 from tao.protocol.clock import deadline, is_expired
-from tao.protocol.partition import child, cuts, degree, inner_cuts
+from tao.protocol.partition import child, cuts, degree, inner_cuts, unit_of
 
 
 @pytest.mark.parametrize("fan_out", [2, 3, 8, 16])
@@ -32,6 +32,15 @@ def test_descent_always_reaches_one_operator():
 
 def test_a_segment_no_longer_than_the_arity_is_cut_at_every_operator():
     assert inner_cuts(3, 7, 8) == (4, 5, 6)
+
+
+def test_a_run_is_cut_like_its_steps_until_one_is_left():
+    assert [unit_of(0, hi, 5) for hi in (4, 5, 6, 10)] == [1, 1, 5, 5]
+    for fan_out in (2, 3, 8):
+        for steps in range(2, 40):
+            assert cuts(0, 5 * steps, fan_out, 5) == tuple(5 * cut for cut in cuts(0, steps, fan_out))
+    with pytest.raises(ValueError, match="no whole number"):
+        cuts(0, 11, 2, 5)
 
 
 @pytest.mark.parametrize(("lo", "hi", "fan_out"), [(3, 3, 2), (4, 3, 2), (-1, 3, 2), (0, 4, 1)])

@@ -18,8 +18,22 @@ def test_reveals_every_inner_cut_when_it_is_its_turn():
     assert moves(dispute(lo=0, hi=10)) == [actions.Reveal(dispute(lo=0, hi=10), (3, 6, 8))]
 
 
+def test_reveals_checkpoints_while_the_segment_is_longer_than_a_step():
+    """Seven steps of ten operators: two for each of the first three children, one for the last."""
+    run = dispute(lo=20, hi=90)
+    assert moves(run) == [actions.Reveal(run, (40, 60, 80), checkpoints=(4, 6, 8))]
+    step = dispute(lo=20, hi=30)
+    assert moves(step) == [actions.Reveal(step, (23, 26, 28), checkpoints=())]
+
+
 def test_answers_a_demand():
     assert moves(dispute(Phase.ANSWER)) == [actions.Answer(dispute(Phase.ANSWER))]
+
+
+@pytest.mark.parametrize("late", [0, 50, 51])
+def test_answers_an_accusation_by_the_committee_while_it_is_in_time(late):
+    accused = dispute(Phase.DEFENCE, lo=4, hi=5)
+    assert moves(accused, now=NOW + late) == ([actions.Defend(accused)] if late <= 50 else [])
 
 
 @pytest.mark.parametrize("phase", list(Phase))

@@ -1,4 +1,4 @@
-"""The attackers of support/solidity, compiled and deployed."""
+"""The contracts of support/solidity, compiled and deployed: attackers, and an adjudicator."""
 
 from __future__ import annotations
 
@@ -32,6 +32,12 @@ def actor(wire: Wire, sender: str, value: int = 0) -> Contract:
     """A contract that plays as an actor; `value` is its purse."""
     bytecode, abi = _compiled("Actor")
     return wire.contract("Actor", wire.deploy(sender, bytecode, value), abi)
+
+
+def calibrated(wire: Wire, sender: str) -> Contract:
+    """An adjudicator that measures what it is told."""
+    bytecode, abi = _compiled("Calibrated")
+    return wire.contract("Calibrated", wire.deploy(sender, bytecode), abi)
 
 
 def force_ether(wire: Wire, sender: str, victim: str, value: int) -> None:

@@ -9,6 +9,7 @@ import rlp
 from eth_hash.auto import keccak
 
 from game.rules import Rules
+from support.attackers import calibrated
 from support.wire import Contract, Wire
 
 GWEI = 10**9
@@ -109,7 +110,11 @@ def committee_parameters(rules: Rules) -> tuple:
 
 
 def deploy(project: Any, account: Any, wire: Wire, rules: Rules = SMALL) -> Deployment:
-    """Deploy all contracts from `account`, the game's address computed before it exists."""
+    """Deploy all contracts from `account`, the game's address computed before it exists.
+
+    Beside the real adjudicators the game has one that only measures, for an operator that is none of torch's.
+    """
+    measuring = calibrated(wire, account.address)
     vault = account.deploy(project.BondVault)
     models = account.deploy(project.ModelRegistry)
     adjudicators = {
@@ -124,7 +129,7 @@ def deploy(project: Any, account: Any, wire: Wire, rules: Rules = SMALL) -> Depl
         models,
         claims,
         committee,
-        list(adjudicators.values()),
+        [*adjudicators.values(), measuring.address],
         game_parameters(rules),
     )
     deployed = dict(
@@ -145,7 +150,9 @@ def deploy(project: Any, account: Any, wire: Wire, rules: Rules = SMALL) -> Depl
         "game": contracts["game"].address,
         "committee": contracts["committee"].address,
         "adjudicated": frozenset(
-            bytes(op) for family in FAMILIES for op in wire.call(contracts[family], "operators")
+            bytes(op)
+            for contract in (*(contracts[family] for family in FAMILIES), measuring)
+            for op in wire.call(contract, "operators")
         ),
     }
     return Deployment(Rules(**known), wire, **contracts)

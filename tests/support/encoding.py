@@ -204,7 +204,12 @@ class Record:
         return keccak(tag("node") + self.packed)
 
 
-MODEL_ABI = "(bytes32,bytes32,bytes32,uint32,uint32,uint32,uint32)"
+def tolerance_leaf(theta: int, other: bytes) -> bytes:
+    """Leaf of a node in the tree of tolerances; `theta` in units of 2^-16."""
+    return keccak(tag("tolerance") + theta.to_bytes(4, "big") + other)
+
+
+MODEL_ABI = "(bytes32,bytes32,bytes32,uint32,uint32,uint32,uint32,uint32)"
 
 
 def model_id(model: tuple) -> bytes:
@@ -219,10 +224,18 @@ def request_id(
 
 
 def claim_id(
-    chain: int, registry: str, model: bytes, request: bytes, inputs: bytes, outputs: bytes, prover: str
+    chain: int,
+    registry: str,
+    model: bytes,
+    request: bytes,
+    inputs: bytes,
+    outputs: bytes,
+    checkpoints: bytes,
+    prover: str,
 ) -> bytes:
-    types = ["bytes32", "uint256", "address", "bytes32", "bytes32", "bytes32", "bytes32", "address"]
-    return keccak(encode(types, [tag("claim"), chain, registry, model, request, inputs, outputs, prover]))
+    types = ["bytes32", "uint256", "address", *["bytes32"] * 5, "address"]
+    values = [tag("claim"), chain, registry, model, request, inputs, outputs, checkpoints, prover]
+    return keccak(encode(types, values))
 
 
 def dispute_id(chain: int, game: str, claim: bytes, challenger: str) -> bytes:

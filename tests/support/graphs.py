@@ -19,11 +19,15 @@ from support.encoding import (
     merkle_path,
     merkle_root,
     state_hash,
-    tag,
+    tolerance_leaf,
 )
 
 Arrays = Sequence[np.ndarray]
 VOTE_ONLY, EMBEDDING = "aten.mish.default", "aten.embedding.default"
+CALIBRATED = "test.calibrated"
+THETAS = {"contraction": 3 << 16, "copy": 1 << 16, VOTE_ONLY: 1 << 16, CALIBRATED: 5 << 15}
+"""Thresholds of operators in units of 2^-16; others have none."""
+SEGMENTS = keccak(b"tolerances of segments")
 
 
 @dataclass(frozen=True)
@@ -49,7 +53,10 @@ class Node:
 
 
 class Network:
-    """A straight program over named values, each node with one output."""
+    """A straight program over named values, each node with one output; a run repeats it `steps` times.
+
+    Methods count operators through the whole run; `records` and `nodes` are those of one step.
+    """
 
     def __init__(
         self,
@@ -57,10 +64,12 @@ class Network:
         parameters: dict[str, np.ndarray],
         nodes: Sequence[Node],
         outputs: Sequence[str],
+        steps: int = 1,
     ):
         self.nodes = tuple(nodes)
         self.inputs = tuple(inputs)
         self.outputs = tuple(outputs)
+        self.steps = steps
         self.parameter_names = tuple(parameters)
         self.parameters = tuple(Tensor(array) for array in parameters.values())
         self.example = tuple(inputs.values())
@@ -68,15 +77,18 @@ class Network:
         self.leaves = [record.leaf for record in self.records]
         self.weights = [parameter.commitment for parameter in self.parameters]
         weights_root = merkle_root(self.weights) if self.weights else bytes(32)
-        tolerances = [keccak(tag("tolerance") + b"{}") for _ in self.nodes]
+        self.tolerances = [
+            tolerance_leaf(self.theta(i), self.tolerance_hash(i)) for i in range(len(self.nodes))
+        ]
         self.commitment = (
             weights_root,
             merkle_root(self.leaves),
-            merkle_root(tolerances),
+            keccak(merkle_root(self.tolerances) + SEGMENTS),
             len(self.nodes),
             len(self.parameters),
             len(self.inputs),
             len(self.outputs),
+            steps,
         )
 
     @cached_property
@@ -93,30 +105,50 @@ class Network:
             cuts.append(tuple(name for name in made if name in needed))
         return [self.inputs, *reversed(cuts)]
 
+    @property
+    def length(self) -> int:
+        """Operators of a whole run."""
+        return self.steps * len(self.nodes)
+
+    def node(self, index: int) -> int:
+        return index % len(self.nodes)
+
+    def record(self, index: int) -> Record:
+        return self.records[self.node(index)]
+
     def path(self, index: int) -> list[bytes]:
-        return merkle_path(self.leaves, index)
+        return merkle_path(self.leaves, self.node(index))
+
+    def theta(self, index: int) -> int:
+        return THETAS.get(self.nodes[self.node(index)].operator, 0)
+
+    def tolerance_hash(self, index: int) -> bytes:
+        return keccak(f"other tolerances of {self.node(index)}".encode())
+
+    def tolerance_path(self, index: int) -> list[bytes]:
+        return [*merkle_path(self.tolerances, self.node(index)), SEGMENTS]
 
     def weight_path(self, index: int) -> list[bytes]:
         return merkle_path(self.weights, index)
 
     def operands(self, index: int, before: Sequence[Tensor]) -> list[Tensor]:
-        """The committed tensors that node `index` reads."""
+        """The committed tensors that operator `index` reads."""
         return [
             self.parameters[operand.position] if operand.is_parameter else before[operand.position]
-            for operand in self.records[index].operands
+            for operand in self.record(index).operands
         ]
 
     def step(self, index: int, before: Sequence[Tensor], output: Tensor | None = None) -> list[Tensor]:
-        """The state after node `index`; `output` replaces what the node computes."""
+        """The state after operator `index`; `output` replaces what it computes."""
         if output is None:
             arrays = [operand.array for operand in self.operands(index, before)]
-            output = Tensor(np.ascontiguousarray(self.nodes[index].run(*arrays)))
-        return [output if source >= OUTPUT_FLAG else before[source] for source in self.records[index].after]
+            output = Tensor(np.ascontiguousarray(self.nodes[self.node(index)].run(*arrays)))
+        return [output if source >= OUTPUT_FLAG else before[source] for source in self.record(index).after]
 
     def run(self, inputs: Arrays) -> list[list[Tensor]]:
         """The states at all cuts."""
         states = [[Tensor(array) for array in inputs]]
-        for index in range(len(self.nodes)):
+        for index in range(self.length):
             states.append(self.step(index, states[-1]))
         return states
 
@@ -196,6 +228,11 @@ def gelu(output: str, x: str) -> Node:
     return Node(VOTE_ONLY, output, (Read(x),), lambda a: (a / (1 + np.exp(-1.702 * a))).astype(np.float32))
 
 
+def doubled(output: str, x: str) -> Node:
+    """An operator whose adjudicator measures and refutes nothing (support/solidity/Calibrated.sol)."""
+    return Node(CALIBRATED, output, (Read(x),), lambda a: a + a)
+
+
 def embedding(output: str, table: str, indices: str, rows: int, width: int) -> Node:
     """table[rows, width] at the indices."""
     reads = (Read(table, Map((0, 1))), Read(indices, Map((1, 0))))
@@ -230,6 +267,22 @@ def seven_operators() -> Network:
     )
 
 
+def four_steps() -> Network:
+    """Four steps of three operators; the state is two matrices, and an operator writes one at most."""
+    random = np.random.default_rng(4)
+
+    def draw(*shape: int) -> np.ndarray:
+        return random.standard_normal(shape, dtype=np.float32)
+
+    return Network(
+        {"x": draw(4, 4), "s": draw(4, 4)},
+        {"w": draw(4, 4)},
+        [linear("h", "x", "*w", 4, 4, 4), negate("t", "s", (4, 4)), transpose("y", "h", 4, 4)],
+        ["y", "t"],
+        steps=4,
+    )
+
+
 def one_contraction(k: int = 8) -> Network:
     random = np.random.default_rng(1)
     x, w = random.standard_normal((2, k), dtype=np.float32), random.standard_normal((3, k), dtype=np.float32)
@@ -239,6 +292,11 @@ def one_contraction(k: int = 8) -> Network:
 def one_vote() -> Network:
     x = np.linspace(-2, 2, 6, dtype=np.float32).reshape(2, 3)
     return Network({"x": x}, {}, [gelu("y", "x")], ["y"])
+
+
+def one_calibrated() -> Network:
+    x = np.linspace(1, 2, 6, dtype=np.float32).reshape(2, 3)
+    return Network({"x": x}, {}, [doubled("y", "x")], ["y"])
 
 
 def commitments(state: Sequence[Tensor]) -> list[bytes]:

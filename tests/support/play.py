@@ -11,7 +11,7 @@ from support.proofs import prove
 from support.wire import Receipt
 
 ACCEPT, REJECT = 1, 2
-PHASES = ("none", "reveal", "select", "leaf", "answer", "vote", "closed")
+PHASES = ("none", "reveal", "select", "leaf", "answer", "defence", "vote", "closed")
 OUTCOMES = ("open", "challenger won", "prover won", "undecided", "moot")
 STATUS = ("unknown", "pending", "disputed", "finalisable", "finalised", "refuted")
 STAGES = ("none", "announced", "commit", "reveal", "tallying", "ended")
@@ -58,6 +58,7 @@ class Play:
             request,
             story.inputs,
             story.outputs,
+            story.checkpoint_root,
             value=self.rules.prover_bond,
             **options,
         )
@@ -94,6 +95,7 @@ class Play:
             "prover_left",
             "challenger_left",
             "turn_start",
+            "node_count",
         )
         entry = dict(zip(names, self.read("game", "getDispute", dispute), strict=True))
         return entry | {"phase": PHASES[entry["phase"]], "outcome": OUTCOMES[entry["outcome"]]}
@@ -104,9 +106,10 @@ class Play:
     def cuts(self, dispute: bytes) -> list[int]:
         entry = self.dispute(dispute)
         lo, hi = entry["lo"], entry["hi"]
-        degree = min(self.rules.fan_out, hi - lo)
-        quotient, remainder = divmod(hi - lo, degree)
-        return [lo + i * quotient + min(i, remainder) for i in range(degree + 1)]
+        unit = entry["node_count"] if hi - lo > entry["node_count"] else 1
+        degree = min(self.rules.fan_out, (hi - lo) // unit)
+        quotient, remainder = divmod((hi - lo) // unit, degree)
+        return [lo + (i * quotient + min(i, remainder)) * unit for i in range(degree + 1)]
 
     def inner_states(self, dispute: bytes, story: Any) -> list[list[bytes]]:
         return [[value.commitment for value in story.states[cut]] for cut in self.cuts(dispute)[1:-1]]
@@ -114,7 +117,8 @@ class Play:
     def reveal(self, dispute: bytes, story: Any, prover: str | None = None, **options: Any) -> list[bytes]:
         """Returns the hashes at the cuts, which `select` wants."""
         entry, states = self.dispute(dispute), self.inner_states(dispute, story)
-        self.send(prover or self.prover, "game", "reveal", dispute, states, **options)
+        paths = story.paths(self.cuts(dispute))
+        self.send(prover or self.prover, "game", "reveal", dispute, states, paths, **options)
         return [entry["lo_state"], *map(state_hash, states), entry["hi_state"]]
 
     def select(self, dispute: bytes, hashes: list[bytes], child: int, **options: Any) -> None:
@@ -138,7 +142,7 @@ class Play:
 
     def leaf(self, story: Any, node: int) -> tuple:
         """The LeafClaim for operator `node` of the story."""
-        record = story.network.records[node]
+        record = story.network.record(node)
         outputs = [ZERO] * len(record.outputs)
         for value, entry in zip(story.states[node + 1], record.after, strict=False):
             if entry >= OUTPUT_FLAG:
@@ -147,16 +151,37 @@ class Play:
         return record.packed, story.network.path(node), before, outputs
 
     def output(self, story: Any, node: int) -> Any:
-        return story.states[node + 1][story.network.records[node].after.index(OUTPUT_FLAG)]
+        return story.states[node + 1][story.network.record(node).after.index(OUTPUT_FLAG)]
 
     def proof(self, story: Any, node: int, element: int | None = None) -> Any:
         """Proof about the false element, or about `element`, of the output of `node`."""
         element = story.false_element if element is None else element
-        return prove(story.network, node, story.states[node], self.output(story, node), element)
+        network, before = story.network, story.states[node]
+        return prove(network, network.node(node), before, self.output(story, node), element)
 
     def prove(self, dispute: bytes, story: Any, sender: str | None = None, **options: Any) -> Receipt:
         leaf, proof = self.leaf(story, story.lie), self.proof(story, story.lie).encoded
         return self.send(sender or self.challenger, "game", "prove", dispute, leaf, proof, **options)
+
+    def accuse(
+        self,
+        dispute: bytes,
+        story: Any,
+        measured: int,
+        sender: str | None = None,
+        at: int | None = None,
+        **changed: Any,
+    ) -> Receipt:
+        """Accuse the disputed operator of an element at `measured` times 2^-16; `changed` are parts of the
+        threshold that are not the node's.
+        """
+        node, network = self.dispute(dispute)["lo"], story.network
+        theta = changed.get("theta", network.theta(node))
+        other = changed.get("other", network.tolerance_hash(node))
+        path = changed.get("path", network.tolerance_path(node))
+        leaf, proof = self.leaf(story, node), measured.to_bytes(32, "big")
+        who = sender or self.challenger
+        return self.send(who, "game", "accuse", dispute, leaf, proof, theta, other, path, at=at)
 
     # ---- the committee
 

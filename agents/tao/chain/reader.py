@@ -13,7 +13,7 @@ from tao.chain.logs import DEPTH, EventLog, Logs
 from tao.errors import ChainError
 from tao.protocol import committee
 from tao.protocol.clock import is_expired
-from tao.protocol.partition import inner_cuts
+from tao.protocol.partition import inner_cuts, unit_of
 from tao.protocol.views import (
     CaseView,
     ChainView,
@@ -149,6 +149,7 @@ class _Snapshot:
             prover=claimed["prover"],
             inputs=tuple(claimed["inputs"]),
             outputs=tuple(claimed["outputs"]),
+            checkpoint_root=None if claimed["checkpointRoot"] == ZERO else claimed["checkpointRoot"],
             claimed_at=claimed_at,
             window_end=claimed_at + self.reader.window,
             status=status(self.now, claimed_at, self.reader.window, open_disputes, refuted, finalised),
@@ -157,21 +158,25 @@ class _Snapshot:
 
     def dispute(self, dispute_id: bytes, claim: ClaimView) -> DisputeView:
         raw = self._call(self.reader.contracts.game.functions.getDispute(dispute_id))
-        (_, challenger, phase, outcome, demands_left, lo, hi, lo_state, hi_state, _, _, *clocks) = raw
+        (_, challenger, phase, outcome, demands_left, lo, hi, lo_state, hi_state, _, _, *rest) = raw
+        prover_left, challenger_left, turn_start, node_count = rest
         fan_out = self.reader.fan_out
+
+        def revealed_cuts(lo: int, hi: int) -> tuple[int, ...]:
+            return inner_cuts(lo, hi, fan_out, unit_of(lo, hi, node_count))
+
         revealed = self._arguments("StatesRevealed", dispute_id)
         states = {0: claim.inputs, revealed[0]["hi"] if revealed else hi: claim.outputs}
         for reveal in revealed:
-            inner = inner_cuts(reveal["lo"], reveal["hi"], fan_out)
+            inner = revealed_cuts(reveal["lo"], reveal["hi"])
             states |= {cut: tuple(state) for cut, state in zip(inner, reveal["states"], strict=True)}
         hashes: tuple[bytes, ...] = ()
         if phase == Phase.SELECT:
-            hashes = (lo_state, *(state_hash(states[cut]) for cut in inner_cuts(lo, hi, fan_out)), hi_state)
+            hashes = (lo_state, *(state_hash(states[cut]) for cut in revealed_cuts(lo, hi)), hi_state)
         demand = None
         if phase == Phase.ANSWER:
             last = self._arguments("ElementDemanded", dispute_id)[-1]
             demand = Demand(last["commitment"], last["tensorType"], last["chunk"])
-        prover_left, challenger_left, turn_start = clocks
         return DisputeView(
             dispute_id=dispute_id,
             claim=claim,
@@ -179,6 +184,7 @@ class _Snapshot:
             phase=Phase(phase),
             outcome=Outcome(outcome),
             fan_out=fan_out,
+            node_count=node_count,
             lo=lo,
             hi=hi,
             lo_state=lo_state,

@@ -2,6 +2,7 @@
 
 import importlib.util
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -19,7 +20,7 @@ def register_model(settings: Settings, source: str, variants: tuple[str, ...], s
     apply_variant(None)
     from rich.console import Console
 
-    from tao.model import ModelBundle, trace
+    from tao.model import trace
     from tao.numerics.calibrate import calibrate
     from tao.numerics.variants import available
     from tao.roles.client import register as send
@@ -32,7 +33,7 @@ def register_model(settings: Settings, source: str, variants: tuple[str, ...], s
         profile = calibrate(
             bare, samples, variants or available(), settings.store, progress=shown.update, safety=safety
         )
-    return send(context, ModelBundle(bare.graph, bare.parameters, profile)).details["model"]
+    return send(context, replace(bare, profile=profile)).details["model"]
 
 
 def _function(source: str) -> Callable:

@@ -21,10 +21,15 @@ class Finalise:
 
 @dataclass(frozen=True)
 class Reveal:
-    """Prover: reveal the states at these cuts."""
+    """Prover: reveal the states at these cuts of the run.
+
+    `checkpoints` are the leaves of the claim's checkpoint tree that their hashes are, each to be shown by its
+    Merkle path; none where the segment lies inside a step.
+    """
 
     dispute: DisputeView
     cuts: tuple[int, ...]
+    checkpoints: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -81,6 +86,25 @@ class Escalate:
 
     dispute: DisputeView
     exceedance: float
+
+
+@dataclass(frozen=True)
+class Accuse:
+    """Challenger: show on chain that this element exceeds the node's calibrated threshold.
+
+    The prover then has to put the operator to the committee, or loses on time; where the committee finds the
+    operator within its tolerance, the challenger loses its bond.
+    """
+
+    dispute: DisputeView
+    element: int
+
+
+@dataclass(frozen=True)
+class Defend:
+    """Prover: put the operator it is accused of to the committee."""
+
+    dispute: DisputeView
 
 
 @dataclass(frozen=True)
@@ -148,6 +172,8 @@ Action = (
     | ProveInconsistent
     | DemandChunk
     | Escalate
+    | Accuse
+    | Defend
     | Concede
     | Timeout
     | Close

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from tao.protocol import actions
-from tao.protocol.partition import degree
 from tao.protocol.upkeep import upkeep
 from tao.protocol.views import ChainView, ClaimView, DisputeView, Phase, Status
 
@@ -22,6 +21,13 @@ class Inconsistent:
 @dataclass(frozen=True)
 class Refutable:
     """This element of the output is provably outside tolerance."""
+
+    element: int
+
+
+@dataclass(frozen=True)
+class Exceeding:
+    """This element of the output exceeds the node's calibrated threshold, which is evidence and no proof."""
 
     element: int
 
@@ -42,7 +48,7 @@ class Measured:
     exceedance: float
 
 
-Finding = Inconsistent | Refutable | Missing | Measured
+Finding = Inconsistent | Refutable | Exceeding | Missing | Measured
 
 
 class Judge(Protocol):
@@ -61,7 +67,7 @@ class Judge(Protocol):
 def choose(dispute: DisputeView, judge: Judge) -> tuple[int, float]:
     """The first child that is implausible, else the worst; children after the choice are never computed."""
     worst = (0, -1.0)
-    for child in range(degree(dispute.lo, dispute.hi, dispute.fan_out)):
+    for child in range(len(dispute.cuts) - 1):
         deviation = judge.deviation(dispute, child)
         if deviation > 1:
             return child, deviation
@@ -77,6 +83,8 @@ def finish(dispute: DisputeView, judge: Judge) -> actions.Action:
             return actions.ProveInconsistent(dispute)
         case Refutable(element):
             return actions.Prove(dispute, element)
+        case Exceeding(element):
+            return actions.Accuse(dispute, element)
         case Missing(of_output, index, chunk):
             if dispute.demands_left > 0:
                 return actions.DemandChunk(dispute, of_output, index, chunk)

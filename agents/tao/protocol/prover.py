@@ -3,23 +3,31 @@
 from collections.abc import Iterator
 
 from tao.protocol import actions
-from tao.protocol.partition import inner_cuts
 from tao.protocol.upkeep import upkeep
-from tao.protocol.views import ChainView, DisputeView, Phase, Status
+from tao.protocol.views import PROVER_MOVES, ChainView, DisputeView, Phase, Status
 
 
 def defend(dispute: DisputeView, now: int, block: int) -> actions.Action | None:
     """The prover's move in one dispute of its claim, or None while it is not its turn."""
     common = upkeep(dispute, now, block)
-    if isinstance(common, actions.Timeout) and dispute.phase in (Phase.REVEAL, Phase.ANSWER):
+    if isinstance(common, actions.Timeout) and dispute.phase in PROVER_MOVES:
         return None  # The prover's own clock: another will end it.
     if common is not None:
         return common
     if dispute.phase is Phase.REVEAL:
-        return actions.Reveal(dispute, inner_cuts(dispute.lo, dispute.hi, dispute.fan_out))
+        return _reveal(dispute)
     if dispute.phase is Phase.ANSWER:
         return actions.Answer(dispute)
+    if dispute.phase is Phase.DEFENCE:
+        return actions.Defend(dispute)
     return None
+
+
+def _reveal(dispute: DisputeView) -> actions.Reveal:
+    inner = dispute.cuts[1:-1]
+    if not dispute.spans_steps:
+        return actions.Reveal(dispute, inner)
+    return actions.Reveal(dispute, inner, tuple(cut // dispute.node_count for cut in inner))
 
 
 def decide(view: ChainView, me: str, model_id: bytes, minimum_fee: int = 0) -> Iterator[actions.Action]:

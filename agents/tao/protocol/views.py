@@ -4,6 +4,8 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import NewType
 
+from tao.protocol import partition
+
 Hash = NewType("Hash", bytes)
 """A 32-byte keccak: a commitment, a state hash or an identifier."""
 
@@ -27,8 +29,9 @@ class Phase(IntEnum):
     SELECT = 2
     LEAF = 3
     ANSWER = 4
-    VOTE = 5
-    CLOSED = 6
+    DEFENCE = 5
+    VOTE = 6
+    CLOSED = 7
 
 
 class Outcome(IntEnum):
@@ -60,7 +63,7 @@ class Vote(IntEnum):
     REJECT = 2
 
 
-PROVER_MOVES = frozenset({Phase.REVEAL, Phase.ANSWER})
+PROVER_MOVES = frozenset({Phase.REVEAL, Phase.ANSWER, Phase.DEFENCE})
 CHALLENGER_MOVES = frozenset({Phase.SELECT, Phase.LEAF})
 
 
@@ -84,7 +87,10 @@ class RequestView:
 
 @dataclass(frozen=True)
 class ClaimView:
-    """A claim; `window_end` is the last second at which a dispute may be opened."""
+    """A claim; `window_end` is the last second at which a dispute may be opened.
+
+    `checkpoint_root` is over the state hashes at the ends of the steps, None where the model has one step.
+    """
 
     claim_id: Hash
     model_id: Hash
@@ -92,6 +98,7 @@ class ClaimView:
     prover: str
     inputs: tuple[bytes, ...]
     outputs: tuple[bytes, ...]
+    checkpoint_root: Hash | None
     claimed_at: int
     window_end: int
     status: Status
@@ -122,11 +129,12 @@ class CaseView:
 
 @dataclass(frozen=True)
 class DisputeView:
-    """A dispute about the segment [lo, hi).
+    """A dispute about the segment [lo, hi) of the run.
 
-    `states` maps each cut known so far to the tensor commitments the prover revealed there (cut 0 and the
-    last from the claim). `hashes` are the state hashes at the cuts last revealed, both ends included.
-    `fan_out` is the deployment's N.
+    A run repeats the model's `node_count` nodes once a step: its operator g is node g % node_count of step
+    g // node_count. `states` maps each cut known so far to the tensor commitments the prover revealed there
+    (cut 0 and the last from the claim). `hashes` are the state hashes at the cuts last revealed, both ends
+    included. `fan_out` is the deployment's N.
     """
 
     dispute_id: Hash
@@ -135,6 +143,7 @@ class DisputeView:
     phase: Phase
     outcome: Outcome
     fan_out: int
+    node_count: int
     lo: int
     hi: int
     lo_state: bytes
@@ -147,6 +156,22 @@ class DisputeView:
     challenger_left: int
     turn_start: int
     case: CaseView | None = None
+
+    @property
+    def spans_steps(self) -> bool:
+        """The segment is longer than a step; it is then cut between steps only."""
+        return self.hi - self.lo > self.node_count
+
+    @property
+    def cuts(self) -> tuple[int, ...]:
+        """Where the segment is cut into children, both ends included."""
+        unit = partition.unit_of(self.lo, self.hi, self.node_count)
+        return partition.cuts(self.lo, self.hi, self.fan_out, unit)
+
+    @property
+    def node(self) -> int:
+        """The node of the graph that operator `lo` is."""
+        return self.lo % self.node_count
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from tao.protocol.views import ChainView, ClaimView, DisputeView
 from tao.roles.context import Context
 from tao.roles.journal import Done
 from tao.roles.judge import ReplayJudge
-from tao.roles.measure import require_calibrated
+from tao.roles.measure import require_calibrated, require_inference
 from tao.roles.role import OVER, Role, dispute_facts, short
 from tao.roles.states import around, fetch_segment, of_outputs
 
@@ -31,6 +31,7 @@ class ChallengerRole(Role):
     ):
         super().__init__(context)
         require_calibrated(bundle)
+        require_inference(bundle)
         self.bundle = bundle
         self.judge = ReplayJudge(bundle, context.store, threshold, grace)
         self._told: set[bytes] = set()

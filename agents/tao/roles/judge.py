@@ -7,7 +7,6 @@ from tao.errors import StoreError
 from tao.model import ModelBundle
 from tao.proofs import find_refutable_element
 from tao.protocol.challenger import Finding, Inconsistent, Measured, Missing, Refutable
-from tao.protocol.partition import child as child_segment
 from tao.protocol.views import ClaimView, DisputeView
 from tao.roles.measure import drift, measure
 from tao.roles.states import around, fetch_segment, fetch_value, is_consistent, of_outputs
@@ -44,7 +43,7 @@ class ReplayJudge:
 
     def deviation(self, dispute: DisputeView, child: int) -> float:
         """In units of the limit: the drift threshold for several operators, the tolerance profile for one."""
-        lo, hi = child_segment(dispute.lo, dispute.hi, dispute.fan_out, child)
+        lo, hi = dispute.cuts[child], dispute.cuts[child + 1]
         key = (dispute.dispute_id, lo, hi)
         if key not in self._deviations:
             self._deviations[key] = self._deviation(dispute, lo, hi)

@@ -56,6 +56,12 @@ def drift(bundle: ModelBundle, lo: int, start: tuple[Tensor, ...], hi: int, end:
     return drift_ratio(end, single, double)
 
 
+def require_inference(bundle: ModelBundle) -> None:
+    """Raise ModelError for a model of several steps, whose runs cannot be replayed by these roles."""
+    if bundle.steps > 1:
+        raise ModelError(f"model 0x{bundle.model_id.hex()} has {bundle.steps} steps; this role plays one")
+
+
 def require_calibrated(bundle: ModelBundle) -> None:
     """Raises ModelError for a model without tolerances, whose votes nobody could count."""
     if bundle.profile is None:

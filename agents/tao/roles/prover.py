@@ -16,7 +16,7 @@ from tao.protocol.actions import Action
 from tao.protocol.views import ChainView, ClaimView, DisputeView, Phase, RequestView
 from tao.roles.context import Context
 from tao.roles.journal import Done
-from tao.roles.measure import UNCOMPUTABLE
+from tao.roles.measure import UNCOMPUTABLE, require_inference
 from tao.roles.role import OVER, Role, dispute_facts, short
 from tao.roles.states import fetch
 from tao.tensors import TensorTree, TensorType, commit
@@ -67,6 +67,7 @@ class ProverRole(Role):
         self, context: Context, bundle: ModelBundle, behaviour: Behaviour | None = None, minimum_fee: int = 0
     ):
         super().__init__(context)
+        require_inference(bundle)
         self.bundle = bundle
         self.minimum_fee = minimum_fee
         self._behaviour = behaviour or Honest(bundle)
@@ -91,6 +92,8 @@ class ProverRole(Role):
                 return self._reveal(dispute, cuts)
             case actions.Answer(dispute):
                 return self._answer(dispute)
+            case actions.Defend(dispute):
+                return self._defend(dispute)
             case _:
                 return self.upkeep(action)
 
@@ -115,7 +118,7 @@ class ProverRole(Role):
         output_commitments = [self._behaviour.publish(store, tensor) for tensor in outputs]
         sent = self.context.send(
             self.context.contracts.claims.functions.claim(
-                self.bundle.model_id, request_id, input_commitments, output_commitments
+                self.bundle.model_id, request_id, input_commitments, output_commitments, bytes(32)
             ),
             value=self.context.reader.prover_bond,
             already=("RequestNotOpen", "DuplicateClaim"),
@@ -156,7 +159,7 @@ class ProverRole(Role):
         written = store.bytes_written
         commitments = [[self._behaviour.publish(store, tensor) for tensor in states[cut]] for cut in cuts]
         sent = self.context.send(
-            self.context.contracts.game.functions.reveal(dispute.dispute_id, commitments), already=OVER
+            self.context.contracts.game.functions.reveal(dispute.dispute_id, commitments, []), already=OVER
         )
         return self.done(
             "reveal",
@@ -185,6 +188,13 @@ class ProverRole(Role):
         )
         what = f"opened chunk {demand.chunk} of 0x{demand.commitment.hex()[:8]} as demanded"
         return self.done("answer", what, start, sent, chunk=demand.chunk, **dispute_facts(dispute))
+
+    def _defend(self, dispute: DisputeView) -> Done | None:
+        start = time.monotonic()
+        call = self.context.contracts.game.functions.escalate(dispute.dispute_id)
+        sent = self.context.send(call, already=OVER)
+        what = f"put operator {dispute.lo}, of which it was accused, to the committee"
+        return self.done("defend", what, start, sent, **dispute_facts(dispute))
 
     def _states(self, claim: ClaimView, cuts: Iterable[int]) -> States:
         """The states at `cuts`, captured in one run where they are not at hand."""

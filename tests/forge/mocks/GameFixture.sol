@@ -12,11 +12,11 @@ import { IModelRegistry } from "../../../contracts/interfaces/IModelRegistry.sol
 import { IOperatorCommittee } from "../../../contracts/interfaces/IOperatorCommittee.sol";
 import { ClaimId, DisputeId, Duration, ModelId, RequestId, Timestamp } from "../../../contracts/types/Types.sol";
 import { Cheats } from "./Cheats.sol";
-import { MockAdjudicator, MockCommittee } from "./GameMocks.sol";
+import { MockAdjudicator, MockCalibratedAdjudicator, MockCommittee } from "./GameMocks.sol";
 import { TinyModel } from "./TinyModel.sol";
 
-/// @dev The four contracts with a mock committee and a mock adjudicator, a model of nine operators of which the
-/// last has no adjudicator, and a claim with the states of TinyModel.
+/// @dev The four contracts with a mock committee and two mock adjudicators, a model of nine operators of which the
+/// last has no adjudicator and node 3 no threshold, and a claim with the states of TinyModel.
 abstract contract GameFixture is Cheats {
     address internal constant PROVER = address(0xA0);
     address internal constant CHALLENGER = address(0xB0);
@@ -44,6 +44,9 @@ abstract contract GameFixture is Cheats {
     uint32 internal constant NODES = 9;
     uint256 internal constant START = 1_700_000_000;
 
+    /// @dev Root over the tolerances of segments, which no contract reads.
+    bytes32 internal constant SEGMENTS = keccak256("segments");
+
     RequestId internal constant NO_REQUEST = RequestId.wrap(0);
 
     BondVault internal vault;
@@ -51,10 +54,11 @@ abstract contract GameFixture is Cheats {
     ClaimRegistry internal claims;
     DisputeGame internal game;
     MockCommittee internal committee;
-    MockAdjudicator internal adjudicator;
+    MockCalibratedAdjudicator internal adjudicator;
 
     bytes[] internal records;
     ModelId internal modelId;
+    uint32 internal steps = 1;
 
     function setUp() public virtual {
         vm.warp(START);
@@ -62,12 +66,16 @@ abstract contract GameFixture is Cheats {
         models = new ModelRegistry();
         bytes4[] memory operators = new bytes4[](1);
         operators[0] = TinyModel.PROVABLE;
-        adjudicator = new MockAdjudicator(operators);
+        adjudicator = new MockCalibratedAdjudicator(operators);
+        bytes4[] memory others = new bytes4[](1);
+        others[0] = TinyModel.UNCALIBRATED;
+        MockAdjudicator plain = new MockAdjudicator(others);
         address predicted = vm.computeCreateAddress(address(this), vm.getNonce(address(this)) + 2);
         committee = new MockCommittee(vault, predicted, FEE, PANEL);
         claims = new ClaimRegistry(vault, models, predicted, claimParameters());
-        IAdjudicator[] memory adjudicators = new IAdjudicator[](1);
+        IAdjudicator[] memory adjudicators = new IAdjudicator[](2);
         adjudicators[0] = IAdjudicator(address(adjudicator));
+        adjudicators[1] = IAdjudicator(address(plain));
         game = new DisputeGame(
             vault, models, claims, IOperatorCommittee(address(committee)), adjudicators, gameParameters()
         );
@@ -111,12 +119,39 @@ abstract contract GameFixture is Cheats {
         return IModelRegistry.Model({
             weightsRoot: keccak256("weights"),
             graphRoot: TinyModel.root(nodeHashes()),
-            tolerancesRoot: keccak256("tolerances"),
+            tolerancesRoot: keccak256(abi.encodePacked(TinyModel.root(thresholds()), SEGMENTS)),
             nodeCount: uint32(records.length),
             parameterCount: 1,
             inputCount: 2,
-            outputCount: 2
+            outputCount: 2,
+            steps: steps
         });
+    }
+
+    /// @dev All nodes but one have a threshold, each another.
+    function thetaOf(uint256 node) internal pure returns (uint32) {
+        return node == 3 ? 0 : uint32((2 << 16) + node);
+    }
+
+    function toleranceHashOf(uint256 node) internal pure returns (bytes32) {
+        return keccak256(abi.encode("tolerance", node));
+    }
+
+    function thresholds() internal view returns (bytes32[] memory leaves) {
+        leaves = new bytes32[](records.length);
+        for (uint256 i = 0; i < records.length; ++i) {
+            leaves[i] = TinyModel.threshold(thetaOf(i), toleranceHashOf(i));
+        }
+        return TinyModel.padded(leaves);
+    }
+
+    function thresholdPath(uint256 node) internal view returns (bytes32[] memory path) {
+        bytes32[] memory inNodes = TinyModel.path(thresholds(), node);
+        path = new bytes32[](inNodes.length + 1);
+        for (uint256 i = 0; i < inNodes.length; ++i) {
+            path[i] = inNodes[i];
+        }
+        path[inNodes.length] = SEGMENTS;
     }
 
     /// @dev A model of one operator, whose disputes begin at the leaf; the fixture's model from then on.
@@ -124,6 +159,24 @@ abstract contract GameFixture is Cheats {
         delete records;
         records.push(record);
         modelId = models.register(model(), "");
+    }
+
+    /// @dev A model whose run repeats the fixture's operators; the fixture's model from then on.
+    function useSteps(uint32 count) internal {
+        steps = count;
+        modelId = models.register(model(), "");
+    }
+
+    /// @dev State hashes at the ends of the steps.
+    function checkpoints() internal view returns (bytes32[] memory hashes) {
+        hashes = new bytes32[](steps + 1);
+        for (uint256 i = 0; i <= steps; ++i) {
+            hashes[i] = TinyModel.hash(TinyModel.state(i * records.length));
+        }
+    }
+
+    function checkpointRoot() internal view returns (bytes32) {
+        return steps == 1 ? bytes32(0) : TinyModel.root(TinyModel.padded(checkpoints()));
     }
 
     // The moves
@@ -134,9 +187,10 @@ abstract contract GameFixture is Cheats {
 
     function claimServing(RequestId requestId) internal returns (ClaimId) {
         bytes32[] memory inputs = TinyModel.state(0);
-        bytes32[] memory outputs = TinyModel.state(records.length);
+        bytes32[] memory outputs = TinyModel.state(steps * records.length);
+        bytes32 root = checkpointRoot();
         vm.prank(PROVER);
-        return claims.claim{ value: P }(modelId, requestId, inputs, outputs);
+        return claims.claim{ value: P }(modelId, requestId, inputs, outputs, root);
     }
 
     function openBy(ClaimId claimId, address challenger) internal returns (DisputeId) {
@@ -144,7 +198,7 @@ abstract contract GameFixture is Cheats {
         return game.open{ value: C }(claimId);
     }
 
-    function innerStates(uint32 lo, uint32 hi) internal pure returns (bytes32[][] memory states) {
+    function innerStates(uint32 lo, uint32 hi) internal view returns (bytes32[][] memory states) {
         uint256[] memory cuts = cutsOf(lo, hi);
         states = new bytes32[][](cuts.length - 2);
         for (uint256 i = 0; i < states.length; ++i) {
@@ -152,7 +206,16 @@ abstract contract GameFixture is Cheats {
         }
     }
 
-    function boundaryHashes(uint32 lo, uint32 hi) internal pure returns (bytes32[] memory hashes) {
+    function innerPaths(uint32 lo, uint32 hi) internal view returns (bytes32[][] memory paths) {
+        if (hi - lo <= records.length) return paths;
+        uint256[] memory cuts = cutsOf(lo, hi);
+        paths = new bytes32[][](cuts.length - 2);
+        for (uint256 i = 0; i < paths.length; ++i) {
+            paths[i] = TinyModel.path(TinyModel.padded(checkpoints()), cuts[i + 1] / records.length);
+        }
+    }
+
+    function boundaryHashes(uint32 lo, uint32 hi) internal view returns (bytes32[] memory hashes) {
         uint256[] memory cuts = cutsOf(lo, hi);
         hashes = new bytes32[](cuts.length);
         for (uint256 i = 0; i < hashes.length; ++i) {
@@ -160,9 +223,11 @@ abstract contract GameFixture is Cheats {
         }
     }
 
-    /// @dev The rule of docs/protocol.md, told in its own words: deal the operators out one at a time.
-    function cutsOf(uint32 lo, uint32 hi) internal pure returns (uint256[] memory cuts) {
-        uint256 length = hi - lo;
+    /// @dev The rule of docs/protocol.md, told in its own words: deal the operators, or else the steps, out one at a
+    /// time.
+    function cutsOf(uint32 lo, uint32 hi) internal view returns (uint256[] memory cuts) {
+        uint256 unit = hi - lo > records.length ? records.length : 1;
+        uint256 length = (hi - lo) / unit;
         uint256 degree = length < FAN_OUT ? length : FAN_OUT;
         uint256[] memory sizes = new uint256[](degree);
         for (uint256 i = 0; i < length; ++i) {
@@ -171,14 +236,14 @@ abstract contract GameFixture is Cheats {
         cuts = new uint256[](degree + 1);
         cuts[0] = lo;
         for (uint256 i = 0; i < degree; ++i) {
-            cuts[i + 1] = cuts[i] + sizes[i];
+            cuts[i + 1] = cuts[i] + sizes[i] * unit;
         }
     }
 
     function reveal(DisputeId id) internal {
         IDisputeGame.Dispute memory dispute = game.getDispute(id);
         vm.prank(PROVER);
-        game.reveal(id, innerStates(dispute.lo, dispute.hi));
+        game.reveal(id, innerStates(dispute.lo, dispute.hi), innerPaths(dispute.lo, dispute.hi));
     }
 
     function select(DisputeId id, uint256 child) internal {
@@ -187,7 +252,7 @@ abstract contract GameFixture is Cheats {
         game.select(id, boundaryHashes(dispute.lo, dispute.hi), child);
     }
 
-    /// @dev Both sides play on until only operator `node` is left.
+    /// @dev Both sides play on until only operator `node` of the run is left.
     function descend(DisputeId id, uint32 node) internal {
         IDisputeGame.Dispute memory dispute = game.getDispute(id);
         while (dispute.hi - dispute.lo > 1) {
@@ -207,8 +272,8 @@ abstract contract GameFixture is Cheats {
     }
 
     function leafOf(uint32 node) internal view returns (IDisputeGame.LeafClaim memory leaf) {
-        leaf.record = records[node];
-        leaf.graphProof = TinyModel.path(nodeHashes(), node);
+        leaf.record = records[node % records.length];
+        leaf.graphProof = TinyModel.path(nodeHashes(), node % records.length);
         leaf.stateBefore = TinyModel.state(node);
         leaf.outputs = new bytes32[](1);
         leaf.outputs[0] = TinyModel.value(node + 1);
@@ -216,6 +281,20 @@ abstract contract GameFixture is Cheats {
 
     function proofThatSays(bool verdict) internal pure returns (bytes memory) {
         return abi.encode(verdict, 0);
+    }
+
+    function proofOf(uint256 multiple) internal pure returns (bytes memory) {
+        return abi.encode(multiple, 0);
+    }
+
+    /// @dev The challenger accuses the operator in dispute of an element just beyond its threshold.
+    function accuse(DisputeId id) internal {
+        IDisputeGame.Dispute memory dispute = game.getDispute(id);
+        IDisputeGame.LeafClaim memory leaf = leafOf(dispute.lo);
+        uint32 theta = thetaOf(dispute.lo);
+        bytes32[] memory path = thresholdPath(dispute.lo);
+        vm.prank(dispute.challenger);
+        game.accuse(id, leaf, proofOf(theta + 1), theta, toleranceHashOf(dispute.lo), path);
     }
 
     function members(uint256 count) internal pure returns (address[] memory list) {

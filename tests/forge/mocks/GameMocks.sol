@@ -24,11 +24,26 @@ contract MockAdjudicator {
     function refutes(IAdjudicator.Leaf calldata, bytes calldata proof) external pure returns (bool verdict) {
         uint256 work;
         (verdict, work) = abi.decode(proof, (bool, uint256));
+        _hash(proof, work);
+    }
+
+    function _hash(bytes calldata proof, uint256 work) internal pure {
         bytes32 digest = keccak256(proof);
         for (uint256 i = 0; i < work; ++i) {
             digest = keccak256(abi.encode(digest));
         }
         require(digest != 0);
+    }
+}
+
+/// @dev Measures what the proof says: abi.encode(multiple in units of 2^-16, words of memory to hash first).
+contract MockCalibratedAdjudicator is MockAdjudicator {
+    constructor(bytes4[] memory operators_) MockAdjudicator(operators_) { }
+
+    function exceeds(IAdjudicator.Leaf calldata, bytes calldata proof, uint32 theta) external pure returns (bool) {
+        (uint256 measured, uint256 work) = abi.decode(proof, (uint256, uint256));
+        _hash(proof, work);
+        return measured > theta;
     }
 }
 

@@ -8,8 +8,10 @@ library TinyModel {
     bytes32 private constant TAG_TENSOR = keccak256("TAO.tensor.v1");
     bytes32 private constant TAG_STATE = keccak256("TAO.state.v1");
     bytes32 private constant TAG_NODE = keccak256("TAO.node.v1");
+    bytes32 private constant TAG_TOLERANCE = keccak256("TAO.tolerance.v1");
 
     bytes4 internal constant PROVABLE = bytes4(keccak256("test.provable"));
+    bytes4 internal constant UNCALIBRATED = bytes4(keccak256("test.uncalibrated"));
     bytes4 internal constant VOTED = bytes4(keccak256("test.voted"));
     bytes internal constant TYPE = hex"06020000000300000096";
     uint16 internal constant OUTPUT = 0x8000;
@@ -42,6 +44,11 @@ library TinyModel {
 
     function nodeHash(bytes memory packed) internal pure returns (bytes32) {
         return keccak256(abi.encodePacked(TAG_NODE, packed));
+    }
+
+    /// @dev Leaf of a node in the tree of tolerances.
+    function threshold(uint32 theta, bytes32 toleranceHash) internal pure returns (bytes32) {
+        return keccak256(abi.encodePacked(TAG_TOLERANCE, theta, toleranceHash));
     }
 
     function state(uint256 cut) internal pure returns (bytes32[] memory values) {
