@@ -26,7 +26,7 @@ from tao.proofs.pieces import (
     Piece,
     Posting,
     count_postings,
-    pieces,
+    pieces_of,
     postings,
     recorded,
 )
@@ -116,7 +116,7 @@ def _piecewise(leaf: Leaf, element: int, runs: Runs) -> Plan:
     if operator in SOFTMAXES:
         points.append(rows[0] + scale)
     piece_hint = leaf.bits(0, points[1], 1)[0] if operator in SOFTMAXES else scale
-    found = pieces(leaf, runs, piece_hint)
+    found = pieces_of(leaf, runs, piece_hint)
     own = _proof(leaf, element, [[], [], *runs[2:]] if operator in PRODUCTS else [[], *runs[1:]], scale)
     return Plan(leaf, found, recorded(leaf, found, [leaf.open_operand(0, at, 1) for at in points], own))
 

@@ -87,7 +87,7 @@ def cut(leaf: Leaf, runs: Runs) -> Iterator[tuple[int, tuple[tuple[int, int], ..
             yield end - begin, tuple((i, first + begin) for i, (first, _) in enumerate(each))
 
 
-def pieces(leaf: Leaf, runs: Runs, hint: int) -> tuple[Piece, ...]:
+def pieces_of(leaf: Leaf, runs: Runs, hint: int) -> tuple[Piece, ...]:
     """The pieces of all rows of an element. hint: the proof's, but of a softmax the maximum's bits."""
     tensors = [keccak(tag("sums") + leaf.source(i)[0] + leaf.type_of(i).pack()) for i in range(rows_of(leaf))]
     found = []
