@@ -66,9 +66,9 @@ contract NormalisationAdjudicator is IAdjudicator, PartialSums {
         if (count == 0 || count > most) revert WrongOperandCount(count, 1, most);
         Normalisation.Element memory element = _element(node);
 
-        Moments.Sums memory sums;
-        (sums, element.x) =
-            recorded ? _recordedRow(leaf, node, proof, _decodeRecorded(encoded)) : _openedRow(leaf, node, proof);
+        Moments.Sums memory sums = recorded
+            ? _recordedRow(leaf, node, proof, _decodeRecorded(encoded), element)
+            : _openedRow(leaf, node, proof, element);
         if (count > 1) element.weight = RowProof.read(leaf, node, proof, 1);
         if (count > 2) element.bias = RowProof.read(leaf, node, proof, 2);
         element.claimed = RowProof.claimed(leaf, node, proof);
@@ -77,17 +77,20 @@ contract NormalisationAdjudicator is IAdjudicator, PartialSums {
             : Normalisation.refutesLayer(sums, node.reduction, element);
     }
 
-    /// @dev The sums over the element's row and the element x of it, from the row's opening.
-    function _openedRow(Leaf calldata leaf, NodeRecord.Node memory node, RowProof.Proof calldata proof)
-        private
-        pure
-        returns (Moments.Sums memory sums, uint32 x)
-    {
+    /// @dev The sums over the element's row, from its opening; sets x.
+    function _openedRow(
+        Leaf calldata leaf,
+        NodeRecord.Node memory node,
+        RowProof.Proof calldata proof,
+        Normalisation.Element memory element
+    ) private pure returns (Moments.Sums memory) {
         (uint256 run, uint256 lane) = RowProof.openRow(leaf, node, proof);
+        uint32 x;
         assembly ("memory-safe") {
             x := shr(224, calldataload(add(run, shl(2, lane))))
         }
-        sums = Moments.sums(run, node.reduction, proof.hint);
+        element.x = x;
+        return Moments.sums(run, node.reduction, proof.hint);
     }
 
     /// @dev The same from the records of the row's pieces and the opening of x.
@@ -95,16 +98,17 @@ contract NormalisationAdjudicator is IAdjudicator, PartialSums {
         Leaf calldata leaf,
         NodeRecord.Node memory node,
         RowProof.Proof calldata proof,
-        RecordedProof calldata recorded
-    ) private view returns (Moments.Sums memory sums, uint32 x) {
+        RecordedProof calldata recorded,
+        Normalisation.Element memory element
+    ) private view returns (Moments.Sums memory) {
         uint256 lane = proof.element % node.reduction;
         uint256 first = RowProof.rowStart(node, proof.element - lane);
+        element.x = _point(leaf, node, recorded, 0, first + lane);
         Row memory none;
         Total memory total;
         _addRecords(total, recorded.lanes, proof.hint, _row(leaf, node, recorded, 0, first), none, node.reduction);
         Moments.Parts memory parts = Moments.Parts(total.first, total.second, total.third);
-        sums = Moments.enclose(parts, node.reduction, proof.hint);
-        x = _point(leaf, node, recorded, 0, first + lane);
+        return Moments.enclose(parts, node.reduction, proof.hint);
     }
 
     /// @inheritdoc PartialSums
