@@ -12,10 +12,9 @@ from benchmarks.networks import NETWORKS, build
 from tao.graph import Graph, Node, export
 from tao.numerics.bounds import is_supported
 from tao.numerics.statistics import deviation_statistics
-from tao.proofs import ADJUDICATED, MAX_OPENED
+from tao.proofs import ADJUDICATED, transactions
+from tao.proofs.leaf import Leaf
 from tao.proofs.search import EXACT
-
-FLOAT32 = 4
 
 
 def has_bound(node: Node) -> bool:
@@ -38,25 +37,40 @@ def has_statistic(graph: Graph, node: Node) -> bool:
         return False
 
 
-def has_adjudicator(node: Node) -> bool:
-    """Whether a contract decides an element: it knows the operator, the record says what it reads, and that
-    fits a transaction."""
-    rows = 2 if len(node.operands) > 1 and node.maps[1] and node.maps[1].lane_stride else 1
-    fits = FLOAT32 * node.reduction * rows <= MAX_OPENED
-    return node.operator in ADJUDICATED and None not in node.maps and fits
+def transactions_of(graph: Graph, node: Node) -> int | None:
+    """In how many transactions a contract decides an element in the middle of the output: it knows the
+    operator, the record says what it reads, and that is opened in one or posted piece by piece. None where no
+    contract does."""
+    if node.operator not in ADJUDICATED or None in node.maps:
+        return None
+    if not node.reduction:
+        return 1
+    *operands, output = (
+        torch.empty(graph.types[value].shape, dtype=graph.types[value].dtype.torch, device="meta")
+        for value in (*(operand.value for operand in node.operands), node.outputs[0])
+    )
+    leaf = Leaf(None, node, tuple(operands), (None,) * len(operands), output)
+    middle = sum(size // 2 * stride for size, stride in zip(output.shape, output.stride(), strict=True))
+    return transactions(leaf, middle)
 
 
 def shares(graph: Graph) -> dict:
-    """Nodes, distinct operators, and the share of the nodes that has each of the four."""
+    """Nodes, distinct operators, the share of the nodes that has each of the four, the nodes by the number of
+    transactions that decide an element, and those that no contract decides, by operator."""
     count = len(graph)
-    undecided = Counter(node.operator for node in graph.nodes if not has_adjudicator(node))
+    needed = [transactions_of(graph, node) for node in graph.nodes]
+    undecided = Counter(
+        node.operator for node, number in zip(graph.nodes, needed, strict=True) if number is None
+    )
+    decided = Counter(number for number in needed if number is not None)
     return {
         "nodes": count,
         "operators": len({node.operator for node in graph.nodes}),
         "bound": sum(map(has_bound, graph.nodes)) / count,
         "rule": sum(map(has_rule, graph.nodes)) / count,
         "calibration": sum(has_statistic(graph, node) for node in graph.nodes) / count,
-        "adjudicator": sum(map(has_adjudicator, graph.nodes)) / count,
+        "adjudicator": decided.total() / count,
+        "transactions": {str(number): decided[number] for number in sorted(decided)},
         "undecided": dict(undecided),
     }
 

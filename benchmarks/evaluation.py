@@ -119,12 +119,14 @@ def coverage(result: Result) -> list[str]:
         Column("rule", "rule", share),
         Column("calibration", "calibration", share),
         Column("adjudicator", "adjudicator", share),
+        Column("most transactions", "transactions", lambda counts: max(counts, key=int)),
         Column("no adjudicator", "undecided", text),
     ]
     return [
         "Shares of the nodes of exported networks. *Bound*: the worst-case bound of the call is known. "
         "*Rule*: it is known what output is acceptable, equal bits or within a bound. *Calibration*: a "
-        "committee has a statistic. *Adjudicator*: a contract decides a single element.",
+        "committee has a statistic. *Adjudicator*: a contract decides a single element, in as many "
+        "transactions at most.",
         table(columns, named(result["models"])),
     ]
 

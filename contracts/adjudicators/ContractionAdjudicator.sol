@@ -8,11 +8,13 @@ import { NodeRecord } from "../libraries/NodeRecord.sol";
 import { OperandProof } from "../libraries/OperandProof.sol";
 import { TensorProof } from "../libraries/TensorProof.sol";
 import { Operator } from "../types/Types.sol";
+import { PartialSums } from "./PartialSums.sol";
 
 /// @title Decides one element of an FP32 contraction: linear, matmul, mm, bmm and addmm without scaling.
 /// @notice The element is refuted iff it is proven outside the bound that every summation order satisfies, with or
-/// without FMA, flush-to-zero and denormals-as-zero (docs/protocol.md, section 4).
-contract ContractionAdjudicator is IAdjudicator {
+/// without FMA, flush-to-zero and denormals-as-zero (docs/protocol.md, section 4). The runs of a and b may be recorded
+/// piece by piece (see IPartialSums).
+contract ContractionAdjudicator is IAdjudicator, PartialSums {
     using OperandProof for NodeRecord.Operand;
     using Float32Dot for Float32Dot.Sum;
 
@@ -43,18 +45,28 @@ contract ContractionAdjudicator is IAdjudicator {
     }
 
     /// @inheritdoc IAdjudicator
-    function refutes(Leaf calldata leaf, bytes calldata encoded) external pure returns (bool) {
+    function refutes(Leaf calldata leaf, bytes calldata encoded) external view returns (bool) {
         NodeRecord.Node memory node = NodeRecord.decode(leaf.record);
         _check(node);
-        Proof calldata proof = _decode(encoded);
-        uint256 count = node.operands.length;
-        if (proof.operands.length != count) revert WrongOpeningCount(proof.operands.length, count);
-
+        if (_isRecorded(encoded)) {
+            RecordedProof calldata recorded = _decodeRecorded(encoded);
+            Proof calldata own = _decode(node, recorded.proof);
+            return _refutes(leaf, node, own, _recordedSum(leaf, node, own, recorded));
+        }
+        Proof calldata proof = _decode(node, encoded);
         uint256 a = _open(leaf, node, proof, 0, node.reduction);
         uint256 b = _open(leaf, node, proof, 1, node.reduction);
-        Float32Dot.Sum memory sum = Float32Dot.dot(a, b, node.reduction, proof.window);
+        return _refutes(leaf, node, proof, Float32Dot.dot(a, b, node.reduction, proof.window));
+    }
+
+    /// @dev The decision, from the sum of the products; adds the bias to it.
+    function _refutes(Leaf calldata leaf, NodeRecord.Node memory node, Proof calldata proof, Float32Dot.Sum memory sum)
+        private
+        pure
+        returns (bool)
+    {
         uint256 terms = node.reduction;
-        if (count == 3) {
+        if (node.operands.length == 3) {
             uint256 bias = _open(leaf, node, proof, 2, 1);
             uint32 bits;
             assembly ("memory-safe") {
@@ -65,6 +77,36 @@ contract ContractionAdjudicator is IAdjudicator {
         }
         uint256 y = OperandProof.openOutput(leaf, node.outputs[0], proof.output, proof.element);
         return sum.refutes(terms, proof.window, uint32(y));
+    }
+
+    /// @dev The sum of the products, from the records of its pieces.
+    function _recordedSum(
+        Leaf calldata leaf,
+        NodeRecord.Node memory node,
+        Proof calldata proof,
+        RecordedProof calldata recorded
+    ) private view returns (Float32Dot.Sum memory sum) {
+        Row memory a = _row(leaf, node, recorded, 0, _first(node, proof, 0));
+        Row memory b = _row(leaf, node, recorded, 1, _first(node, proof, 1));
+        Total memory total;
+        _addRecords(total, recorded.lanes, proof.window, a, b, node.reduction);
+        (sum.positive, sum.negative, sum.subnormal) = (total.first, total.second, total.third);
+    }
+
+    /// @inheritdoc PartialSums
+    function _runCount() internal pure override returns (uint256) {
+        return 2;
+    }
+
+    /// @inheritdoc PartialSums
+    function _sumsOver(uint256[2] memory runs, uint256 lanes, uint256 window)
+        internal
+        pure
+        override
+        returns (uint256, uint256, uint256)
+    {
+        Float32Dot.Sum memory sum = Float32Dot.dot(runs[0], runs[1], lanes, window);
+        return (sum.positive, sum.negative, sum.subnormal);
     }
 
     function _check(NodeRecord.Node memory node) private pure {
@@ -90,17 +132,22 @@ contract ContractionAdjudicator is IAdjudicator {
         pure
         returns (uint256 run)
     {
-        NodeRecord.Operand memory operand = node.operands[index];
-        uint256 first = operand.firstElement(node.outputs[0], proof.element);
-        return OperandProof.openOperand(leaf, operand, proof.operands[index], first, length);
+        uint256 first = _first(node, proof, index);
+        return OperandProof.openOperand(leaf, node.operands[index], proof.operands[index], first, length);
+    }
+
+    function _first(NodeRecord.Node memory node, Proof calldata proof, uint256 index) private pure returns (uint256) {
+        return node.operands[index].firstElement(node.outputs[0], proof.element);
     }
 
     /// @dev The proof in place: decoding into memory would copy all lanes.
-    function _decode(bytes calldata encoded) private pure returns (Proof calldata proof) {
+    function _decode(NodeRecord.Node memory node, bytes calldata encoded) private pure returns (Proof calldata proof) {
         // INVARIANT: the encoding is that of one dynamic struct; its members are checked where they are read.
         if (encoded.length < 0xa0 || bytes32(encoded) != bytes32(uint256(0x20))) revert MalformedProof();
         assembly ("memory-safe") {
             proof := add(encoded.offset, 0x20)
         }
+        uint256 count = node.operands.length;
+        if (proof.operands.length != count) revert WrongOpeningCount(proof.operands.length, count);
     }
 }

@@ -9,11 +9,13 @@ import { OperandProof } from "../libraries/OperandProof.sol";
 import { TensorProof } from "../libraries/TensorProof.sol";
 import { Windows } from "../libraries/Windows.sol";
 import { Operator } from "../types/Types.sol";
+import { PartialSums } from "./PartialSums.sol";
 
 /// @title Decides one element of an FP32 convolution of one or two dimensions: padded, strided, dilated, grouped.
 /// @notice The element is refuted iff it is proven outside the bound of a contraction of as many lanes as the kernel
-/// has (docs/protocol.md, section 4); lanes in the zero padding are exact zeros.
-contract ConvolutionAdjudicator is IAdjudicator {
+/// has (docs/protocol.md, section 4); lanes in the zero padding are exact zeros. The runs may be recorded piece by piece
+/// (see IPartialSums).
+contract ConvolutionAdjudicator is IAdjudicator, PartialSums {
     using OperandProof for NodeRecord.Operand;
     using Float32Dot for Float32Dot.Sum;
     using Windows for Windows.Runs;
@@ -51,11 +53,24 @@ contract ConvolutionAdjudicator is IAdjudicator {
     }
 
     /// @inheritdoc IAdjudicator
-    function refutes(Leaf calldata leaf, bytes calldata encoded) external pure returns (bool) {
+    function refutes(Leaf calldata leaf, bytes calldata encoded) external view returns (bool) {
         NodeRecord.Node memory node = NodeRecord.decode(leaf.record);
         _check(node);
+        if (_isRecorded(encoded)) {
+            RecordedProof calldata recorded = _decodeRecorded(encoded);
+            Proof calldata own = _decode(recorded.proof);
+            return _refutes(leaf, node, own, _recordedSum(leaf, node, own, recorded));
+        }
         Proof calldata proof = _decode(encoded);
-        Float32Dot.Sum memory sum = _sum(leaf, node, proof);
+        return _refutes(leaf, node, proof, _sum(leaf, node, proof));
+    }
+
+    /// @dev The decision, from the sum of the products; adds the bias to it.
+    function _refutes(Leaf calldata leaf, NodeRecord.Node memory node, Proof calldata proof, Float32Dot.Sum memory sum)
+        private
+        pure
+        returns (bool)
+    {
         uint256 terms = node.reduction;
         uint256 biases = node.operands.length - 2;
         if (proof.bias.length != biases) revert WrongOpeningCount(2, proof.bias.length, biases);
@@ -90,6 +105,41 @@ contract ConvolutionAdjudicator is IAdjudicator {
             b = OperandProof.openOperand(leaf, node.operands[1], proof.b[i], b, runs.length);
             sum.addRun(a, b, runs.length, proof.window);
         }
+    }
+
+    /// @dev The same from the records of the runs' pieces.
+    function _recordedSum(
+        Leaf calldata leaf,
+        NodeRecord.Node memory node,
+        Proof calldata proof,
+        RecordedProof calldata recorded
+    ) private view returns (Float32Dot.Sum memory sum) {
+        Windows.Runs memory runs = Windows.locate(node, proof.element);
+        Row memory a = _row(leaf, node, recorded, 0, 0);
+        Row memory b = _row(leaf, node, recorded, 1, 0);
+        Total memory total;
+        uint256 count = runs.count();
+        for (uint256 i; i < count; ++i) {
+            (a.first, b.first) = runs.at(i);
+            _addRecords(total, recorded.lanes, proof.window, a, b, runs.length);
+        }
+        (sum.positive, sum.negative, sum.subnormal) = (total.first, total.second, total.third);
+    }
+
+    /// @inheritdoc PartialSums
+    function _runCount() internal pure override returns (uint256) {
+        return 2;
+    }
+
+    /// @inheritdoc PartialSums
+    function _sumsOver(uint256[2] memory runs, uint256 lanes, uint256 window)
+        internal
+        pure
+        override
+        returns (uint256, uint256, uint256)
+    {
+        Float32Dot.Sum memory sum = Float32Dot.dot(runs[0], runs[1], lanes, window);
+        return (sum.positive, sum.negative, sum.subnormal);
     }
 
     function _check(NodeRecord.Node memory node) private pure {

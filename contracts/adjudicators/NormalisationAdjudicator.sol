@@ -9,13 +9,15 @@ import { NodeRecord } from "../libraries/NodeRecord.sol";
 import { Normalisation } from "../libraries/Normalisation.sol";
 import { RowProof } from "../libraries/RowProof.sol";
 import { Operator } from "../types/Types.sol";
+import { PartialSums } from "./PartialSums.sol";
 
 /// @title Decides one element of an FP32 normalisation: of a layer, a group, by the root mean square, of a batch.
 /// @notice The element is refuted iff it is proven outside the operator's bound (see Normalisation). The record's only
 /// attribute is eps. A normalisation of rows of `reduction` numbers has the operands x, [w, [b]] (rms_norm no b), and
 /// its proof's hint is the window exponent of Moments; batch_norm works in inference, on x, w, b, mean and variance, or
-/// without w and b, and reads one element of each.
-contract NormalisationAdjudicator is IAdjudicator {
+/// without w and b, and reads one element of each. A row may be recorded piece by piece (see IPartialSums); its proof has
+/// one point, the element of x.
+contract NormalisationAdjudicator is IAdjudicator, PartialSums {
     bytes4 private constant LAYER = bytes4(keccak256("aten.layer_norm.default"));
     bytes4 private constant NATIVE_LAYER = bytes4(keccak256("aten.native_layer_norm.default"));
     bytes4 private constant GROUP = bytes4(keccak256("aten.group_norm.default"));
@@ -41,7 +43,7 @@ contract NormalisationAdjudicator is IAdjudicator {
     }
 
     /// @inheritdoc IAdjudicator
-    function refutes(Leaf calldata leaf, bytes calldata encoded) external pure returns (bool) {
+    function refutes(Leaf calldata leaf, bytes calldata encoded) external view returns (bool) {
         NodeRecord.Node memory node = NodeRecord.decode(leaf.record);
         bytes4 op = Operator.unwrap(node.op);
         if (op == BATCH || op == NATIVE_BATCH) return _refutesBatch(leaf, node, encoded);
@@ -54,28 +56,75 @@ contract NormalisationAdjudicator is IAdjudicator {
 
     function _refutesRow(Leaf calldata leaf, NodeRecord.Node memory node, bytes calldata encoded, bool rms)
         private
-        pure
+        view
         returns (bool)
     {
-        RowProof.Proof calldata proof = RowProof.decode(node, encoded);
+        bool recorded = _isRecorded(encoded);
+        RowProof.Proof calldata proof = RowProof.decode(node, recorded ? _decodeRecorded(encoded).proof : encoded);
         uint256 most = rms ? 2 : 3;
         uint256 count = node.operands.length;
         if (count == 0 || count > most) revert WrongOperandCount(count, 1, most);
         Normalisation.Element memory element = _element(node);
 
+        Moments.Sums memory sums = recorded
+            ? _recordedRow(leaf, node, proof, _decodeRecorded(encoded), element)
+            : _openedRow(leaf, node, proof, element);
+        if (count > 1) element.weight = RowProof.read(leaf, node, proof, 1);
+        if (count > 2) element.bias = RowProof.read(leaf, node, proof, 2);
+        element.claimed = RowProof.claimed(leaf, node, proof);
+        return rms
+            ? Normalisation.refutesRms(sums, node.reduction, element)
+            : Normalisation.refutesLayer(sums, node.reduction, element);
+    }
+
+    /// @dev The sums over the element's row, from its opening; sets x.
+    function _openedRow(
+        Leaf calldata leaf,
+        NodeRecord.Node memory node,
+        RowProof.Proof calldata proof,
+        Normalisation.Element memory element
+    ) private pure returns (Moments.Sums memory) {
         (uint256 run, uint256 lane) = RowProof.openRow(leaf, node, proof);
         uint32 x;
         assembly ("memory-safe") {
             x := shr(224, calldataload(add(run, shl(2, lane))))
         }
         element.x = x;
-        if (count > 1) element.weight = RowProof.read(leaf, node, proof, 1);
-        if (count > 2) element.bias = RowProof.read(leaf, node, proof, 2);
-        element.claimed = RowProof.claimed(leaf, node, proof);
-        Moments.Sums memory sums = Moments.sums(run, node.reduction, proof.hint);
-        return rms
-            ? Normalisation.refutesRms(sums, node.reduction, element)
-            : Normalisation.refutesLayer(sums, node.reduction, element);
+        return Moments.sums(run, node.reduction, proof.hint);
+    }
+
+    /// @dev The same from the records of the row's pieces and the opening of x.
+    function _recordedRow(
+        Leaf calldata leaf,
+        NodeRecord.Node memory node,
+        RowProof.Proof calldata proof,
+        RecordedProof calldata recorded,
+        Normalisation.Element memory element
+    ) private view returns (Moments.Sums memory) {
+        uint256 lane = proof.element % node.reduction;
+        uint256 first = RowProof.rowStart(node, proof.element - lane);
+        element.x = _point(leaf, node, recorded, 0, first + lane);
+        Row memory none;
+        Total memory total;
+        _addRecords(total, recorded.lanes, proof.hint, _row(leaf, node, recorded, 0, first), none, node.reduction);
+        Moments.Parts memory parts = Moments.Parts(total.first, total.second, total.third);
+        return Moments.enclose(parts, node.reduction, proof.hint);
+    }
+
+    /// @inheritdoc PartialSums
+    function _runCount() internal pure override returns (uint256) {
+        return 1;
+    }
+
+    /// @inheritdoc PartialSums
+    function _sumsOver(uint256[2] memory runs, uint256 lanes, uint256 window)
+        internal
+        pure
+        override
+        returns (uint256, uint256, uint256)
+    {
+        Moments.Parts memory parts = Moments.partsOf(runs[0], lanes, window);
+        return (parts.positive, parts.negative, parts.squares);
     }
 
     function _refutesBatch(Leaf calldata leaf, NodeRecord.Node memory node, bytes calldata encoded)

@@ -18,7 +18,15 @@ library ExponentialSums {
         uint32 maximum;
     }
 
+    /// @dev S in units of 2^-80 and W in units of 2^-183, truncated.
+    struct Parts {
+        uint256 total;
+        uint256 weighted;
+    }
+
+    /// @dev Lanes of a run, and of a row, which may be made of several.
     uint256 internal constant MAX_LANES = 1 << 17;
+    uint256 internal constant MAX_ROW = 1 << 18;
 
     // A mantissa's place in a word, and its leading bit's
     uint256 private constant FRACTION = 0x7fffff << 208;
@@ -33,6 +41,7 @@ library ExponentialSums {
     error TooManyLanes(uint256 lanes, uint256 maximum);
     error LaneOutOfRange(uint256 lane, uint256 lanes);
     error NotTheMaximum(uint256 lane);
+    error AboveTheMaximum(uint256 lane);
     error NonFiniteLane();
 
     /// @notice S and W of a run of big-endian FP32 numbers in calldata. Reverts where a lane is NaN or +inf, or all are
@@ -48,17 +57,42 @@ library ExponentialSums {
         sums.maximum = load(run, largest);
         // INVARIANT: NaN and +inf refute nothing, nor does a row without a finite lane.
         if (sums.maximum & 0x7f800000 == 0x7f800000) revert NonFiniteLane();
-        (uint256 total, uint256 weighted, uint256 done) = _accumulate(run, lanes, _fixed(sums.maximum));
+        Parts memory parts;
+        uint256 done;
+        (parts.total, parts.weighted, done) = _accumulate(run, lanes, _fixed(sums.maximum));
         if (done != lanes) {
             // INVARIANT: no lane is NaN, and none larger than the maximum.
             if (load(run, done) & 0x7fffffff >= 0x7f800000) revert NonFiniteLane();
             revert NotTheMaximum(largest);
         }
+        return enclose(parts, lanes, sums.maximum);
+    }
+
+    /// @notice The sums of a run, as in `sum`, for a maximum that may lie in another run: those of adjacent runs add up.
+    /// Reverts where a lane is NaN or exceeds the maximum by 2^-102 or more.
+    /// @param maximum M as an FP32 encoding.
+    function partsOf(uint256 run, uint256 lanes, uint32 maximum) internal pure returns (Parts memory parts) {
+        if (lanes > MAX_LANES) revert TooManyLanes(lanes, MAX_LANES);
+        if (maximum & 0x7f800000 == 0x7f800000) revert NonFiniteLane();
+        uint256 done;
+        (parts.total, parts.weighted, done) = _accumulate(run, lanes, _fixed(maximum));
+        if (done != lanes) {
+            if (load(run, done) & 0x7fffffff >= 0x7f800000) revert NonFiniteLane();
+            revert AboveTheMaximum(done);
+        }
+    }
+
+    /// @notice S and W of a row from the sums of its runs.
+    /// @param maximum M, the largest lane of the row, as an FP32 encoding.
+    function enclose(Parts memory parts, uint256 lanes, uint32 maximum) internal pure returns (Sums memory sums) {
+        // INVARIANT: the sums are below 2^98 and 2^207 units.
+        if (lanes > MAX_ROW) revert TooManyLanes(lanes, MAX_ROW);
+        sums.maximum = maximum;
         unchecked {
             // Each exponential is off by less than 2^-44 of itself and one unit, also where it was left out.
-            sums.total = Ball(int256(total), (total >> 43) + 2 * lanes, -80);
+            sums.total = Ball(int256(parts.total), (parts.total >> 43) + 2 * lanes, -80);
             // One unit of it counts d times, which is below 2^109; d is off by two units.
-            sums.weighted = Ball(int256(weighted), (weighted >> 43) + (lanes << 110), -183);
+            sums.weighted = Ball(int256(parts.weighted), (parts.weighted >> 43) + (lanes << 110), -183);
         }
         sums.weighted.round();
     }

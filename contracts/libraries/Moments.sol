@@ -20,7 +20,16 @@ library Moments {
         Ball squares;
     }
 
+    /// @dev Sums of the counted numbers: of those above zero, of the magnitudes of those below, of all squares.
+    struct Parts {
+        uint256 positive;
+        uint256 negative;
+        uint256 squares;
+    }
+
+    /// @dev Lanes of a run, and of a row, which may be made of several.
     uint256 internal constant MAX_LANES = 1 << 20;
+    uint256 internal constant MAX_ROW = 1 << 21;
     uint256 internal constant MIN_WINDOW = 1;
     uint256 internal constant MAX_WINDOW = 254;
 
@@ -37,6 +46,11 @@ library Moments {
     /// @param lanes Length of the run in numbers.
     /// @param window Window exponent W.
     function sums(uint256 run, uint256 lanes, uint256 window) internal pure returns (Sums memory result) {
+        return enclose(partsOf(run, lanes, window), lanes, window);
+    }
+
+    /// @notice The sums of the counted numbers of a run, as in `sums`: those of adjacent runs add up.
+    function partsOf(uint256 run, uint256 lanes, uint256 window) internal pure returns (Parts memory parts) {
         // INVARIANT: the two halves of the packed accumulator cannot run over.
         if (lanes > MAX_LANES) revert TooManyLanes(lanes, MAX_LANES);
         if (window < MIN_WINDOW || window > MAX_WINDOW) revert WindowOutOfRange(window);
@@ -45,13 +59,21 @@ library Moments {
         if (odd & (ONES << 8) != 0) revert NonFiniteLane();
         // INVARIANT: the window covers the largest number, so the sums lack nothing but small ones.
         if (odd != 0) revert WindowTooLow(window);
-        // SAFETY: a lane is below 2^87 units, so the sums are below 2^107 and that of the squares below 2^194.
+        (parts.positive, parts.negative, parts.squares) = (uint128(both), both >> 128, squares);
+    }
+
+    /// @notice The sums over a row, from those of its counted numbers.
+    /// @param lanes Length of the row in numbers.
+    /// @param window Window exponent with which the numbers were counted.
+    function enclose(Parts memory parts, uint256 lanes, uint256 window) internal pure returns (Sums memory result) {
+        // INVARIANT: a lane is below 2^87 units, so the sums are below 2^108 and that of the squares below 2^195.
+        if (lanes > MAX_ROW) revert TooManyLanes(lanes, MAX_ROW);
         unchecked {
             uint256 skipped = window == MIN_WINDOW ? 0 : lanes;
             int256 exponent = int256(window) - 150;
-            result.sum = Ball(int256(uint256(uint128(both))) - int256(both >> 128), skipped << 23, exponent);
-            result.magnitude = Ball(int256(uint128(both) + (both >> 128)), skipped << 23, exponent);
-            result.squares = Ball(int256(squares), skipped << 46, 2 * exponent);
+            result.sum = Ball(int256(parts.positive) - int256(parts.negative), skipped << 23, exponent);
+            result.magnitude = Ball(int256(parts.positive + parts.negative), skipped << 23, exponent);
+            result.squares = Ball(int256(parts.squares), skipped << 46, 2 * exponent);
         }
         Balls.round(result.squares);
     }

@@ -197,7 +197,7 @@ library Normalisation {
         return a.add(a.mulPow2(-7));
     }
 
-    /// @dev k u / (1 - k u), for k below 2^21
+    /// @dev k u / (1 - k u), for k below 2^22
     function _gamma(uint256 k) private pure returns (Ball memory) {
         return _integer(k).div(_integer((1 << 24) - k));
     }

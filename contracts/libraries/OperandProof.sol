@@ -60,15 +60,26 @@ library OperandProof {
         bytes32 dataRoot;
         (dataRoot, run) = operand.tensorType.openRun(opening.data, opening.path, first, length);
         bytes32 commitment = TensorProof.commitment(operand.tensorType.pack(), dataRoot);
+        requireOperand(leaf, operand, commitment, opening.weightsPath);
+    }
+
+    /// @notice Checks that a commitment is the operand's.
+    /// @param weightsPath As in OperandOpening.
+    function requireOperand(
+        IAdjudicator.Leaf calldata leaf,
+        NodeRecord.Operand memory operand,
+        bytes32 commitment,
+        bytes32[] calldata weightsPath
+    ) internal pure {
         uint256 index = operand.index;
         if (operand.isParameter) {
-            // INVARIANT: a parameter's opening is of the model's own tensor, at the record's number.
-            if (!Merkle.isMember(commitment, index, leaf.parameterCount, opening.weightsPath, leaf.weightsRoot)) {
+            // INVARIANT: a parameter is the model's own tensor, at the record's number.
+            if (!Merkle.isMember(commitment, index, leaf.parameterCount, weightsPath, leaf.weightsRoot)) {
                 revert OperandMismatch(index, commitment);
             }
         } else {
-            if (opening.weightsPath.length != 0) revert TensorProof.WrongPathLength(opening.weightsPath.length, 0);
-            // INVARIANT: a value's opening is of the prover's own tensor, at the record's position.
+            if (weightsPath.length != 0) revert TensorProof.WrongPathLength(weightsPath.length, 0);
+            // INVARIANT: a value is the prover's own tensor, at the record's position.
             if (index >= leaf.stateBefore.length || leaf.stateBefore[index] != commitment) {
                 revert OperandMismatch(index, commitment);
             }

@@ -36,7 +36,11 @@ library Reduction {
 
     /// @param window As in RowSums, a hint.
     function refutesSum(uint256 run, uint256 lanes, uint256 window, uint32 y) internal pure returns (bool) {
-        RowSums.Sums memory sums = RowSums.sum(run, lanes, window);
+        return refutesSumOf(RowSums.sum(run, lanes, window), lanes, y);
+    }
+
+    /// @notice As `refutesSum`, from the sums of the row.
+    function refutesSumOf(RowSums.Sums memory sums, uint256 lanes, uint32 y) internal pure returns (bool) {
         Bound memory bound;
         bound.value = sums.value;
         bound.tolerance = _tolerance(sums, lanes - 1, lanes);
@@ -46,7 +50,11 @@ library Reduction {
 
     /// @param window As in RowSums, a hint.
     function refutesMean(uint256 run, uint256 lanes, uint256 window, uint32 y) internal pure returns (bool) {
-        RowSums.Sums memory sums = RowSums.sum(run, lanes, window);
+        return refutesMeanOf(RowSums.sum(run, lanes, window), lanes, y);
+    }
+
+    /// @notice As `refutesMean`, from the sums of the row.
+    function refutesMeanOf(RowSums.Sums memory sums, uint256 lanes, uint32 y) internal pure returns (bool) {
         Ball memory count = Balls.exact(int256(lanes), 0);
         Bound memory bound;
         bound.value = sums.value.div(count);

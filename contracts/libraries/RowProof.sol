@@ -88,15 +88,21 @@ library RowProof {
         return uint32(OperandProof.openOutput(leaf, node.outputs[0], proof.output, proof.element));
     }
 
+    /// @notice Where the row of an element begins in the first operand.
+    /// @param element The output element that the row is reduced to, or the first of those that it is normalised to.
+    function rowStart(NodeRecord.Node memory node, uint256 element) internal pure returns (uint256) {
+        NodeRecord.Operand memory operand = node.operands[0];
+        // INVARIANT: the lanes are read in one contiguous run.
+        if (operand.laneStride != 1) revert WrongLaneStride(0, operand.laneStride, 1);
+        return operand.firstElement(node.outputs[0], element);
+    }
+
     function _open(IAdjudicator.Leaf calldata leaf, NodeRecord.Node memory node, Proof calldata proof, uint256 element)
         private
         pure
         returns (uint256 run)
     {
-        NodeRecord.Operand memory operand = node.operands[0];
-        // INVARIANT: the lanes are read in one contiguous run.
-        if (operand.laneStride != 1) revert WrongLaneStride(0, operand.laneStride, 1);
-        uint256 first = operand.firstElement(node.outputs[0], element);
-        return OperandProof.openOperand(leaf, operand, proof.operands[0], first, node.reduction);
+        uint256 first = rowStart(node, element);
+        return OperandProof.openOperand(leaf, node.operands[0], proof.operands[0], first, node.reduction);
     }
 }

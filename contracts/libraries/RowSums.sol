@@ -7,7 +7,7 @@ import { Ball } from "./Ball.sol";
 /// @notice A finite number is (-1)^s * m * 2^(e - 150) with m < 2^24 and 1 <= e <= 254 (subnormals and zero have e = 1).
 /// Sums are integers in units of 2^(W - 150), where W is the window exponent: a term counts exactly where
 /// W <= e <= W + 63. Below the window a term is less than 2^23 units and is skipped; above it the sum reverts. So each
-/// counted term is below 2^87 units and 2^17 of them stay below 2^104.
+/// counted term is below 2^87 units and 2^17 of them, a run's, stay below 2^104. A row may be made of several runs.
 /// @dev W is a hint of the challenger. A window too low reverts, and one too high skips terms, which widens the balls,
 /// so that a bad hint can only make a proof fail. W = 1 skips nothing.
 library RowSums {
@@ -27,7 +27,9 @@ library RowSums {
         uint256 subnormal;
     }
 
+    /// @dev Lanes of a run, and of a row.
     uint256 internal constant MAX_LANES = 1 << 17;
+    uint256 internal constant MAX_ROW = 1 << 21;
     uint256 internal constant MIN_WINDOW = 1;
     uint256 internal constant MAX_WINDOW = 254;
 
@@ -44,12 +46,15 @@ library RowSums {
     /// @param lanes Length of the run in numbers.
     /// @param window Window exponent W.
     function sum(uint256 run, uint256 lanes, uint256 window) internal pure returns (Sums memory sums) {
+        return enclose(partsOf(run, lanes, window), lanes, window);
+    }
+
+    /// @notice The sums of the counted terms of a run, as in `sum`: those of adjacent runs add up.
+    function partsOf(uint256 run, uint256 lanes, uint256 window) internal pure returns (Parts memory parts) {
         // INVARIANT: the two halves of the packed accumulator cannot run over.
         if (lanes > MAX_LANES) revert TooManyLanes(lanes, MAX_LANES);
         if (window < MIN_WINDOW || window > MAX_WINDOW) revert WindowOutOfRange(window);
-        Parts memory parts;
         unchecked {
-            uint256 skipped = window == MIN_WINDOW ? 0 : lanes << 23;
             while (lanes != 0) {
                 // Subnormals count where W is 1, and whole words are without them.
                 uint256 words = window == MIN_WINDOW ? 0 : _addWords(parts, run, lanes / 8, window);
@@ -62,6 +67,17 @@ library RowSums {
                     --lanes;
                 }
             }
+        }
+    }
+
+    /// @notice S, T and D of a row, from the sums of its counted terms.
+    /// @param lanes Length of the row in numbers.
+    /// @param window Window exponent with which the terms were counted.
+    function enclose(Parts memory parts, uint256 lanes, uint256 window) internal pure returns (Sums memory sums) {
+        // INVARIANT: the sums stay below 2^108 units, and the skipped terms of each ball below 2^44.
+        if (lanes > MAX_ROW) revert TooManyLanes(lanes, MAX_ROW);
+        unchecked {
+            uint256 skipped = window == MIN_WINDOW ? 0 : lanes << 23;
             int256 exp = int256(window) - 150;
             sums.value = Ball(int256(parts.positive) - int256(parts.negative), skipped, exp);
             sums.magnitude = Ball(int256(parts.positive + parts.negative), skipped, exp);

@@ -13,9 +13,10 @@ import { ExponentialSums } from "./ExponentialSums.sol";
 ///     softmax        f = e^-d_i / S      r = 3 u (d_i + W / S) + 19 u + gamma_(n-1)
 ///                                        tau = r' f + 2 MIN
 ///     log_softmax    f = -d_i - log S    r = 3 u W / S + 6 u + gamma_(n-1)
-///                                        tau = (u (3 d_i + |f| + 4 log S) + r) (1 + 2^-7) + 4 MIN
+///                                        tau = (u (3 d_i + |f| + 4 log S) + r) (1 + 2^-k) + 4 MIN
 ///
-/// where r' = r (1 + 2^-7), and nothing is refuted where r >= 2^-8.
+/// where r' = r (1 + 2^-7) and k = 7 for r < 2^-8, r' = r (1 + 2^-5) and k = 5 for larger r, as rows of some 2^16 lanes
+/// have, and nothing is refuted where r >= 2^-6.
 ///
 /// Kernels are taken to find M first and then to compute, in FP32 or better and in any order of summation,
 ///
@@ -31,7 +32,8 @@ import { ExponentialSums } from "./ExponentialSums.sol";
 /// Softmax. y / f is a product of factors (1 + t) and their inverses with sum |t| <= r, hence within r / (1 - r) of 1
 /// (Higham, "Accuracy and Stability of Numerical Algorithms", lemma 3.1). The relative error of S by the shifts is a
 /// mean of e^(3 u d_j) - 1 with weights e_j / S, thus 3 u W / S up to a factor 1 + 2^-10, as lanes with d_j >= 2^10 are
-/// nothing. For r < 2^-8 all that is below r (1 + 2^-7 - 2^-9). As r >= 19 u, the rest covers what is far smaller still:
+/// nothing. For r < 2^-8 all that is below r (1 + 2^-7 - 2^-9), and for r < 2^-6, where r / (1 - r) is below r (1 + 2^-6 +
+/// 2^-11), below r (1 + 2^-5 - 2^-9). As r >= 19 u, the rest covers what is far smaller still:
 /// subnormal inputs taken for zero, which shift d_j by less than 2 MIN, and n lanes of S below MIN flushed, where S >= 1.
 /// Flushing e_i costs less than MIN (1 + r'), and leaves nothing of y to flush; flushing y costs less than MIN.
 ///
@@ -47,17 +49,25 @@ library Softmax {
     /// @notice Whether y is proven not to be element `lane` of the softmax of a run of FP32 numbers in calldata.
     /// @param largest The lane that holds M, a hint.
     function refutes(uint256 run, uint256 lanes, uint256 lane, uint256 largest, uint32 y) internal pure returns (bool) {
-        ExponentialSums.Sums memory sums = ExponentialSums.sum(run, lanes, largest);
-        uint32 x = ExponentialSums.load(run, lane);
+        return refutesOf(ExponentialSums.sum(run, lanes, largest), lanes, ExponentialSums.load(run, lane), y);
+    }
+
+    /// @notice As `refutes`, from the sums of the row.
+    /// @param x The element's lane x_i as an FP32 encoding.
+    function refutesOf(ExponentialSums.Sums memory sums, uint256 lanes, uint32 x, uint32 y)
+        internal
+        pure
+        returns (bool)
+    {
         Bound memory bound;
         Ball memory d = _shift(sums.maximum, x);
         if (d.exceeds(Balls.exact(1, 10))) {
             bound.value = Ball(0, 1, -1400); // e^-1024 < 2^-1400
         } else {
             Ball memory r = _times3u(d.add(_average(sums))).add(Bounds.roundoffs(19)).add(Bounds.gamma(lanes - 1));
-            if (!_isSmall(r)) return false;
+            if (!_isBelow(r, -6)) return false;
             bound.value = Elementary.exp(d.neg()).div(sums.total);
-            bound.tolerance = Bounds.inflate(r).mul(bound.value);
+            bound.tolerance = _inflate(r, r).mul(bound.value);
         }
         bound.tolerance = bound.tolerance.add(Bounds.minima(2));
         bound.largest = bound.value.add(bound.tolerance);
@@ -71,19 +81,27 @@ library Softmax {
         pure
         returns (bool)
     {
-        ExponentialSums.Sums memory sums = ExponentialSums.sum(run, lanes, largest);
-        uint32 x = ExponentialSums.load(run, lane);
+        return refutesLogOf(ExponentialSums.sum(run, lanes, largest), lanes, ExponentialSums.load(run, lane), y);
+    }
+
+    /// @notice As `refutesLog`, from the sums of the row.
+    /// @param x The element's lane x_i as an FP32 encoding.
+    function refutesLogOf(ExponentialSums.Sums memory sums, uint256 lanes, uint32 x, uint32 y)
+        internal
+        pure
+        returns (bool)
+    {
         if (x == NEGATIVE_INFINITY) return y != NEGATIVE_INFINITY;
         Ball memory r = _times3u(_average(sums)).add(Bounds.roundoffs(6)).add(Bounds.gamma(lanes - 1));
-        if (!_isSmall(r)) return false;
+        if (!_isBelow(r, -6)) return false;
 
         Ball memory d = _shift(sums.maximum, x);
         Ball memory logarithm = Elementary.log(sums.total);
         Bound memory bound;
         bound.value = d.add(logarithm).neg();
         Ball memory rounded = bound.value.upperBound().add(logarithm.upperBound().mulPow2(2));
-        r = r.add(_times3u(d)).add(rounded.mulPow2(Bounds.UNIT_ROUNDOFF));
-        bound.tolerance = Bounds.inflate(r).add(Bounds.minima(4));
+        rounded = _times3u(d).add(rounded.mulPow2(Bounds.UNIT_ROUNDOFF));
+        bound.tolerance = _inflate(r.add(rounded), r).add(Bounds.minima(4));
         bound.largest = bound.value.upperBound().add(bound.tolerance);
         return bound.refutes(y);
     }
@@ -103,8 +121,13 @@ library Softmax {
         return a.mul(Bounds.roundoffs(3));
     }
 
-    /// @dev Whether r < 2^-8 is proven.
-    function _isSmall(Ball memory r) private pure returns (bool) {
-        return Balls.exact(1, -8).exceeds(r);
+    /// @dev a (1 + 2^-7) where r < 2^-8 is proven, else a (1 + 2^-5).
+    function _inflate(Ball memory a, Ball memory r) private pure returns (Ball memory) {
+        return _isBelow(r, -8) ? Bounds.inflate(a) : a.add(a.mulPow2(-5));
+    }
+
+    /// @dev Whether r < 2^k is proven.
+    function _isBelow(Ball memory r, int256 k) private pure returns (bool) {
+        return Balls.exact(1, k).exceeds(r);
     }
 }

@@ -11,5 +11,6 @@ library Tags {
     bytes32 internal constant REQUEST = keccak256("TAO.request.v1");
     bytes32 internal constant CLAIM = keccak256("TAO.claim.v1");
     bytes32 internal constant DISPUTE = keccak256("TAO.dispute.v1");
+    bytes32 internal constant SUMS = keccak256("TAO.sums.v1");
     bytes32 internal constant VOTE = keccak256("TAO.vote.v1");
 }

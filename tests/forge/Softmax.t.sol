@@ -2,6 +2,7 @@
 pragma solidity 0.8.30;
 
 import { ExponentialSums } from "../../contracts/libraries/ExponentialSums.sol";
+import { Softmax } from "../../contracts/libraries/Softmax.sol";
 import { RowBatch } from "./mocks/RowBatch.sol";
 import { Random, vm } from "./support/Vm.sol";
 
@@ -126,9 +127,20 @@ contract SoftmaxTest {
         }
     }
 
-    function test_softmax_tooManyTermsForTheBoundRefuteNothing() external view {
-        bytes memory row = new bytes(4 * 70_000); // gamma is above 2^-8
-        require(!_softmax(row, 0, 0, ONE) && !_log(row, 0, 0, ONE), "refuted");
+    function test_softmax_ofManyTermsHasAWiderSecondOrder() external view {
+        bytes memory row = new bytes(4 * 70_000); // gamma is 0.00419, above 2^-8
+        require(!_softmax(row, 0, 0, 0x3770b171), "refuted 1.00425 / n, beyond r (1 + 2^-7)");
+        require(_softmax(row, 0, 0, 0x3770baa5), "not refuted 1.0044 / n, beyond r (1 + 2^-5)");
+        require(_log(row, 0, 0, ONE), "not refuted ONE");
+    }
+
+    function test_softmax_tooManyTermsForTheBoundRefuteNothing() external pure {
+        uint256 lanes = 262_000; // gamma is above 2^-6
+        ExponentialSums.Sums memory sums = ExponentialSums.enclose(ExponentialSums.Parts(lanes << 80, 0), lanes, 0);
+        require(!Softmax.refutesOf(sums, lanes, 0, ONE) && !Softmax.refutesLogOf(sums, lanes, 0, ONE), "refuted");
+        lanes = 250_000;
+        sums = ExponentialSums.enclose(ExponentialSums.Parts(lanes << 80, 0), lanes, 0);
+        require(Softmax.refutesOf(sums, lanes, 0, ONE) && Softmax.refutesLogOf(sums, lanes, 0, ONE), "not refuted");
     }
 
     function _softmax(bytes memory row, uint256 lane, uint256 largest, uint32 y) private view returns (bool) {

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 import pytest
 from torch import Tensor
 from web3 import EthereumTesterProvider, Web3
+from web3.contract import Contract
 
 from tao.chain.build import load_build
 from tao.chain.deployment import ADJUDICATORS
@@ -19,15 +20,20 @@ Refutes = Callable[[ModelBundle, int, Sequence[Tensor], Sequence[Tensor], bytes]
 
 
 @pytest.fixture(scope="session")
-def refutes() -> Refutes:
-    """What the operator's adjudicator makes of a proof; reverts are raised."""
+def deciders() -> dict[bytes, Contract]:
+    """The adjudicators by the operators that they decide."""
     build, web3 = load_build(), Web3(EthereumTesterProvider())
     contracts = []
     for name in ADJUDICATORS:
         factory = web3.eth.contract(abi=build[name].abi, bytecode=build[name].creation)
         receipt = web3.eth.wait_for_transaction_receipt(factory.constructor().transact())
         contracts.append(web3.eth.contract(receipt["contractAddress"], abi=build[name].abi))
-    deciders = {bytes(op): each for each in contracts for op in each.functions.operators().call()}
+    return {bytes(op): each for each in contracts for op in each.functions.operators().call()}
+
+
+@pytest.fixture(scope="session")
+def refutes(deciders) -> Refutes:
+    """What the operator's adjudicator makes of a proof; reverts are raised."""
 
     def call(
         bundle: ModelBundle, node: int, before: Sequence[Tensor], outputs: Sequence[Tensor], proof: bytes

@@ -11,7 +11,7 @@ from tao.errors import InvalidTensor, ModelError, UnsupportedOperator
 from tao.execution import capture
 from tao.graph.operators import CONTRACTION, COPY, EMBEDDING
 from tao.model import ModelBundle, trace
-from tao.proofs import ADJUDICATED, element_proof, find_refutable_element
+from tao.proofs import ADJUDICATED, element_proof, find_refutable_element, proof_plan
 
 RELU, NEG = "aten.relu.default", "aten.neg.default"
 
@@ -34,6 +34,13 @@ class Attention(nn.Module):
         hidden = functional.relu(self.out(mixed.transpose(1, 2).flatten(2)))
         scaled = torch.addmm(self.table[0], -hidden[0], self.table)
         return scaled @ self.table[3]
+
+
+class Largest(nn.Module):
+    """A maximum, which is no sum that pieces add up to."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.amax(-1)
 
 
 @pytest.fixture(scope="module")
@@ -139,9 +146,12 @@ def test_non_finite_operands_have_no_refutable_element(model):
 
 
 def test_openings_too_large_for_a_transaction_are_not_offered():
-    x = torch.randn(1, 16_000)
-    bundle = trace(nn.Linear(16_000, 2), (x,))
-    assert find_refutable_element(bundle, 0, (x,), (torch.full((1, 2), 1e3),)) is None
+    x = torch.randn(1, 40_000)
+    bundle = trace(Largest(), (x,))
+    wrong = bundle, 0, (x,), (torch.full((1,), 1e3),)
+    assert find_refutable_element(*wrong) is None
+    with pytest.raises(UnsupportedOperator, match="sums 40,000 lanes, which are opened neither in one"):
+        proof_plan(*wrong, 0)
 
 
 def test_an_operator_that_nobody_decides_is_refused_by_name():

@@ -17,7 +17,7 @@ from support.exact_elementwise import SMALLEST_NORMAL, UNIT_ROUNDOFF, Bound, is_
 
 NEGATIVE_INFINITY = 0xFF800000
 SIGN = 0x80000000
-LIMIT = arb(2) ** -8
+SMALL, LIMIT = arb(2) ** -8, arb(2) ** -6
 MORE = 1 + arb(2) ** -7
 NOTHING = arb(2) ** -1400
 
@@ -85,6 +85,11 @@ class Row:
         return sum((x * x for x in self.values), arb(0))
 
 
+def second_order(r: arb) -> arb:
+    """What covers the second order of a softmax."""
+    return MORE if r < SMALL else 1 + arb(2) ** -5
+
+
 def _softmax(row: Row, lane: int) -> Bound | None:
     if not row.is_soft:
         return None
@@ -95,7 +100,7 @@ def _softmax(row: Row, lane: int) -> Bound | None:
     if not r < LIMIT:
         return None
     f = (-d).exp() / total
-    return Bound(f, r * MORE * f + 2 * SMALLEST_NORMAL, f)
+    return Bound(f, r * second_order(r) * f + 2 * SMALLEST_NORMAL, f)
 
 
 def _log_softmax(row: Row, lane: int) -> Bound | None:
@@ -106,7 +111,8 @@ def _log_softmax(row: Row, lane: int) -> Bound | None:
     if not r < LIMIT:
         return None
     f = -d - total.log()
-    tolerance = (UNIT_ROUNDOFF * (3 * d + abs(f) + 4 * total.log()) + r) * MORE + 4 * SMALLEST_NORMAL
+    tolerance = (UNIT_ROUNDOFF * (3 * d + abs(f) + 4 * total.log()) + r) * second_order(r)
+    tolerance += 4 * SMALLEST_NORMAL
     return Bound(f, tolerance, abs(f))
 
 

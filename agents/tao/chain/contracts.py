@@ -6,19 +6,20 @@ from web3 import Web3
 from web3.contract import Contract
 
 from tao.chain.build import Build
-from tao.chain.deployment import CONTRACTS, Deployment
+from tao.chain.deployment import ADJUDICATORS, CONTRACTS, Deployment
 from tao.chain.reverts import Errors
 
 
 @dataclass(frozen=True)
 class Contracts:
-    """The protocol's contracts on one chain, and all their custom errors."""
+    """The protocol's contracts on one chain, the adjudicators by address, and all their custom errors."""
 
     vault: Contract
     models: Contract
     claims: Contract
     committee: Contract
     game: Contract
+    adjudicators: dict[str, Contract]
     errors: Errors
 
     @classmethod
@@ -35,5 +36,6 @@ class Contracts:
             claims=bound("ClaimRegistry"),
             committee=bound("OperatorCommittee"),
             game=bound("DisputeGame"),
+            adjudicators={deployment.contracts[name].address: bound(name) for name in ADJUDICATORS},
             errors=Errors(build[name].abi for name in CONTRACTS),
         )

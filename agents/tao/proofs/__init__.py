@@ -1,11 +1,13 @@
 """Proofs for the adjudicators: which output element is provably wrong, and the openings that show it.
 
 ABI encodings are those of the `Proof` structs of ContractionAdjudicator and of the library ElementProof.
+Where an element's operands exceed a transaction, a `Plan` has pieces of them to be posted before its proof.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Container, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from eth_abi import encode
@@ -16,6 +18,18 @@ from tao.graph.windows import CONVOLUTIONS, MAX_POOL
 from tao.model import ModelBundle
 from tao.proofs.hints import hint
 from tao.proofs.leaf import Leaf
+from tao.proofs.pieces import (
+    LONGEST,
+    NORMS,
+    PRODUCTS,
+    SOFTMAXES,
+    Piece,
+    Posting,
+    count_postings,
+    pieces_of,
+    postings,
+    recorded,
+)
 from tao.proofs.reads import Runs, reads
 from tao.proofs.search import EXACT, INEXACT, candidates
 
@@ -44,11 +58,88 @@ def element_proof(
     graph's, UnsupportedOperator where no adjudicator decides the operator, InvalidTensor outside the output
     and where an index is looked up that its table does not have.
     """
+    leaf = _leaf(bundle, node_index, state_before, outputs)
+    return _proof(leaf, element, reads(leaf, element))
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The transactions that decide an element: pieces of its rows, where it takes any, and then its proof."""
+
+    leaf: Leaf
+    pieces: tuple[Piece, ...]
+    proof: bytes
+
+    def postings(self, known: Container[bytes] = ()) -> Iterator[Posting]:
+        """The transactions that post the pieces, without those of the given keys."""
+        return postings(self.leaf, (piece for piece in self.pieces if piece.key not in known))
+
+
+def proof_plan(
+    bundle: ModelBundle,
+    node_index: int,
+    state_before: Sequence[Tensor],
+    outputs: Sequence[Tensor],
+    element: int,
+) -> Plan:
+    """What decides an element however long its rows: `element_proof` where that fits a transaction.
+
+    Arguments and errors as for `element_proof`; UnsupportedOperator also where the operator's rows cannot be
+    posted piece by piece, or are longer than its contract sums.
+    """
+    leaf = _leaf(bundle, node_index, state_before, outputs)
+    runs = reads(leaf, element)
+    if _opened_bytes(leaf, runs) <= MAX_OPENED:
+        return Plan(leaf, (), _proof(leaf, element, runs))
+    if not _is_piecewise(leaf):
+        raise UnsupportedOperator(
+            f"an element of node {node_index}, {leaf.node.operator}, sums {leaf.node.reduction:,} lanes,"
+            " which are opened neither in one transaction nor in several"
+        )
+    return _piecewise(leaf, element, runs)
+
+
+def _leaf(
+    bundle: ModelBundle, node_index: int, state_before: Sequence[Tensor], outputs: Sequence[Tensor]
+) -> Leaf:
     operator = bundle.graph.nodes[node_index].operator
     if operator not in ADJUDICATED:
         raise UnsupportedOperator(f"node {node_index} is {operator}, which no adjudicator decides")
-    leaf = Leaf.of(bundle, node_index, state_before, outputs)
+    return Leaf.of(bundle, node_index, state_before, outputs)
+
+
+def _piecewise(leaf: Leaf, element: int, runs: Runs) -> Plan:
+    operator, rows, scale = leaf.node.operator, runs[0][0], hint(leaf, runs)
+    points: list[int] = []
+    if operator in NORMS | SOFTMAXES:
+        points.append(rows[0] + element % leaf.node.reduction)
+    if operator in SOFTMAXES:
+        points.append(rows[0] + scale)
+    piece_hint = leaf.bits(0, points[1], 1)[0] if operator in SOFTMAXES else scale
+    found = pieces_of(leaf, runs, piece_hint)
+    own = _proof(leaf, element, [[], [], *runs[2:]] if operator in PRODUCTS else [[], *runs[1:]], scale)
+    return Plan(leaf, found, recorded(leaf, found, [leaf.open_operand(0, at, 1) for at in points], own))
+
+
+def _is_piecewise(leaf: Leaf) -> bool:
+    return leaf.node.reduction <= LONGEST.get(leaf.node.operator, 0)
+
+
+def transactions(leaf: Leaf, element: int) -> int | None:
+    """How many transactions decide an element, postings and proof; None where it cannot be decided.
+
+    Values do not matter: the leaf's tensors may be on the meta device, unless its operator looks indices up.
+    """
     runs = reads(leaf, element)
+    if _opened_bytes(leaf, runs) <= MAX_OPENED:
+        return 1
+    return count_postings(leaf, runs) + 1 if _is_piecewise(leaf) else None
+
+
+def _proof(leaf: Leaf, element: int, runs: Runs, scale: int | None = None) -> bytes:
+    """The operator's `Proof` with openings of the given runs. scale: its hint, from the runs if None."""
+    operator = leaf.node.operator
+    scale = hint(leaf, runs) if scale is None else scale
     openings = [[leaf.open_operand(i, *run) for run in each] for i, each in enumerate(runs)]
     output = leaf.open_output(element)
     if operator == MAX_POOL:
@@ -56,10 +147,10 @@ def element_proof(
     if operator in CONVOLUTIONS:
         a, b, *bias = openings
         fields = f"uint256,uint256,{_OPENING}[],{_OPENING}[],{_OPENING}[],{_OUTPUT}"
-        return encode([f"({fields})"], [(element, hint(leaf, runs), a, b, [o for (o,) in bias], output)])
+        return encode([f"({fields})"], [(element, scale, a, b, [o for (o,) in bias], output)])
     single = [each[0] if each else _NOTHING for each in openings]
     if leaf.node.reduction:
-        values = (element, hint(leaf, runs), single, output)
+        values = (element, scale, single, output)
         return encode([f"(uint256,uint256,{_OPENING}[],{_OUTPUT})"], [values])
     return encode([f"(uint256,{_OPENING}[],{_OUTPUT})"], [(element, single, output)])
 
@@ -69,19 +160,21 @@ def find_refutable_element(
 ) -> int | None:
     """Row-major index of the output element furthest outside its bound, or of the first that is not exact.
 
-    None where no element is provably wrong, where no adjudicator decides the operator, and where the openings
-    would not fit a transaction. Arguments as for `element_proof`; raises ModelError for tensors that are not
-    the graph's.
+    None where no element is provably wrong, where no adjudicator decides the operator, and where its rows are
+    longer than the operator's can be, piece by piece. Arguments as for `element_proof`; raises ModelError for
+    tensors that are not the graph's.
     """
     node = bundle.graph.nodes[node_index]
     if node.operator not in ADJUDICATED or None in node.maps:
         return None
     leaf = Leaf.of(bundle, node_index, state_before, outputs)
-    return next((element for element in candidates(leaf) if _opened_bytes(leaf, element) <= MAX_OPENED), None)
+    fits = _is_piecewise(leaf)
+    return next(
+        (e for e in candidates(leaf) if fits or _opened_bytes(leaf, reads(leaf, e)) <= MAX_OPENED), None
+    )
 
 
-def _opened_bytes(leaf: Leaf, element: int) -> int:
-    runs: Runs = reads(leaf, element)
+def _opened_bytes(leaf: Leaf, runs: Runs) -> int:
     return sum(leaf.opened_bytes(i, *run) for i, each in enumerate(runs) for run in each)
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+
+import torch
 
 from tao.graph.operators import CONTRACTION, overloads
 from tao.graph.windows import CONVOLUTIONS
@@ -30,18 +32,15 @@ def _squares(leaf: Leaf, runs: Runs) -> int:
 
 def _terms(leaf: Leaf, runs: Runs) -> int:
     """The lowest window of RowSums and Moments that holds every lane."""
-    lanes = leaf.bits(0, *runs[0][0])
-    return max(1, max(_exponents(lanes)) - WINDOW)
+    first, length = runs[0][0]
+    bits = leaf.elements[0][first : first + length].view(torch.int32)
+    return max(1, int((bits >> 23 & 0xFF).max()) - WINDOW)
 
 
 def _largest(leaf: Leaf, runs: Runs) -> int:
     """The lane that holds the row's maximum."""
     first, length = runs[0][0]
     return int(leaf.elements[0][first : first + length].argmax())
-
-
-def _exponents(lanes: Sequence[int]) -> list[int]:
-    return [max(bits >> 23 & 0xFF, 1) for bits in lanes]
 
 
 _HINTS: dict[str, Callable[[Leaf, Runs], int]] = {

@@ -113,12 +113,30 @@ class Leaf:
         return float_bits(self.elements[operand][first : first + length])
 
     def open_operand(self, operand: int, first: int, length: int) -> tuple[bytes, list[bytes], list[bytes]]:
+        opening = self.tree(operand).open(first, length)
+        return opening.data, list(opening.path), self.source(operand)[1]
+
+    def tree(self, operand: int) -> TensorTree:
+        """The tree that opens elements of an operand, built on first use."""
         parameter = self.parameters[operand]
-        if parameter is None:
-            opening = TensorTree(self.operands[operand]).open(first, length)
-            return opening.data, list(opening.path), []
-        opening = self.bundle.parameter_tree(parameter).open(first, length)
-        return opening.data, list(opening.path), self.bundle.parameter_path(parameter)
+        if parameter is not None:
+            return self.bundle.parameter_tree(parameter)
+        if operand not in self._trees:
+            self._trees[operand] = TensorTree(self.operands[operand])
+        return self._trees[operand]
+
+    @cached_property
+    def _trees(self) -> dict[int, TensorTree]:
+        return {}
+
+    def source(self, operand: int) -> tuple[bytes, list[bytes]]:
+        """The operand's commitment, and its path in the weights tree, empty for values."""
+        parameter = self.parameters[operand]
+        path = [] if parameter is None else self.bundle.parameter_path(parameter)
+        return self.tree(operand).commitment, path
+
+    def type_of(self, operand: int) -> TensorType:
+        return TensorType.of(self.operands[operand])
 
     def open_output(self, element: int) -> tuple[bytes, list[bytes]]:
         opening = TensorTree(self.output).open(element)
@@ -126,7 +144,7 @@ class Leaf:
 
     def opened_bytes(self, operand: int, first: int, length: int) -> int:
         """Bytes of the chunks and of the path that the opening of a run holds."""
-        return _opened_bytes(TensorType.of(self.operands[operand]), first, length)
+        return _opened_bytes(self.type_of(operand), first, length)
 
 
 def _opened_bytes(tensor_type: TensorType, first: int, length: int) -> int:

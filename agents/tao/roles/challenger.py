@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from tao.chain.reverts import Refused
 from tao.model import ModelBundle
 from tao.numerics.drift import DRIFT_THRESHOLD
-from tao.proofs import element_proof, leaf_claim
+from tao.proofs import Plan, leaf_claim, proof_plan
 from tao.protocol import actions, challenger
 from tao.protocol.actions import Action
 from tao.protocol.views import ChainView, ClaimView, DisputeView
@@ -16,6 +16,7 @@ from tao.roles.judge import ReplayJudge
 from tao.roles.measure import require_calibrated, require_inference
 from tao.roles.role import OVER, Role, dispute_facts, short
 from tao.roles.states import around, fetch_segment, of_outputs
+from tao.tensors.keccak import keccak
 
 UNPROVEN = ("NotRefuted", "NoAdjudicator")
 """Refusals by which an adjudicator leaves the operator to the committee."""
@@ -35,6 +36,7 @@ class ChallengerRole(Role):
         self.bundle = bundle
         self.judge = ReplayJudge(bundle, context.store, threshold, grace)
         self._told: set[bytes] = set()
+        self._plans: dict[tuple[bytes, int], Plan] = {}
 
     def view(self) -> ChainView:
         return self.context.reader.view({self.bundle.model_id})
@@ -104,13 +106,53 @@ class ChallengerRole(Role):
             "open", what, start, sent, claim="0x" + claim.claim_id.hex(), drift_ratio=_number(ratio)
         )
 
+    def _plan(self, dispute: DisputeView, element: int) -> Plan:
+        """What decides the element; kept while its pieces are posted, one transaction a tick."""
+        key = (dispute.dispute_id, element)
+        if key not in self._plans:
+            graph, (before, after) = self.bundle.graph, around(dispute)
+            inputs, end = fetch_segment(self.context.store, graph, dispute.lo, before, dispute.hi, after)
+            outputs = of_outputs(graph, dispute.lo, end)
+            self._plans[key] = proof_plan(self.bundle, dispute.lo, inputs, outputs, element)
+        return self._plans[key]
+
+    def _post(self, dispute: DisputeView, plan: Plan, start: float) -> Done | None:
+        """Post the next pieces of the plan that are not on the chain, whoever posted the others; None where
+        all are there."""
+        if not plan.pieces:
+            return None
+        contracts, operator = self.context.contracts, self.bundle.graph.nodes[dispute.lo].operator
+        code = keccak(operator.encode())[:4]
+        adjudicator = contracts.adjudicators[contracts.game.functions.adjudicatorOf(code).call()]
+        keys = [piece.key for piece in plan.pieces]
+        flags = adjudicator.functions.areKnown(keys).call()
+        known = {key for key, is_known in zip(keys, flags, strict=True) if is_known}
+        posting = next(plan.postings(known), None)
+        if posting is None:
+            return None
+        sent = self.context.send(adjudicator.functions.post(posting.pieces))
+        done, lanes = len(known) + len(posting.keys), sum(piece.lanes for piece in plan.pieces)
+        what = f"posted {done} of {len(keys)} pieces of the {lanes:,} lanes that {self._node(dispute)} sums"
+        return self.done(
+            "post",
+            what,
+            start,
+            sent,
+            pieces=len(posting.keys),
+            posted=done,
+            of=len(keys),
+            lanes=posting.lanes,
+            gas_estimate=posting.gas,
+            **dispute_facts(dispute),
+        )
+
     def _prove(self, dispute: DisputeView, element: int, start: float) -> Done | None:
-        graph, (before, after) = self.bundle.graph, around(dispute)
-        inputs, end = fetch_segment(self.context.store, graph, dispute.lo, before, dispute.hi, after)
-        outputs = of_outputs(graph, dispute.lo, end)
-        proof = element_proof(self.bundle, dispute.lo, inputs, outputs, element)
+        graph, plan = self.bundle.graph, self._plan(dispute, element)
+        posted = self._post(dispute, plan, start)
+        if posted is not None:
+            return posted
         call = self.context.contracts.game.functions.prove(
-            dispute.dispute_id, self._leaf(dispute, True), proof
+            dispute.dispute_id, self._leaf(dispute, True), plan.proof
         )
         try:
             sent = self.context.send(call, already=OVER)  # The gas estimate is the simulation.
@@ -125,7 +167,8 @@ class ChallengerRole(Role):
             sent,
             element=element,
             operator=graph.nodes[dispute.lo].operator,
-            proof_bytes=len(proof),
+            proof_bytes=len(plan.proof),
+            pieces=len(plan.pieces),
             **dispute_facts(dispute),
         )
 

@@ -1,27 +1,27 @@
 """Layer, group, RMS and (inference) batch normalisation.
 
-For a group of n values, m their mean, A = mean |x|, Q = mean x^2, V = Q - m^2, W = V + eps, r = W^(-1/2):
+The bounds of the library Normalisation in contracts/libraries, which derives them; Welford's recurrence, the
+one-pass variance and the output folded to x (r w) + (b - m r w) are among the algorithms. For a group of n
+values, m their mean, A = mean |x|, Q = mean x^2, V = Q - m^2, W = V + eps, r = W^(-1/2), z = (x - m) r:
 
-    k   = n + 8 + 3 ceil(ln n)                    roundings of a moment, Welford's recurrence included
-    dm  = gamma_k A + 3 MIN                        the mean
-    rho = 3 (gamma_k + u) Q / W + 3 u + 8 MIN / W  the variance with eps; undecided where rho >= 1/2
+    k   = n + 9 + 2 floor(log2 n)                  roundings of a moment
+    rho = (3 (gamma_k + u) (1 + gamma_k) Q + F) / W + 3 u        undecided where rho >= 1/2
     R   = (1 - rho)^(-1/2) - 1 + 6 u               the reciprocal root
-    t   = r (1 + R) (dm + 4 u (|x| + |m|) + MIN [2]) + |(x - m) r| R
-    tau = |w| (t + 5 u |(x - m) r|) (1 + 2^-7) + 4 u |b| + MIN (4 + |w| (2 + r))
+    t   = |w| (r (1 + R) (gamma_k A + 4 u (|x| + |m|) + G) + R |z|) + 2 u |b|
+    tau = t (1 + 2^-7) + H
 
-rho allows the one-pass variance mean(x^2) - mean(x)^2: Q to gamma_k Q, the square of the mean to
-2 gamma_k |m| A <= 2 gamma_k Q. Two-pass and Welford's algorithms are better (Chan, Golub and LeVeque,
-1983). The output may be folded to x (r w) + (b - m r w), hence |x| + |m|. Subnormal inputs read as zero
-shift x and m by MIN each. rms_norm has no mean and Q / W <= 1:
+G = (2 n + 6) MIN and F = (4 n + 16) MIN are what flushed results and subnormal inputs read as zero cost the
+mean and the variance; products with w, and w itself, may be flushed before they meet the other factors:
+H = MIN (5 + 2 (|x| + |m|) + 3 |w| + |z|). rms_norm has no mean and Q / W <= 1, with z = x r:
 
-    R   = (1 - rho)^(-1/2) - 1 + 6 u,   rho = gamma_(n+4) Q / W + 3 u + 8 MIN / W
-    tau = |y| (R + 4 u) (1 + 2^-7) + MIN (3 + |w| (2 + 2 r (1 + R)))
+    rho = (gamma_(n+4) Q + F) / W + 3 u
+    tau = |z w| (R + 4 u) (1 + 2^-7) + 4 MIN r (1 + R) |w| + H
 
-batch_norm reads mean, var, w, b; with s = |w| (var + eps)^(-1/2), separate or folded:
+batch_norm reads mean, var, w, b, separate or folded, and is undecided for W = var + eps < 2^-98:
 
-    tau = 12 u (|x| s + |mean| s + |b|) + MIN (3 + |x| + |mean| + 3 s + |w|)
+    tau = 12 u (r |w| (|x| + |m|) + |b|) + 4 MIN r |w| + H
 
-where undecided for var + eps < MIN. Squares that may overflow (Q >= 2^126 / n) decide nothing.
+Squares that may overflow (Q >= 2^126 / n) decide nothing.
 """
 
 import math
@@ -44,9 +44,12 @@ _MORE = 1 + 2.0**-7
 FP32_EPSILON = 2.0**-23
 
 
-def _root(rho: Tensor) -> Tensor:
-    """R of the module's description; infinite where rho >= 1/2."""
-    return torch.where(rho < 0.5, (1 - rho).clamp_min(0.5).rsqrt() - 1, math.inf) + 6 * UNIT_ROUNDOFF
+def _root(deviation: Tensor, n: int, width: Tensor, decided: Tensor) -> Tensor:
+    """R of the module's description, for a variance that is off by `deviation` and F; infinite where
+    undecided."""
+    rho = (deviation + (4 * n + 16) * SMALLEST_NORMAL) / width + 3 * UNIT_ROUNDOFF
+    root = (1 - rho).clamp_min(0.5).rsqrt() - 1 + 6 * UNIT_ROUNDOFF
+    return torch.where(decided & (rho < 0.5), root, math.inf)
 
 
 def _normalise(
@@ -57,30 +60,30 @@ def _normalise(
     x, n, eps = input.double(), input.shape[-1], as_float32(eps)
     # var_mean centres first: Q - m^2 would cancel in FP64, too.
     variance, mean = torch.var_mean(x, -1, correction=0, keepdim=True)
-    magnitude = x.abs().mean(-1, keepdim=True)
     width, squares = variance + eps, variance + mean.square()
     rstd = width.rsqrt()
-    gamma = rule.gamma(n + 8 + 3 * math.ceil(math.log(max(n, 1))))
-    mean_error = gamma * magnitude + 3 * SMALLEST_NORMAL
-    rho = 3 * (gamma + UNIT_ROUNDOFF) * squares / width + 3 * UNIT_ROUNDOFF + 8 * SMALLEST_NORMAL / width
+    gamma = rule.gamma(n + 9 + 2 * (n.bit_length() - 1))
+    mean_error = gamma * x.abs().mean(-1, keepdim=True) + (2 * n + 6) * SMALLEST_NORMAL
     decided = squares * n < OVERFLOW / 2
-    root = torch.where(decided, _root(rho), math.inf)
+    root = _root(3 * (gamma + UNIT_ROUNDOFF) * (1 + gamma) * squares, n, width, decided)
     # One factor for each of |x|, |x - m| and 1, so that elements take few passes.
     by_input = _MORE * 4 * UNIT_ROUNDOFF * rstd * (1 + root)
-    by_shift = _MORE * rstd * (root + 5 * UNIT_ROUNDOFF)
-    fixed = mean_error + 4 * UNIT_ROUNDOFF * mean.abs() + 2 * SMALLEST_NORMAL
-    fixed = _MORE * rstd * (1 + root) * fixed + SMALLEST_NORMAL * (2 + rstd)
-    flush: Tensor | float = 4 * SMALLEST_NORMAL
-    if bias is not None:
-        flush = (4 * UNIT_ROUNDOFF * bias.abs() + flush).to(rule.dtype)
-    by_input, by_shift, fixed, centre = (f.to(rule.dtype) for f in (by_input, by_shift, fixed, mean))
+    by_shift = _MORE * rstd * root
+    fixed = _MORE * rstd * (1 + root) * (mean_error + 4 * UNIT_ROUNDOFF * mean.abs())
+    flushed = SMALLEST_NORMAL * (5 + 2 * mean.abs())
+    by_input, by_shift, fixed, flushed, centre, scale = (
+        f.to(rule.dtype) for f in (by_input, by_shift, fixed, flushed, mean, rstd)
+    )
     wide = input.to(rule.dtype)
-    tolerance = (wide - centre).abs_().mul_(by_shift).add_(fixed)
+    shift, size = (wide - centre).abs_(), wide.abs()
+    tolerance = (shift * by_shift).add_(fixed)
     # The mean in FP32 moves |x - m| by u |m|, times R: second order to 4 u |m|.
-    tolerance.addcmul_(wide.abs(), by_input)
-    if weight is not None:
-        tolerance.mul_(weight.abs().to(rule.dtype))
-    tolerance.add_(flush)
+    tolerance.addcmul_(size, by_input)
+    flushed = flushed + SMALLEST_NORMAL * (2 * size + shift.mul_(scale))
+    factor = torch.ones((), dtype=rule.dtype) if weight is None else weight.abs().to(rule.dtype)
+    tolerance.mul_(factor).add_(flushed + 3 * SMALLEST_NORMAL * factor)
+    if bias is not None:
+        tolerance.add_((_MORE * 2 * UNIT_ROUNDOFF * bias.abs()).to(rule.dtype))
 
     def value() -> Tensor:
         y = (x - mean) * rstd
@@ -183,12 +186,13 @@ def rms_norm(
     squares = x.square().mean(-1, keepdim=True)
     width = squares + as_float32(FP32_EPSILON if eps is None else eps)
     rstd = width.rsqrt()
-    rho = rule.gamma(n + 4) * squares / width + 3 * UNIT_ROUNDOFF + 8 * SMALLEST_NORMAL / width
-    root = torch.where(squares * n < OVERFLOW / 2, _root(rho), math.inf)
+    root = _root(rule.gamma(n + 4) * squares, n, width, squares * n < OVERFLOW / 2)
     scale = torch.ones((), dtype=x.dtype) if weight is None else weight.reshape(n).double()
-    value = x * rstd * scale.to(x.device)
+    scale = scale.to(x.device)
+    normalised = x * rstd
+    value = normalised * scale
     tolerance = value.abs() * ((root + 4 * UNIT_ROUNDOFF) * _MORE)
-    flushed = 3 + scale.to(x.device).abs() * (2 + 2 * rstd * (1 + root))
+    flushed = 5 + 2 * x.abs() + scale.abs() * (3 + 4 * rstd * (1 + root)) + normalised.abs()
     tolerance = tolerance + SMALLEST_NORMAL * flushed
     return _reshaped(rule.bound(tolerance, lambda: value), input.shape)
 
@@ -216,14 +220,17 @@ def batch_norm(
     shape = [1, -1] + [1] * (input.dim() - 2)
     mean, variance = running_mean.double(), running_var.double()
     width = variance + as_float32(eps)
-    scale = width.rsqrt() * (1.0 if weight is None else weight.double())
-    factor = torch.ones_like(scale) if weight is None else weight.double().abs()
-    offset = torch.zeros_like(scale) if bias is None else bias.double()
-    unit, s = 12 * UNIT_ROUNDOFF, scale.abs()
-    fixed = unit * (mean.abs() * s + offset.abs())
-    fixed = fixed + SMALLEST_NORMAL * (3 + mean.abs() + 3 * s + factor)
-    slope = unit * s + SMALLEST_NORMAL
-    fixed = torch.where((width >= SMALLEST_NORMAL) & width.isfinite(), fixed, math.inf)
+    rstd = width.rsqrt()
+    weights = torch.ones_like(rstd) if weight is None else weight.double()
+    scale, factor = rstd * weights, weights.abs()
+    offset = torch.zeros_like(rstd) if bias is None else bias.double()
+    unit, s, centre = 12 * UNIT_ROUNDOFF, scale.abs(), mean.abs()
+    fixed = unit * (centre * s + offset.abs())
+    # |z| is at most (|x| + |m|) r.
+    fixed = fixed + SMALLEST_NORMAL * (5 + (2 + rstd) * centre + 3 * factor + 4 * s)
+    slope = unit * s + SMALLEST_NORMAL * (2 + rstd)
+    decided = (variance >= 0) & (as_float32(eps) >= 0) & (width >= 2.0**-98) & (width < OVERFLOW)
+    fixed = torch.where(decided, fixed, math.inf)
 
     def wide(channels: Tensor, dtype: torch.dtype) -> Tensor:
         return channels.to(dtype).reshape(shape)

@@ -1,0 +1,110 @@
+"""Disputes about elements whose operands no transaction holds: the real roles post pieces, then prove."""
+
+import pytest
+import torch
+from torch import nn
+
+from chain.world import CHALLENGER, CLIENT, FEE
+from demo.small import Cheat, node, with_profile
+from tao.chain.local import let_pass, mine
+from tao.model import trace
+from tao.protocol.challenger import Measured, Refutable
+from tao.protocol.partition import child as child_segment
+from tao.protocol.views import Outcome, Phase, Status
+from tao.roles import client
+from tao.roles.judge import ReplayJudge
+
+LANES, K = 110_000, 40_000
+
+
+class Long(nn.Module):
+    """A group of 110,000 numbers, and a product of rows of 40,000."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.norm, self.linear = nn.GroupNorm(1, 2), nn.Linear(K, 4)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.linear(self.norm(x)[:, 0, :K])
+
+
+def given() -> tuple[torch.Tensor, ...]:
+    return (torch.randn(1, 2, LANES // 2, generator=torch.Generator().manual_seed(1)),)
+
+
+@pytest.fixture(scope="module")
+def bundle():
+    torch.manual_seed(8)
+    return with_profile(trace(Long(), given()))
+
+
+@pytest.fixture
+def requested(world):
+    client.request(world.context(CLIENT), world.bundle, given(), FEE)
+    return world
+
+
+def until_closed(world, prover, challenger, rounds: int = 60) -> list:
+    """Play with roles that are built anew for every tick."""
+    done = []
+    for _ in range(rounds):
+        done += prover().tick() + challenger().tick()
+        mine(world.w3)
+        disputes = world.context(CLIENT).reader.view().disputes
+        if disputes and disputes[0].phase is Phase.CLOSED:
+            return done
+    raise AssertionError(f"no end; done: {[each.what for each in done]}; {world.log()}")
+
+
+@pytest.mark.parametrize(("operator", "lanes", "postings"), [("group_norm", LANES, 4), ("contraction", K, 3)])
+def test_a_wrong_sum_of_many_lanes_is_proven_in_several_transactions(requested, operator, lanes, postings):
+    world = requested
+    cheat = Cheat(world.bundle, node(world.bundle, operator), offset=2.0)
+    done = until_closed(world, lambda: world.prover(cheat), world.challenger)
+    assert world.dispute().outcome is Outcome.CHALLENGER_WON and world.dispute().lo == cheat.node
+    posts = [each for each in done if each.action == "post"]
+    assert len(posts) == postings and done[-1].action == "prove"
+    assert sum(each.details["lanes"] for each in posts) == lanes
+    assert [each.details["posted"] for each in posts] == sorted({each.details["posted"] for each in posts})
+    assert posts[-1].details["posted"] == posts[-1].details["of"] == done[-1].details["pieces"]
+    for each in posts:
+        assert each.sent.gas_used <= each.details["gas_estimate"] <= 1.35 * each.sent.gas_used
+        assert len(world.w3.eth.get_transaction(each.sent.transaction)["input"]) < 128 * 1024
+    assert f"of the {lanes:,} lanes that operator" in posts[0].what
+
+
+def test_what_another_challenger_posted_need_not_be_posted_again(requested):
+    world = requested
+    cheat = Cheat(world.bundle, node(world.bundle, "contraction"), offset=2.0)
+    prover, first, second = world.prover(cheat), world.challenger(), world.challenger(CHALLENGER + 1)
+    done = world.play(prover, first, second)
+    posts = [each for each in done if each.action == "post"]
+    assert sum(each.details["lanes"] for each in posts) == K
+    assert {each.account for each in posts} == {first.address, second.address}
+
+
+class Liar(ReplayJudge):
+    """Finds an element of the group norm wrong, whatever it is."""
+
+    def suspicious(self, claim):
+        return True
+
+    def deviation(self, dispute, child):
+        lo, hi = child_segment(dispute.lo, dispute.hi, dispute.fan_out, child)
+        return 2.0 if lo <= node(self.bundle, "group_norm") < hi else 0.0
+
+    def examine(self, dispute):
+        return Measured(0.0) if dispute.dispute_id in self.unproven else Refutable(1)
+
+
+def test_an_honest_sum_of_many_lanes_is_not_refuted_by_its_pieces(requested):
+    world = requested
+    prover, liar = world.prover(), world.challenger()
+    liar.judge = Liar(world.bundle, liar.context.store, 0.0, 60)
+    done = world.play(prover, liar, each_round=lambda: let_pass(world.w3, 20))
+    posts = [each for each in done if each.action == "post"]
+    assert posts[-1].details["posted"] == posts[-1].details["of"] > 10
+    assert "prove was refused: not refuted" in world.log()
+    assert "prove" not in [each.action for each in done]
+    assert world.dispute().outcome is Outcome.PROVER_WON
+    assert world.dispute().claim.status in (Status.PENDING, Status.FINALISABLE)
