@@ -2,6 +2,7 @@
 pragma solidity 0.8.30;
 
 import { IAdjudicator } from "../interfaces/IAdjudicator.sol";
+import { ICalibratedAdjudicator } from "../interfaces/ICalibratedAdjudicator.sol";
 import { DType } from "../libraries/DType.sol";
 import { Float32Dot } from "../libraries/Float32Dot.sol";
 import { NodeRecord } from "../libraries/NodeRecord.sol";
@@ -12,7 +13,7 @@ import { Operator } from "../types/Types.sol";
 /// @title Decides one element of an FP32 contraction: linear, matmul, mm, bmm and addmm without scaling.
 /// @notice The element is refuted iff it is proven outside the bound that every summation order satisfies, with or
 /// without FMA, flush-to-zero and denormals-as-zero (docs/protocol.md, section 4).
-contract ContractionAdjudicator is IAdjudicator {
+contract ContractionAdjudicator is IAdjudicator, ICalibratedAdjudicator {
     using OperandProof for NodeRecord.Operand;
     using Float32Dot for Float32Dot.Sum;
 
@@ -44,27 +45,44 @@ contract ContractionAdjudicator is IAdjudicator {
 
     /// @inheritdoc IAdjudicator
     function refutes(Leaf calldata leaf, bytes calldata encoded) external pure returns (bool) {
+        (Float32Dot.Sum memory sum, uint256 terms, uint256 window, uint32 y) = _evaluate(leaf, encoded, false);
+        return sum.refutes(terms, window, y);
+    }
+
+    /// @inheritdoc ICalibratedAdjudicator
+    function exceeds(Leaf calldata leaf, bytes calldata encoded, uint32 theta) external pure returns (bool) {
+        (Float32Dot.Sum memory sum, uint256 terms, uint256 window, uint32 y) = _evaluate(leaf, encoded, true);
+        return sum.exceeds(terms, window, y, theta);
+    }
+
+    /// @dev The sum of the products that the element is made of, their number, and the claimed element y.
+    function _evaluate(Leaf calldata leaf, bytes calldata encoded, bool squared)
+        private
+        pure
+        returns (Float32Dot.Sum memory sum, uint256 terms, uint256 window, uint32 y)
+    {
         NodeRecord.Node memory node = NodeRecord.decode(leaf.record);
         _check(node);
         Proof calldata proof = _decode(encoded);
         uint256 count = node.operands.length;
         if (proof.operands.length != count) revert WrongOpeningCount(proof.operands.length, count);
 
-        uint256 a = _open(leaf, node, proof, 0, node.reduction);
-        uint256 b = _open(leaf, node, proof, 1, node.reduction);
-        Float32Dot.Sum memory sum = Float32Dot.dot(a, b, node.reduction, proof.window);
-        uint256 terms = node.reduction;
+        window = proof.window;
+        terms = node.reduction;
+        uint256 a = _open(leaf, node, proof, 0, terms);
+        uint256 b = _open(leaf, node, proof, 1, terms);
+        sum.squared = squared;
+        sum.addRun(a, b, terms, window);
         if (count == 3) {
             uint256 bias = _open(leaf, node, proof, 2, 1);
             uint32 bits;
             assembly ("memory-safe") {
                 bits := shr(224, calldataload(bias))
             }
-            sum.add(bits, proof.window);
+            sum.add(bits, window);
             ++terms;
         }
-        uint256 y = OperandProof.openOutput(leaf, node.outputs[0], proof.output, proof.element);
-        return sum.refutes(terms, proof.window, uint32(y));
+        y = uint32(OperandProof.openOutput(leaf, node.outputs[0], proof.output, proof.element));
     }
 
     function _check(NodeRecord.Node memory node) private pure {

@@ -5,7 +5,7 @@ ABI encodings are those of the `Proof` structs of ContractionAdjudicator and of 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from eth_abi import encode
@@ -17,7 +17,7 @@ from tao.model import ModelBundle
 from tao.proofs.hints import hint
 from tao.proofs.leaf import Leaf
 from tao.proofs.reads import Runs, reads
-from tao.proofs.search import EXACT, INEXACT, candidates
+from tao.proofs.search import CALIBRATED, EXACT, INEXACT, accusable_candidates, candidates
 
 ADJUDICATED = EXACT | INEXACT
 """The operators of which an element can be decided on chain, where their operands are of its types."""
@@ -37,7 +37,7 @@ def element_proof(
     outputs: Sequence[Tensor],
     element: int,
 ) -> bytes:
-    """The `Proof` about one element that the operator's adjudicator takes, ABI-encoded.
+    """The `Proof` about one element that the operator's adjudicator takes, to refute or to accuse, ABI-encoded.
 
     state_before: the values live before the node, in the order of `Graph.live`. outputs: the node's only
     output, as claimed. element: row-major index into it. Raises ModelError for tensors that are not the
@@ -77,7 +77,27 @@ def find_refutable_element(
     if node.operator not in ADJUDICATED or None in node.maps:
         return None
     leaf = Leaf.of(bundle, node_index, state_before, outputs)
-    return next((element for element in candidates(leaf) if _opened_bytes(leaf, element) <= MAX_OPENED), None)
+    return _first_that_fits(leaf, candidates(leaf))
+
+
+def find_accusable_element(
+    bundle: ModelBundle, node_index: int, state_before: Sequence[Tensor], outputs: Sequence[Tensor], theta: int
+) -> int | None:
+    """Row-major index of the output element furthest beyond the node's calibrated constant theta (Q16.16).
+
+    None where no element is provably beyond it, where theta is 0 or the operator is no contraction and no
+    convolution that is decided on chain, and where the openings would not fit a transaction. The proof is
+    that of `element_proof`. Arguments and errors as for `find_refutable_element`.
+    """
+    node = bundle.graph.nodes[node_index]
+    if node.operator not in CALIBRATED or None in node.maps or theta == 0:
+        return None
+    leaf = Leaf.of(bundle, node_index, state_before, outputs)
+    return _first_that_fits(leaf, accusable_candidates(leaf, theta))
+
+
+def _first_that_fits(leaf: Leaf, elements: Iterable[int]) -> int | None:
+    return next((element for element in elements if _opened_bytes(leaf, element) <= MAX_OPENED), None)
 
 
 def _opened_bytes(leaf: Leaf, element: int) -> int:
