@@ -2,6 +2,7 @@
 pragma solidity 0.8.30;
 
 import { IAdjudicator } from "../interfaces/IAdjudicator.sol";
+import { ICalibratedAdjudicator } from "../interfaces/ICalibratedAdjudicator.sol";
 import { DType } from "../libraries/DType.sol";
 import { Float32Dot } from "../libraries/Float32Dot.sol";
 import { NodeRecord } from "../libraries/NodeRecord.sol";
@@ -14,7 +15,7 @@ import { PartialSums } from "./PartialSums.sol";
 /// @notice The element is refuted iff it is proven outside the bound that every summation order satisfies, with or
 /// without FMA, flush-to-zero and denormals-as-zero (docs/protocol.md, section 4). The runs of a and b may be recorded
 /// piece by piece (see IPartialSums).
-contract ContractionAdjudicator is IAdjudicator, PartialSums {
+contract ContractionAdjudicator is IAdjudicator, ICalibratedAdjudicator, PartialSums {
     using OperandProof for NodeRecord.Operand;
     using Float32Dot for Float32Dot.Sum;
 
@@ -46,37 +47,50 @@ contract ContractionAdjudicator is IAdjudicator, PartialSums {
 
     /// @inheritdoc IAdjudicator
     function refutes(Leaf calldata leaf, bytes calldata encoded) external view returns (bool) {
-        NodeRecord.Node memory node = NodeRecord.decode(leaf.record);
-        _check(node);
-        if (_isRecorded(encoded)) {
-            RecordedProof calldata recorded = _decodeRecorded(encoded);
-            Proof calldata own = _decode(node, recorded.proof);
-            return _refutes(leaf, node, own, _recordedSum(leaf, node, own, recorded));
-        }
-        Proof calldata proof = _decode(node, encoded);
-        uint256 a = _open(leaf, node, proof, 0, node.reduction);
-        uint256 b = _open(leaf, node, proof, 1, node.reduction);
-        return _refutes(leaf, node, proof, Float32Dot.dot(a, b, node.reduction, proof.window));
+        (Float32Dot.Sum memory sum, uint256 terms, uint256 window, uint32 y) = _evaluate(leaf, encoded, false);
+        return sum.refutes(terms, window, y);
     }
 
-    /// @dev The decision, from the sum of the products; adds the bias to it.
-    function _refutes(Leaf calldata leaf, NodeRecord.Node memory node, Proof calldata proof, Float32Dot.Sum memory sum)
+    /// @inheritdoc ICalibratedAdjudicator
+    function exceeds(Leaf calldata leaf, bytes calldata encoded, uint32 theta) external view returns (bool) {
+        // INVARIANT: records have no squares, which the calibrated bound is made of.
+        if (_isRecorded(encoded)) revert MalformedProof();
+        (Float32Dot.Sum memory sum, uint256 terms, uint256 window, uint32 y) = _evaluate(leaf, encoded, true);
+        return sum.exceeds(terms, window, y, theta);
+    }
+
+    /// @dev The sum of the products that the element is made of, their number, and the claimed element y.
+    function _evaluate(Leaf calldata leaf, bytes calldata encoded, bool squared)
         private
-        pure
-        returns (bool)
+        view
+        returns (Float32Dot.Sum memory sum, uint256 terms, uint256 window, uint32 y)
     {
-        uint256 terms = node.reduction;
+        NodeRecord.Node memory node = NodeRecord.decode(leaf.record);
+        _check(node);
+        Proof calldata proof;
+        if (_isRecorded(encoded)) {
+            RecordedProof calldata recorded = _decodeRecorded(encoded);
+            proof = _decode(node, recorded.proof);
+            sum = _recordedSum(leaf, node, proof, recorded);
+        } else {
+            proof = _decode(node, encoded);
+            uint256 a = _open(leaf, node, proof, 0, node.reduction);
+            uint256 b = _open(leaf, node, proof, 1, node.reduction);
+            sum.squared = squared;
+            sum.addRun(a, b, node.reduction, proof.window);
+        }
+        window = proof.window;
+        terms = node.reduction;
         if (node.operands.length == 3) {
             uint256 bias = _open(leaf, node, proof, 2, 1);
             uint32 bits;
             assembly ("memory-safe") {
                 bits := shr(224, calldataload(bias))
             }
-            sum.add(bits, proof.window);
+            sum.add(bits, window);
             ++terms;
         }
-        uint256 y = OperandProof.openOutput(leaf, node.outputs[0], proof.output, proof.element);
-        return sum.refutes(terms, proof.window, uint32(y));
+        y = uint32(OperandProof.openOutput(leaf, node.outputs[0], proof.output, proof.element));
     }
 
     /// @dev The sum of the products, from the records of its pieces.

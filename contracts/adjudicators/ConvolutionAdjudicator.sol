@@ -2,6 +2,7 @@
 pragma solidity 0.8.30;
 
 import { IAdjudicator } from "../interfaces/IAdjudicator.sol";
+import { ICalibratedAdjudicator } from "../interfaces/ICalibratedAdjudicator.sol";
 import { DType } from "../libraries/DType.sol";
 import { Float32Dot } from "../libraries/Float32Dot.sol";
 import { NodeRecord } from "../libraries/NodeRecord.sol";
@@ -15,7 +16,7 @@ import { PartialSums } from "./PartialSums.sol";
 /// @notice The element is refuted iff it is proven outside the bound of a contraction of as many lanes as the kernel
 /// has (docs/protocol.md, section 4); lanes in the zero padding are exact zeros. The runs may be recorded piece by piece
 /// (see IPartialSums).
-contract ConvolutionAdjudicator is IAdjudicator, PartialSums {
+contract ConvolutionAdjudicator is IAdjudicator, ICalibratedAdjudicator, PartialSums {
     using OperandProof for NodeRecord.Operand;
     using Float32Dot for Float32Dot.Sum;
     using Windows for Windows.Runs;
@@ -54,24 +55,38 @@ contract ConvolutionAdjudicator is IAdjudicator, PartialSums {
 
     /// @inheritdoc IAdjudicator
     function refutes(Leaf calldata leaf, bytes calldata encoded) external view returns (bool) {
-        NodeRecord.Node memory node = NodeRecord.decode(leaf.record);
-        _check(node);
-        if (_isRecorded(encoded)) {
-            RecordedProof calldata recorded = _decodeRecorded(encoded);
-            Proof calldata own = _decode(recorded.proof);
-            return _refutes(leaf, node, own, _recordedSum(leaf, node, own, recorded));
-        }
-        Proof calldata proof = _decode(encoded);
-        return _refutes(leaf, node, proof, _sum(leaf, node, proof));
+        (Float32Dot.Sum memory sum, uint256 terms, uint256 window, uint32 y) = _evaluate(leaf, encoded, false);
+        return sum.refutes(terms, window, y);
     }
 
-    /// @dev The decision, from the sum of the products; adds the bias to it.
-    function _refutes(Leaf calldata leaf, NodeRecord.Node memory node, Proof calldata proof, Float32Dot.Sum memory sum)
+    /// @inheritdoc ICalibratedAdjudicator
+    function exceeds(Leaf calldata leaf, bytes calldata encoded, uint32 theta) external view returns (bool) {
+        // INVARIANT: records have no squares, which the calibrated bound is made of.
+        if (_isRecorded(encoded)) revert MalformedProof();
+        (Float32Dot.Sum memory sum, uint256 terms, uint256 window, uint32 y) = _evaluate(leaf, encoded, true);
+        return sum.exceeds(terms, window, y, theta);
+    }
+
+    /// @dev The sum of the products that the element is made of, their number with those in the padding, and the
+    /// claimed element y.
+    function _evaluate(Leaf calldata leaf, bytes calldata encoded, bool squared)
         private
-        pure
-        returns (bool)
+        view
+        returns (Float32Dot.Sum memory sum, uint256 terms, uint256 window, uint32 y)
     {
-        uint256 terms = node.reduction;
+        NodeRecord.Node memory node = NodeRecord.decode(leaf.record);
+        _check(node);
+        Proof calldata proof;
+        if (_isRecorded(encoded)) {
+            RecordedProof calldata recorded = _decodeRecorded(encoded);
+            proof = _decode(recorded.proof);
+            sum = _recordedSum(leaf, node, proof, recorded);
+        } else {
+            proof = _decode(encoded);
+            sum = _sum(leaf, node, proof, squared);
+        }
+        window = proof.window;
+        terms = node.reduction;
         uint256 biases = node.operands.length - 2;
         if (proof.bias.length != biases) revert WrongOpeningCount(2, proof.bias.length, biases);
         if (biases == 1) {
@@ -81,19 +96,19 @@ contract ConvolutionAdjudicator is IAdjudicator, PartialSums {
             assembly ("memory-safe") {
                 bits := shr(224, calldataload(bias))
             }
-            sum.add(bits, proof.window);
+            sum.add(bits, window);
             ++terms;
         }
-        uint256 y = OperandProof.openOutput(leaf, node.outputs[0], proof.output, proof.element);
-        return sum.refutes(terms, proof.window, uint32(y));
+        y = uint32(OperandProof.openOutput(leaf, node.outputs[0], proof.output, proof.element));
     }
 
     /// @dev Sum of the products of all lanes that are not padding.
-    function _sum(Leaf calldata leaf, NodeRecord.Node memory node, Proof calldata proof)
+    function _sum(Leaf calldata leaf, NodeRecord.Node memory node, Proof calldata proof, bool squared)
         private
         pure
         returns (Float32Dot.Sum memory sum)
     {
+        sum.squared = squared;
         Windows.Runs memory runs = Windows.locate(node, proof.element);
         uint256 count = runs.count();
         // INVARIANT: no run is left out but those in the padding.

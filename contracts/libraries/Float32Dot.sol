@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.30;
 
+import { Math } from "@openzeppelin/contracts/utils/math/Math.sol";
+
 /// @title Exact windowed sums of products of FP32 numbers, and the proof that a claimed sum is out of tolerance.
 /// @notice A finite number is (-1)^s * m * 2^(e - 150) with m < 2^24 and 1 <= e <= 254 (subnormals and zero have
 /// e = 1), so a product is (ma * mb) * 2^(E - 300) with E = ea + eb in [2, 508]. Sums are integers in units of
@@ -13,10 +15,14 @@ library Float32Dot {
     /// @param positive Sum of the counted products above zero.
     /// @param negative Sum of the magnitudes of those below zero.
     /// @param subnormal Sum of the magnitudes of those with a subnormal factor, which kernels may take for zero.
+    /// @param squared Whether `squares` is wanted, to be set before anything is added.
+    /// @param squares Sum of the squares of the counted products, below 2^240, if it is wanted.
     struct Sum {
         uint256 positive;
         uint256 negative;
         uint256 subnormal;
+        bool squared;
+        uint256 squares;
     }
 
     uint256 internal constant MAX_TERMS = 1 << 17;
@@ -49,7 +55,10 @@ library Float32Dot {
         if (window < MIN_WINDOW || window > MAX_WINDOW) revert WindowOutOfRange(window);
         unchecked {
             while (lanes != 0) {
-                uint256 words = _addWords(sum, a, b, lanes / 8, window);
+                // Literals, so that each gets a loop of its own.
+                uint256 words = sum.squared
+                    ? _addWords(sum, a, b, lanes / 8, window, true)
+                    : _addWords(sum, a, b, lanes / 8, window, false);
                 a += 32 * words;
                 b += 32 * words;
                 lanes -= 8 * words;
@@ -79,26 +88,59 @@ library Float32Dot {
         unchecked {
             uint256 skipped = terms << 47; // all products below the window are below this together
             uint256 magnitude = sum.positive + sum.negative + skipped;
-            uint256 tolerance = magnitude * terms / ((1 << 24) - terms) + 1;
-            tolerance += 2 * sum.subnormal;
-            // Flush to zero: 2^-126 is 2^(174 - W) units, at most one of them where W > 174.
-            tolerance += window > 174 ? 2 * terms + 1 : (2 * terms + 1) << (174 - window);
-            // Skipped products shift S once and count twice in D; one more unit is for the truncation of y below.
-            tolerance += 3 * skipped + 1;
+            uint256 tolerance = magnitude * terms / ((1 << 24) - terms) + 1 + _slack(sum, terms, window);
+            if (!_isFinite(y)) return magnitude + tolerance < _overflowLimit(window);
+            return _distance(sum, window, y) > tolerance;
+        }
+    }
 
+    /// @notice Whether finite `y` is proven to differ from the exact sum S by more than
+    /// theta u sqrt(n) R + 2 D + (2 n + 1) 2^-126, with R the root of the sum of squared products, n, D and u as above.
+    /// @dev The sum must have been made with its squares.
+    /// @param theta In units of 2^-16; nothing exceeds 0.
+    function exceeds(Sum memory sum, uint256 terms, uint256 window, uint32 y, uint32 theta)
+        internal
+        pure
+        returns (bool)
+    {
+        // INVARIANT: as for `refutes`.
+        if (terms > MAX_TERMS + 1) revert TooManyTerms(terms, MAX_TERMS + 1);
+        // INVARIANT: no constant, no accusation; and a claim that is not finite has no distance from the sum.
+        if (theta == 0 || !_isFinite(y)) return false;
+        unchecked {
+            // Each skipped product's square is below 2^94. sqrt(n R^2) is below 2^129, rounded up from 2^-8 of n R^2.
+            uint256 squares = sum.squares + (terms << 94);
+            uint256 root = (Math.sqrt(terms * ((squares >> 8) + 1)) + 1) << 4;
+            return _distance(sum, window, y) > (theta * root >> 40) + 1 + _slack(sum, terms, window);
+        }
+    }
+
+    /// @dev What subnormals that count as zero and the truncations of `_distance` and of `Sum` may cost, rounded up.
+    function _slack(Sum memory sum, uint256 terms, uint256 window) private pure returns (uint256 slack) {
+        unchecked {
+            slack = 2 * sum.subnormal;
+            // Flush to zero: 2^-126 is 2^(174 - W) units, at most one of them where W > 174.
+            slack += window > 174 ? 2 * terms + 1 : (2 * terms + 1) << (174 - window);
+            // Skipped products shift S once and count twice in D; one more unit is for the truncation of y.
+            slack += 3 * (terms << 47) + 1;
+        }
+    }
+
+    /// @dev |y - S| of a finite y, off by less than a unit for the truncation of y. A magnitude of 2^201 units or more is
+    /// beyond every sum and tolerance, which are below 2^192, and counts as the largest there is.
+    function _distance(Sum memory sum, uint256 window, uint32 y) private pure returns (uint256) {
+        unchecked {
             (uint256 mantissa, uint256 exponent,) = _decode(y);
-            if (exponent == 255) return magnitude + tolerance < _overflowLimit(window);
             uint256 claimed;
             if (exponent + 150 < window) {
                 claimed = mantissa >> (window - exponent - 150);
             } else {
-                // A magnitude of 2^201 units or more is beyond every sum and tolerance, which are below 2^192.
-                if (exponent + 150 - window > 200 && mantissa != 0) return true;
+                if (exponent + 150 - window > 200 && mantissa != 0) return type(uint256).max;
                 claimed = mantissa << (exponent + 150 - window);
             }
             int256 difference = int256(sum.positive) - int256(sum.negative);
             difference = y >> 31 == 0 ? int256(claimed) - difference : int256(claimed) + difference;
-            return uint256(difference < 0 ? -difference : difference) > tolerance;
+            return uint256(difference < 0 ? -difference : difference);
         }
     }
 
@@ -106,13 +148,24 @@ library Float32Dot {
     /// masks go. Stops before a word with an infinite or NaN factor, a product above the window, or one in it with a
     /// subnormal or zero factor: ordinary windows begin far above the products of those.
     /// @return done Number of words added.
-    function _addWords(Sum memory sum, uint256 a, uint256 b, uint256 words, uint256 window)
+    function _addWords(Sum memory sum, uint256 a, uint256 b, uint256 words, uint256 window, bool squared)
         private
         pure
         returns (uint256 done)
     {
         uint256 both; // positive products in the lower half, negative ones in the upper
+        uint256 squares;
         assembly ("memory-safe") {
+            // The sum and that of the squares are kept in scratch memory, as the stack is full. A term may be in either
+            // half of the word: modulo 2^256 - 1 its square is the same.
+            function addWithSquare(term) {
+                mstore(0, add(mload(0), term))
+                mstore(32, add(mload(32), mulmod(term, term, not(0))))
+            }
+            if squared {
+                mstore(0, 0)
+                mstore(32, 0)
+            }
             // A normal factor's stored exponent is its e, a subnormal one's is e - 1 = 0.
             let anchor := mul(ONES, sub(514, window))
             let start := a
@@ -138,20 +191,38 @@ library Float32Dot {
                 }
                 A := and(or(and(A, mul(ONES, 0x7fffff)), shl(23, HA)), mul(G, 0xffffff))
                 B := or(and(B, mul(ONES, 0x7fffff)), shl(23, HB))
-                both := add(both, shl(byte(3, X), mul(shr(224, A), shr(224, B))))
-                both := add(both, shl(byte(7, X), mul(and(shr(192, A), 0xffffff), and(shr(192, B), 0xffffff))))
-                both := add(both, shl(byte(11, X), mul(and(shr(160, A), 0xffffff), and(shr(160, B), 0xffffff))))
-                both := add(both, shl(byte(15, X), mul(and(shr(128, A), 0xffffff), and(shr(128, B), 0xffffff))))
-                both := add(both, shl(byte(19, X), mul(and(shr(96, A), 0xffffff), and(shr(96, B), 0xffffff))))
-                both := add(both, shl(byte(23, X), mul(and(shr(64, A), 0xffffff), and(shr(64, B), 0xffffff))))
-                both := add(both, shl(byte(27, X), mul(and(shr(32, A), 0xffffff), and(shr(32, B), 0xffffff))))
-                both := add(both, shl(byte(31, X), mul(and(A, 0xffffff), and(B, 0xffffff))))
+                switch squared
+                case 0 {
+                    both := add(both, shl(byte(3, X), mul(shr(224, A), shr(224, B))))
+                    both := add(both, shl(byte(7, X), mul(and(shr(192, A), 0xffffff), and(shr(192, B), 0xffffff))))
+                    both := add(both, shl(byte(11, X), mul(and(shr(160, A), 0xffffff), and(shr(160, B), 0xffffff))))
+                    both := add(both, shl(byte(15, X), mul(and(shr(128, A), 0xffffff), and(shr(128, B), 0xffffff))))
+                    both := add(both, shl(byte(19, X), mul(and(shr(96, A), 0xffffff), and(shr(96, B), 0xffffff))))
+                    both := add(both, shl(byte(23, X), mul(and(shr(64, A), 0xffffff), and(shr(64, B), 0xffffff))))
+                    both := add(both, shl(byte(27, X), mul(and(shr(32, A), 0xffffff), and(shr(32, B), 0xffffff))))
+                    both := add(both, shl(byte(31, X), mul(and(A, 0xffffff), and(B, 0xffffff))))
+                }
+                default {
+                    addWithSquare(shl(byte(3, X), mul(shr(224, A), shr(224, B))))
+                    addWithSquare(shl(byte(7, X), mul(and(shr(192, A), 0xffffff), and(shr(192, B), 0xffffff))))
+                    addWithSquare(shl(byte(11, X), mul(and(shr(160, A), 0xffffff), and(shr(160, B), 0xffffff))))
+                    addWithSquare(shl(byte(15, X), mul(and(shr(128, A), 0xffffff), and(shr(128, B), 0xffffff))))
+                    addWithSquare(shl(byte(19, X), mul(and(shr(96, A), 0xffffff), and(shr(96, B), 0xffffff))))
+                    addWithSquare(shl(byte(23, X), mul(and(shr(64, A), 0xffffff), and(shr(64, B), 0xffffff))))
+                    addWithSquare(shl(byte(27, X), mul(and(shr(32, A), 0xffffff), and(shr(32, B), 0xffffff))))
+                    addWithSquare(shl(byte(31, X), mul(and(A, 0xffffff), and(B, 0xffffff))))
+                }
             }
             done := shr(5, sub(a, start))
+            if squared {
+                both := mload(0)
+                squares := mload(32)
+            }
         }
         unchecked {
             sum.positive += uint128(both);
             sum.negative += both >> 128;
+            if (squared) sum.squares += squares;
         }
     }
 
@@ -171,6 +242,7 @@ library Float32Dot {
             if ((x ^ y) >> 31 == 0) sum.positive += product;
             else sum.negative += product;
             if (!normal || !otherNormal) sum.subnormal += product;
+            if (sum.squared) sum.squares += product * product;
         }
     }
 
@@ -184,6 +256,10 @@ library Float32Dot {
     function _overflowLimit(uint256 window) private pure returns (uint256) {
         if (window > 427) return 0;
         return window < 172 ? type(uint256).max : 1 << (427 - window);
+    }
+
+    function _isFinite(uint32 bits) private pure returns (bool) {
+        return bits & 0x7f800000 != 0x7f800000;
     }
 
     /// @return mantissa Significand as an integer.

@@ -16,6 +16,15 @@ contract Dot {
         return Float32Dot.dot(_at(a) + skip, _at(b), lanes, window);
     }
 
+    function sumSquared(bytes calldata a, bytes calldata b, uint256 skip, uint256 lanes, uint256 window)
+        external
+        pure
+        returns (Float32Dot.Sum memory total)
+    {
+        total.squared = true;
+        total.addRun(_at(a) + skip, _at(b), lanes, window);
+    }
+
     function refutes(bytes calldata a, bytes calldata b, bool hasBias, uint32 bias, uint256 window, uint32 y)
         external
         pure
@@ -25,6 +34,23 @@ contract Dot {
         Float32Dot.Sum memory total = Float32Dot.dot(_at(a), _at(b), lanes, window);
         if (hasBias) total.add(bias, window);
         return total.refutes(hasBias ? lanes + 1 : lanes, window, y);
+    }
+
+    function exceeds(
+        bytes calldata a,
+        bytes calldata b,
+        bool hasBias,
+        uint32 bias,
+        uint256 window,
+        uint32 y,
+        uint32 theta
+    ) external pure returns (bool) {
+        uint256 lanes = a.length / 4;
+        Float32Dot.Sum memory total;
+        total.squared = true;
+        total.addRun(_at(a), _at(b), lanes, window);
+        if (hasBias) total.add(bias, window);
+        return total.exceeds(hasBias ? lanes + 1 : lanes, window, y, theta);
     }
 
     function add(uint32 bits, uint256 window) external pure returns (Float32Dot.Sum memory total) {
@@ -80,6 +106,40 @@ contract Float32DotTest {
         require(seen[0] > 700 && seen[1] > 700 && seen[2] > 200 && seen[3] > 20, "too few cases of a kind");
     }
 
+    function test_exceeds_matchesExactRationals() external view {
+        bytes memory cases = vm.readFileBinary("tests/forge/vectors/theta.bin");
+        uint256[4] memory seen;
+        uint256 at;
+        while (at < cases.length) {
+            uint256 lanes = _integer(cases, at + 2, 2);
+            uint256 expected = _integer(cases, at + 5, 1);
+            (bool done, bytes memory output) = address(dot).staticcall(_exceeds(cases, at, lanes));
+            bool exceeded = done && abi.decode(output, (bool));
+            ++seen[expected];
+            if (expected == 0) require(done && !exceeded, "an element within theta exceeds it");
+            else if (expected == 1) require(exceeded, "an element beyond theta does not exceed it");
+            else if (expected == 2) require(!exceeded, "a hostile window takes an element beyond theta");
+            else require(!done, "a non-finite operand does not revert");
+            at += 18 + 8 * lanes;
+        }
+        require(seen[0] > 700 && seen[1] > 500 && seen[2] > 200 && seen[3] > 20, "too few cases of a kind");
+    }
+
+    function _exceeds(bytes memory cases, uint256 at, uint256 lanes) private view returns (bytes memory) {
+        return abi.encodeCall(
+            dot.exceeds,
+            (
+                _slice(cases, at + 18, 4 * lanes),
+                _slice(cases, at + 18 + 4 * lanes, 4 * lanes),
+                _integer(cases, at + 4, 1) == 1,
+                uint32(_integer(cases, at + 10, 4)),
+                _integer(cases, at, 2),
+                uint32(_integer(cases, at + 6, 4)),
+                uint32(_integer(cases, at + 14, 4))
+            )
+        );
+    }
+
     // ---- against sums one lane at a time ----
 
     function testFuzz_dot_equalsScalarSum(uint256 seed, uint256 lanes, uint256 skip, uint256 window) external view {
@@ -98,6 +158,7 @@ contract Float32DotTest {
             _put(b, i, _number(random, mode, window));
         }
         Float32Dot.Sum memory expected;
+        expected.squared = true;
         uint256 fault;
         for (uint256 i; i < lanes; ++i) {
             uint256 x = _integer(a, skip + 4 * i, 4);
@@ -114,6 +175,9 @@ contract Float32DotTest {
             require(bytes4(output) == (fault == 2 ? special : above), "wrong reason");
             return;
         }
+        Float32Dot.Sum memory squared = dot.sumSquared(a, b, skip, lanes, window);
+        require(keccak256(abi.encode(squared)) == keccak256(abi.encode(expected)), "sums with squares differ");
+        (expected.squared, expected.squares) = (false, 0);
         require(keccak256(output) == keccak256(abi.encode(expected)), "sums differ");
     }
 
@@ -143,6 +207,7 @@ contract Float32DotTest {
         if ((x ^ y) >> 31 == 0) sum.positive += product;
         else sum.negative += product;
         if (ex == 0 || ey == 0) sum.subnormal += product;
+        if (sum.squared) sum.squares += product * product;
     }
 
     /// @dev Mostly numbers whose products lie about the window; now and then a subnormal, a zero or an infinity.
@@ -179,6 +244,40 @@ contract Float32DotTest {
         Float32Dot.Sum memory sum = dot.sum(run, run, 0, 1 << 17, 508 - 63);
         require(sum.positive == uint256((1 << 24) - 1) ** 2 << (63 + 17), "positive");
         require(sum.negative == 0 && sum.subnormal == 0, "the halves have mixed");
+        sum = dot.sumSquared(run, run, 0, 1 << 17, 508 - 63);
+        require(sum.squares == uint256((1 << 24) - 1) ** 4 << (126 + 17), "squares");
+    }
+
+    function test_exceeds_fitsTheWordWithTheMostAndLargestTerms() external view {
+        // Products of 2^128 and a bias of 2^127, both at the top of the window; all but the bias cancel.
+        bytes memory b = _run(1 << 17, (190 << 23) | 0x7fffff);
+        bytes memory a = bytes.concat(_run(1 << 16, (190 << 23) | 0x7fffff), _run(1 << 16, (446 << 23) | 0x7fffff));
+        uint32 bias = (253 << 23) | 0x7fffff;
+        // theta = 1 is a deviation of 2^121.
+        require(!dot.exceeds(a, b, true, bias, 317, bias - (1 << 17), 1 << 16), "2^120");
+        require(dot.exceeds(a, b, true, bias, 317, bias - (1 << 19), 1 << 16), "2^122");
+        require(!dot.exceeds(a, b, true, bias, 317, bias - (1 << 19), 4 << 16), "theta = 4");
+    }
+
+    function test_exceeds_nothingWithoutThetaOrWithoutANumber() external view {
+        bytes memory run = _run(8, ONE);
+        require(dot.exceeds(run, run, false, 0, 191, 0, type(uint32).max), "8 = 0 exceeds the largest theta");
+        require(!dot.exceeds(run, run, false, 0, 191, 0, 0), "no theta");
+        require(!dot.exceeds(run, run, false, 0, 191, INFINITY, 1), "infinity");
+        require(!dot.exceeds(run, run, false, 0, 191, 0x7fc00000, 1), "NaN");
+    }
+
+    function test_exceeds_skippedTermsNeverExceed() external view {
+        bytes memory run = _run(16, ONE);
+        require(dot.exceeds(run, run, false, 0, 191, 0, 1), "16 = 0 with a good window");
+        require(!dot.exceeds(run, run, false, 0, 400, 0, 1), "all terms skipped");
+        require(!dot.exceeds(run, run, false, 0, 508, 0x41800000, 1), "the honest sum");
+    }
+
+    function test_exceeds_moreTermsThanASumHoldsRevert() external {
+        bytes memory run = _run((1 << 17) + 8, ONE);
+        vm.expectRevert(abi.encodeWithSelector(Float32Dot.TooManyTerms.selector, (1 << 17) + 8, 1 << 17));
+        dot.exceeds(run, run, false, 0, 191, 0, 1);
     }
 
     function test_dot_windowOneTooLowReverts() external {

@@ -1,17 +1,21 @@
-"""Writes vectors/dot.bin: claimed elements of contractions and whether they are out of tolerance.
+"""Writes vectors/dot.bin and theta.bin: claimed elements of contractions, and whether they are out of tolerance
+or exceed a calibrated constant.
 
-The verdicts come from exact rationals alone, by the rule of docs/protocol.md, section 4. A case is
+The verdicts come from exact rationals alone, by the rules of docs/protocol.md, section 4. A case is
 `window:uint16 lanes:uint16 hasBias:uint8 expected:uint8 y:uint32 bias:uint32 a:uint32*lanes b:uint32*lanes`,
-big-endian, all numbers as FP32 encodings.
+big-endian, all numbers as FP32 encodings; in theta.bin theta:uint32, Q16.16, stands before `a`.
 """
 
 import argparse
+from collections.abc import Callable
 from fractions import Fraction
+from math import isqrt
 from pathlib import Path
 from random import Random
 from struct import pack
 from typing import NamedTuple
 
+# "Within tolerance" stands for "does not exceed theta" in theta.bin.
 ACCEPT = 0  # within tolerance, good window: returns false
 REFUTE = 1  # out of tolerance by more than one part in 2^20, good window: returns true
 NEVER = 2  # within tolerance, hostile window: returns false or reverts
@@ -21,6 +25,9 @@ INFINITY = 0x7F800000
 SPECIAL = (INFINITY, 0xFF800000, 0x7FC00000, 0x7F800001, 0, 1 << 31, 1, 0x80000001, 0x7F7FFFFF, 0xFF7FFFFF)
 KINDS = ("usual", "usual", "wide", "tiny", "subnormal", "large", "huge", "sparse")
 PATH = Path(__file__).parent / "vectors" / "dot.bin"
+THETA_PATH = PATH.with_name("theta.bin")
+HAIR = 1 + Fraction(1, 1 << 10)  # beyond theta by this factor it is provable, whatever theta
+THETAS = (1, 1 << 16, 1 << 16, 3 << 16, 9 << 16, 9 << 16, 171 << 16, (1 << 32) - 1, None, None)
 
 
 class Case(NamedTuple):
@@ -30,10 +37,12 @@ class Case(NamedTuple):
     bias: int | None
     a: list[int]
     b: list[int]
+    theta: int | None = None
 
     def packed(self) -> bytes:
         head = pack(">HHBB", self.window, len(self.a), self.bias is not None, self.expected)
-        words = (self.y, self.bias or 0, *self.a, *self.b)
+        theta = () if self.theta is None else (self.theta,)
+        words = (self.y, self.bias or 0, *theta, *self.a, *self.b)
         return head + pack(f">{len(words)}I", *words)
 
 
@@ -74,6 +83,21 @@ def tolerance(lanes: list[tuple[int, int]]) -> tuple[Fraction, Fraction, Fractio
     n, u = len(lanes), Fraction(1, 1 << 24)
     bound = n * u / (1 - n * u) * total + 2 * subnormal + (2 * n + 1) * Fraction(2) ** -126
     return sum((p for p, _ in products), Fraction(0)), total, bound
+
+
+def exceeds(y: int, lanes: list[tuple[int, int]], theta: int) -> tuple[bool, Fraction]:
+    """Whether a finite y exceeds theta, and the deviation at which one does, to 2^-80 of it."""
+    products = [value(x) * value(z) for x, z in lanes]
+    flushed = sum(
+        (abs(p) for p, (x, z) in zip(products, lanes, strict=True) if not (x & INFINITY and z & INFINITY)),
+        Fraction(0),
+    )
+    n = len(lanes)
+    slack = 2 * flushed + (2 * n + 1) * Fraction(2) ** -126
+    square = Fraction(theta, 1 << 40) ** 2 * n * sum((p * p for p in products), Fraction(0))
+    beyond = abs(value(y) - sum(products, Fraction(0))) - slack
+    scale = 1 << 700  # squares of products are above 2^-600
+    return beyond > 0 and beyond**2 > square, slack + Fraction(isqrt(int(square * scale**2)), scale)
 
 
 def good_window(lanes: list[tuple[int, int]]) -> int:
@@ -128,10 +152,7 @@ class Generator(Random):
 
     def case(self) -> Case | None:
         """A random case, or None where nothing is promised of it."""
-        a, b, bias = self.operands()
-        if self.random() < 0.02:
-            self.pick((a, b))[self.below(len(a))] = self.pick(SPECIAL[:4])
-        lanes = [*zip(a, b, strict=True), *([] if bias is None else [(bias, 0x3F800000)])]
+        a, b, bias, lanes = self.lanes()
         if not all(is_finite(x) and is_finite(z) for x, z in lanes):
             return Case(2 + self.below(507), NON_FINITE, self.number("usual"), bias, a, b)
         exact, total, bound = tolerance(lanes)
@@ -140,17 +161,48 @@ class Generator(Random):
         ratio = abs(value(y) - exact) / bound if is_finite(y) else 2**127 / (total + bound)
         inside = ratio <= 1
         if self.random() < 0.25:
-            window = min(max(window + self.below(101) - 40, 2), 508)
+            window = self.hostile(window)
             return Case(window, NEVER, y, bias, a, b) if inside else None
         if not inside and ratio < 1 + Fraction(1, 1 << 20):
             return None
         return Case(window, ACCEPT if inside else REFUTE, y, bias, a, b)
 
+    def calibrated_case(self) -> Case | None:
+        """A random case of theta, or None where nothing is promised of it."""
+        a, b, bias, lanes = self.lanes()
+        theta = self.pick(THETAS)
+        theta = 1 + self.below(1 << 24) if theta is None else theta
+        if not all(is_finite(x) and is_finite(z) for x, z in lanes):
+            return Case(2 + self.below(507), NON_FINITE, self.number("usual"), bias, a, b, theta)
+        exact, window = tolerance(lanes)[0], good_window(lanes)
+        _, bound = exceeds(0, lanes, theta)
+        y = self.claim(exact, bound)
+        if self.random() < 0.02:
+            theta = 0
+        beyond = theta != 0 and is_finite(y) and exceeds(y, lanes, theta)[0]
+        if self.random() < 0.25:
+            return None if beyond else Case(self.hostile(window), NEVER, y, bias, a, b, theta)
+        if beyond and abs(value(y) - exact) < bound * HAIR:
+            return None
+        return Case(window, REFUTE if beyond else ACCEPT, y, bias, a, b, theta)
 
-def generate(seed: int, count: int) -> bytes:
+    def lanes(self) -> tuple[list[int], list[int], int | None, list[tuple[int, int]]]:
+        """Operands, of which now and then one is not finite, and all pairs of factors with the bias's."""
+        a, b, bias = self.operands()
+        if self.random() < 0.02:
+            self.pick((a, b))[self.below(len(a))] = self.pick(SPECIAL[:4])
+        return a, b, bias, [*zip(a, b, strict=True), *([] if bias is None else [(bias, 0x3F800000)])]
+
+    def hostile(self, window: int) -> int:
+        return min(max(window + self.below(101) - 40, 2), 508)
+
+
+def generate(
+    seed: int, count: int, draw: Callable[[Generator], Case | None] = Generator.case
+) -> bytes:
     generator, cases = Generator(seed), []
     while len(cases) < count:
-        if case := generator.case():
+        if case := draw(generator):
             cases.append(case.packed())
     return b"".join(cases)
 
@@ -159,6 +211,7 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--count", type=int, default=2600)
-    parser.add_argument("--output", type=Path, default=PATH)
+    parser.add_argument("--output", type=Path, default=PATH.parent, help="folder")
     options = parser.parse_args()
-    options.output.write_bytes(generate(options.seed, options.count))
+    for path, draw in ((PATH, Generator.case), (THETA_PATH, Generator.calibrated_case)):
+        (options.output / path.name).write_bytes(generate(options.seed, options.count, draw))

@@ -16,7 +16,8 @@ from tao.proofs import leaf_claim
 from tao.tensors.keccak import keccak
 from tao.tensors.tree import commit
 
-Refutes = Callable[[ModelBundle, int, Sequence[Tensor], Sequence[Tensor], bytes], bool]
+Decides = Callable[..., bool]
+"""Of a bundle, a node, the values before it, its outputs, a proof and what else the function takes."""
 
 
 @pytest.fixture(scope="session")
@@ -32,19 +33,34 @@ def deciders() -> dict[bytes, Contract]:
 
 
 @pytest.fixture(scope="session")
-def refutes(deciders) -> Refutes:
-    """What the operator's adjudicator makes of a proof; reverts are raised."""
+def decides(deciders) -> Callable[[str], Decides]:
+    """A function of the operators' adjudicators, by name; reverts are raised."""
 
-    def call(
-        bundle: ModelBundle, node: int, before: Sequence[Tensor], outputs: Sequence[Tensor], proof: bytes
-    ) -> bool:
-        claim = leaf_claim(bundle, node, list(map(commit, before)), list(map(commit, outputs)))
-        leaf = {name: claim[name] for name in ("record", "stateBefore", "outputs")}
-        leaf |= {"weightsRoot": bundle.weights_root, "parameterCount": len(bundle.parameters)}
-        return (
-            deciders[keccak(bundle.graph.nodes[node].operator.encode())[:4]]
-            .functions.refutes(leaf, proof)
-            .call({"gas": 20_000_000})
-        )
+    def function(name: str) -> Decides:
+        def call(
+            bundle: ModelBundle,
+            node: int,
+            before: Sequence[Tensor],
+            outputs: Sequence[Tensor],
+            proof: bytes,
+            *others: int,
+        ) -> bool:
+            claim = leaf_claim(bundle, node, list(map(commit, before)), list(map(commit, outputs)))
+            leaf = {name: claim[name] for name in ("record", "stateBefore", "outputs")}
+            leaf |= {"weightsRoot": bundle.weights_root, "parameterCount": len(bundle.parameters)}
+            decider = deciders[keccak(bundle.graph.nodes[node].operator.encode())[:4]]
+            return decider.functions[name](leaf, proof, *others).call({"gas": 20_000_000})
 
-    return call
+        return call
+
+    return function
+
+
+@pytest.fixture(scope="session")
+def refutes(decides) -> Decides:
+    return decides("refutes")
+
+
+@pytest.fixture(scope="session")
+def exceeds(decides) -> Decides:
+    return decides("exceeds")

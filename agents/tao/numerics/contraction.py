@@ -9,17 +9,29 @@ fused multiply-add, subnormals kept or flushed, stays within
 Three forms of the same rule: `sums`, `bound` and `excess` estimate it for a whole output; `violates` is the
 rule itself on one element, in rationals; `refuted` is what the contract proves with 128-bit integers, so it
 implies `violates`.
+
+The calibrated rule is far tighter and no proof: y exceeds theta iff it is finite and, with R the root of the
+sum of the squared lanes, beyond
+
+    theta u sqrt(n) R + 2 D + (2 n + 1) 2^-126.
+
+In the same three forms: `theta_statistic`, `exceeds` and `accusable`.
 """
 
-from collections.abc import Iterator, Sequence
-from dataclasses import replace
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from itertools import product
 
 import torch
 from torch import Tensor
 
+from tao.errors import UnsupportedOperator
 from tao.graph.canonical import Node
+from tao.graph.literals import fill
+from tao.graph.operators import CONTRACTION, resolve
+from tao.graph.windows import CONVOLUTIONS
 
 UNIT_ROUNDOFF = 2.0**-24
 SMALLEST_NORMAL = 2.0**-126
@@ -27,6 +39,7 @@ ONE = 127 << 23  # the bits of 1.0: the bias is a lane with this factor
 NON_FINITE = 255
 WINDOW = 63  # shifts a lane may take inside the contract's accumulator
 MAX_LANES = 1 << 17  # sums of this many lanes fit 128 bits
+THETA_ONE = 1 << 16  # theta is a fixed-point number of 16 fractional bits in 32
 _BLOCK = 1 << 22  # elements of one block of an output or an operand: 32 MiB in float64
 
 
@@ -42,6 +55,44 @@ def _subnormal_part(magnitude: Tensor) -> Tensor:
     return torch.where(magnitude < SMALLEST_NORMAL, magnitude, 0.0)
 
 
+def _signed(product: Callable[..., Tensor], x: Tensor, y: Tensor) -> Tensor:
+    return product(x, y)
+
+
+def _magnitudes(product: Callable[..., Tensor], x: Tensor, y: Tensor) -> Tensor:
+    return product(x.abs(), y.abs())
+
+
+def _squares(product: Callable[..., Tensor], x: Tensor, y: Tensor) -> Tensor:
+    return product(x.square(), y.square())
+
+
+def _subnormal_lanes(product: Callable[..., Tensor], x: Tensor, y: Tensor) -> Tensor | float:
+    x, y = x.abs(), y.abs()
+    small_x, small_y = _subnormal_part(x), _subnormal_part(y)
+    if not (small_x.any() or small_y.any()):
+        return 0.0
+    return product(small_x, y) + product(x - small_x, small_y)
+
+
+def _contract(a: Tensor, b: Tensor, *forms: Callable[..., Tensor | float]) -> list[Tensor]:
+    """Each form of the contraction of the last dimension, float64 [..., M, N], block by block."""
+    batch, (rows, lanes), columns = a.shape[:-2], a.shape[-2:], b.shape[-2]
+    if b.shape != (*batch, columns, lanes):
+        raise ValueError(f"Cannot contract {tuple(a.shape)} with {tuple(b.shape)} over the last dimension.")
+    a, b = a.detach().reshape(-1, rows, lanes), b.detach().reshape(-1, columns, lanes)
+    totals = [torch.zeros(len(a), rows, columns, dtype=torch.float64) for _ in forms]
+    column_step = max(_BLOCK // lanes, 1)
+    row_step = _BLOCK // max(lanes, min(columns, column_step))
+    item_step = _BLOCK // max(rows * lanes, columns * lanes, rows * columns)
+    steps = _blocks(len(a), item_step), _blocks(rows, row_step), _blocks(columns, column_step)
+    for items, some_rows, some_columns in product(*steps):
+        x, y = a[items, some_rows].double(), b[items, some_columns].double().mT
+        for total, form in zip(totals, forms, strict=True):
+            total[items, some_rows, some_columns] = form(torch.matmul, x, y)
+    return [total.reshape(*batch, rows, columns) for total in totals]
+
+
 def sums(a: Tensor, b: Tensor, bias: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor]:
     """S, T and D of every output element of the contraction of the last dimension.
 
@@ -49,25 +100,7 @@ def sums(a: Tensor, b: Tensor, bias: Tensor | None = None) -> tuple[Tensor, Tens
     broadcastable to the output. Returns three float64 tensors [..., M, N]. Products of float32 are exact in
     float64, so S is off by less than 2^-53 K T, which is 2^-29 of tau. Where a lane is not finite T is not.
     """
-    batch, (rows, lanes), columns = a.shape[:-2], a.shape[-2:], b.shape[-2]
-    if b.shape != (*batch, columns, lanes):
-        raise ValueError(f"Cannot contract {tuple(a.shape)} with {tuple(b.shape)} over the last dimension.")
-    a, b = a.detach().reshape(-1, rows, lanes), b.detach().reshape(-1, columns, lanes)
-    s, t, d = (torch.zeros(len(a), rows, columns, dtype=torch.float64) for _ in range(3))
-    column_step = max(_BLOCK // lanes, 1)
-    row_step = _BLOCK // max(lanes, min(columns, column_step))
-    item_step = _BLOCK // max(rows * lanes, columns * lanes, rows * columns)
-    steps = _blocks(len(a), item_step), _blocks(rows, row_step), _blocks(columns, column_step)
-    for items, some_rows, some_columns in product(*steps):
-        at = items, some_rows, some_columns
-        x, y = a[items, some_rows].double(), b[items, some_columns].double().mT
-        s[at] = x @ y
-        x, y = x.abs(), y.abs()
-        t[at] = x @ y
-        small_x, small_y = _subnormal_part(x), _subnormal_part(y)
-        if small_x.any() or small_y.any():
-            d[at] = small_x @ y + (x - small_x) @ small_y
-    s, t, d = (total.reshape(*batch, rows, columns) for total in (s, t, d))
+    s, t, d = _contract(a, b, _signed, _magnitudes, _subnormal_lanes)
     if bias is not None:
         lane = bias.detach().double()
         s, t, d = s + lane, t + lane.abs(), d + _subnormal_part(lane.abs())
@@ -97,11 +130,67 @@ def excess(y: Tensor, a: Tensor, b: Tensor, bias: Tensor | None = None) -> Tenso
     return torch.where(t.isfinite(), ratio, 0.0)
 
 
+def _theta(y: Tensor, forms: Sequence[Tensor | float], bias: Tensor | None, lanes: int) -> Tensor:
+    s, squares, d = forms
+    if bias is not None:
+        lane = bias.detach().double()
+        s, squares, d = s + lane, squares + lane.square(), d + _subnormal_part(lane.abs())
+    n = lanes + (bias is not None)
+    slack = 2 * d + (2 * n + 1) * SMALLEST_NORMAL
+    beyond = ((y.detach().double() - s).abs() - slack).clamp(min=0.0)
+    # T <= sqrt(n) R, so the error of S is at most n 2^-53 sqrt(n) R.
+    ratio = beyond / (UNIT_ROUNDOFF * math.sqrt(n) * squares.sqrt()) - n * 2.0**-29
+    ratio = torch.where(beyond > 0, ratio.clamp(min=0.0), 0.0)
+    return torch.where(y.isfinite() & squares.isfinite(), ratio, 0.0)
+
+
+def theta_statistic(y: Tensor, a: Tensor, b: Tensor, bias: Tensor | None = None) -> Tensor:
+    """|y - S| / (u sqrt(n) R) of every element of y, less what subnormals and the float64 sums may cost:
+    above theta the element exceeds theta.
+
+    y: float32 [..., M, N]; the others as for `sums`. Returns float64 [..., M, N]; 0 where y or a lane is not
+    finite.
+    """
+    return _theta(y, _contract(a, b, _signed, _squares, _subnormal_lanes), bias, a.shape[-1])
+
+
+def node_theta(node: Node, values: Sequence[Tensor], y: Tensor) -> Tensor:
+    """`theta_statistic` of every element of a contraction or convolution node's output y, in its shape.
+
+    values: as for `node_excess`. Raises UnsupportedOperator for other operators.
+    """
+    if node.operator == CONTRACTION:
+        return theta_statistic(*_matrices(node, values, y)).reshape(y.shape)
+    if node.operator not in CONVOLUTIONS or not node.reduction:
+        raise UnsupportedOperator(f"{node.operator} is no sum of products with a calibrated constant")
+    tensors = [
+        value.detach().contiguous().as_strided(o.view.shape, o.view.strides, o.view.offset)
+        for value, o in zip(values, node.operands, strict=True)
+    ]
+    (x, weight, *rest), named = fill(node.args, node.kwargs, tensors)
+    bias = rest[0] if rest else named.pop("bias", None)
+
+    def product(x: Tensor, weight: Tensor) -> Tensor:
+        return resolve(node.target)(x, weight, None, *rest[1:], **named)
+
+    forms = [form(product, x.double(), weight.double()) for form in (_signed, _squares, _subnormal_lanes)]
+    if bias is not None:
+        bias = bias.reshape(-1, *[1] * (y.dim() - 2))
+    return _theta(y, forms, bias, node.reduction)
+
+
 def node_excess(node: Node, values: Sequence[Tensor], y: Tensor) -> Tensor:
     """`excess` of every element of a contraction node's output y, in its shape.
 
     values: the whole values that its operands a, b and bias read (not their views), each of the graph's type.
     """
+    return excess(*_matrices(node, values, y)).reshape(y.shape)
+
+
+def _matrices(
+    node: Node, values: Sequence[Tensor], y: Tensor
+) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
+    """y, a, b and bias of a contraction node as `excess` takes them, y reshaped."""
     maps, shape, lanes = list(node.maps), tuple(y.shape), node.reduction
     # The last two dimensions become the rows of a and of b; a product with a vector lacks one of them.
     if not shape or maps[0].strides[-1]:
@@ -119,11 +208,11 @@ def node_excess(node: Node, values: Sequence[Tensor], y: Tensor) -> Tensor:
     bias = read(2, shape, maps[2].strides) if len(maps) > 2 else None
     if any(strides[:-2]):
         b = read(1, (*batch, columns, lanes), (*strides[:-2], strides[-1], 1))
-        return excess(y.reshape(shape), a, b, bias).reshape(y.shape)
+        return y.reshape(shape), a, b, bias
     # One matrix serves the whole batch: no need to repeat it.
     b = read(1, (columns, lanes), (strides[-1], 1))
     bias = None if bias is None else bias.reshape(-1, columns)
-    return excess(y.reshape(-1, columns), a.reshape(-1, lanes), b, bias).reshape(y.shape)
+    return y.reshape(-1, columns), a.reshape(-1, lanes), b, bias
 
 
 # ---- one element, exactly ----
@@ -158,15 +247,20 @@ def _lanes(a: Sequence[int], b: Sequence[int], bias: int | None) -> list[tuple[i
     return [*zip(a, b, strict=True), *([(bias, ONE)] if bias is not None else [])]
 
 
+def _exact_sums(lanes: Sequence[tuple[int, int]]) -> tuple[Fraction, Fraction, Fraction]:
+    """S, T and D."""
+    products = [_value(x) * _value(y) for x, y in lanes]
+    s, t = sum(products, Fraction(0)), sum(map(abs, products), Fraction(0))
+    subnormal = [_is_subnormal(x) or _is_subnormal(y) for x, y in lanes]
+    return s, t, sum((abs(p) for p, small in zip(products, subnormal, strict=True) if small), Fraction(0))
+
+
 def tolerance(
     a: Sequence[int], b: Sequence[int], bias: int | None = None
 ) -> tuple[Fraction, Fraction, Fraction]:
     """S, T and tau of one element as exact rationals, from float32 encodings of finite lanes."""
     lanes = _lanes(a, b, bias)
-    products = [_value(x) * _value(y) for x, y in lanes]
-    s, t = sum(products, Fraction(0)), sum(map(abs, products), Fraction(0))
-    subnormal = [_is_subnormal(x) or _is_subnormal(y) for x, y in lanes]
-    d = sum((abs(p) for p, small in zip(products, subnormal, strict=True) if small), Fraction(0))
+    s, t, d = _exact_sums(lanes)
     n = len(lanes)
     return s, t, t * Fraction(n, (1 << 24) - n) + 2 * d + (2 * n + 1) * Fraction(2) ** -126
 
@@ -185,41 +279,98 @@ def window_exponent(a: Sequence[int], b: Sequence[int], bias: int | None = None)
     return max([2, *(top - WINDOW for top in tops)])
 
 
+def exceeds(y: int, a: Sequence[int], b: Sequence[int], bias: int | None, theta: int) -> bool:
+    """Whether element y exceeds theta, a Q16.16 number, in exact rationals; the others are float32 encodings."""
+    lanes = _lanes(a, b, bias)
+    if theta == 0 or not _is_finite(y) or not all(_is_finite(x) and _is_finite(z) for x, z in lanes):
+        return False
+    s, _, d = _exact_sums(lanes)
+    n, squares = len(lanes), sum(((_value(x) * _value(z)) ** 2 for x, z in lanes), Fraction(0))
+    beyond = abs(_value(y) - s) - 2 * d - (2 * n + 1) * Fraction(2) ** -126
+    return beyond > 0 and beyond**2 > Fraction(theta, THETA_ONE << 24) ** 2 * n * squares
+
+
+@dataclass(frozen=True)
+class _Window:
+    """Sums of the lanes in units of 2^(window - 300), as the contract makes them: n lanes, S, T and D, the sum of
+    squared lanes, and the slack of flushed subnormals and truncations."""
+
+    n: int
+    s: int
+    t: int
+    d: int
+    squares: int
+    exponent: int
+
+    @classmethod
+    def of(cls, lanes: Sequence[tuple[int, int]], window: int) -> "_Window | None":
+        """None where the contract reverts: for lanes that are not finite or above the window, and bad windows."""
+        if not 2 <= window <= 508:
+            return None
+        s = t = d = squares = 0
+        for x, z in lanes:
+            if not (_is_finite(x) and _is_finite(z)):
+                return None
+            (ex, mx), (ez, mz) = _unpack(x), _unpack(z)
+            shift = ex + ez - window
+            if mx * mz == 0 or shift < 0:
+                continue
+            if shift > WINDOW:
+                return None
+            units = mx * mz << shift
+            t += units
+            s += -units if (x ^ z) >> 31 else units
+            d += units if _is_subnormal(x) or _is_subnormal(z) else 0
+            squares += units**2
+        return cls(len(lanes), s, t, d, squares, window)
+
+    @property
+    def skipped(self) -> int:
+        """More than the lanes below the window can come to."""
+        return self.n << 47
+
+    @property
+    def slack(self) -> int:
+        # S is off by `skipped` at most, and D, which counts twice, as well. The last unit is for `distance`.
+        flush = 174 - self.exponent  # 2^-126 in units
+        flushed = 2 * self.n + 1 << flush if flush >= 0 else 2 * self.n + 1
+        return 2 * self.d + flushed + 3 * self.skipped + 1
+
+    def distance(self, y: int) -> int:
+        """|y - S|, off by less than a unit for the truncation of y."""
+        exponent, significand = _unpack(y)
+        shift = exponent + 150 - self.exponent
+        units = significand << shift if shift >= 0 else significand >> -shift
+        return abs((-units if y >> 31 else units) - self.s)
+
+
 def refuted(y: int, a: Sequence[int], b: Sequence[int], bias: int | None, window: int) -> bool:
     """Whether the contract accepts the proof that y is outside tolerance; arguments are float32 encodings.
 
     Mirrors Float32Dot.sol. Sums are integers in units of 2^(window - 300). Lanes below the window are left
     out; each is less than 2^47 units, and all slack goes to y's side. A bad window can only lose the proof.
     """
-    lanes = _lanes(a, b, bias)
-    n = len(lanes)
-    if len(a) > MAX_LANES or not 2 <= window <= 508:
+    found = _Window.of(_lanes(a, b, bias), window)
+    if found is None or len(a) > MAX_LANES:
         return False
-    s = t = d = 0
-    for x, z in lanes:
-        if not (_is_finite(x) and _is_finite(z)):
-            return False
-        (ex, mx), (ez, mz) = _unpack(x), _unpack(z)
-        shift = ex + ez - window
-        if mx * mz == 0 or shift < 0:
-            continue
-        if shift > WINDOW:
-            return False
-        units = mx * mz << shift
-        t += units
-        s += -units if (x ^ z) >> 31 else units
-        d += units if _is_subnormal(x) or _is_subnormal(z) else 0
-    skipped = n << 47
-    t += skipped
-    # S is off by `skipped` at most, and D, which counts twice, as well.
-    tau = t * n // ((1 << 24) - n) + 1 + 2 * d + 3 * skipped + 1
-    flush = 174 - window  # 2^-126 in units
-    tau += 2 * n + 1 << flush if flush >= 0 else 2 * n + 1
+    t = found.t + found.skipped
+    tau = t * found.n // ((1 << 24) - found.n) + 1 + found.slack
     if not _is_finite(y):
         overflow = 427 - window  # 2^127 in units
         return overflow >= 0 and t + tau < 1 << overflow
-    ey, my = _unpack(y)
-    shift = ey + 150 - window
-    # Truncation of y costs less than one unit, covered by the last +1 of tau.
-    units = my << shift if shift >= 0 else my >> -shift
-    return abs((-units if y >> 31 else units) - s) > tau
+    return found.distance(y) > tau
+
+
+def accusable(
+    y: int, a: Sequence[int], b: Sequence[int], bias: int | None, window: int, theta: int
+) -> bool:
+    """Whether the contract accepts the proof that y exceeds theta, a Q16.16 number; the others as for `refuted`.
+
+    Lanes in a convolution's padding count: give them as zeros.
+    """
+    found = _Window.of(_lanes(a, b, bias), window)
+    if found is None or len(a) > MAX_LANES or theta == 0 or not _is_finite(y):
+        return False
+    squares = found.squares + (found.n << 94)  # the square of a skipped lane is below 2^94
+    root = (math.isqrt(found.n * ((squares >> 8) + 1)) + 1) << 4
+    return found.distance(y) > (theta * root >> 40) + 1 + found.slack

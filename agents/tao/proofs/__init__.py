@@ -6,7 +6,7 @@ Where an element's operands exceed a transaction, a `Plan` has pieces of them to
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,7 +31,7 @@ from tao.proofs.pieces import (
     recorded,
 )
 from tao.proofs.reads import Runs, reads
-from tao.proofs.search import EXACT, INEXACT, candidates
+from tao.proofs.search import CALIBRATED, EXACT, INEXACT, accusable_candidates, candidates
 
 ADJUDICATED = EXACT | INEXACT
 """The operators of which an element can be decided on chain, where their operands are of its types."""
@@ -51,7 +51,7 @@ def element_proof(
     outputs: Sequence[Tensor],
     element: int,
 ) -> bytes:
-    """The `Proof` about one element that the operator's adjudicator takes, ABI-encoded.
+    """The `Proof` about one element that the operator's adjudicator takes, to refute or to accuse, ABI-encoded.
 
     state_before: the values live before the node, in the order of `Graph.live`. outputs: the node's only
     output, as claimed. element: row-major index into it. Raises ModelError for tensors that are not the
@@ -168,10 +168,29 @@ def find_refutable_element(
     if node.operator not in ADJUDICATED or None in node.maps:
         return None
     leaf = Leaf.of(bundle, node_index, state_before, outputs)
-    fits = _is_piecewise(leaf)
-    return next(
-        (e for e in candidates(leaf) if fits or _opened_bytes(leaf, reads(leaf, e)) <= MAX_OPENED), None
-    )
+    if _is_piecewise(leaf):
+        return next(iter(candidates(leaf)), None)
+    return _first_that_fits(leaf, candidates(leaf))
+
+
+def find_accusable_element(
+    bundle: ModelBundle, node_index: int, state_before: Sequence[Tensor], outputs: Sequence[Tensor], theta: int
+) -> int | None:
+    """Row-major index of the output element furthest beyond the node's calibrated constant theta (Q16.16).
+
+    None where no element is provably beyond it, where theta is 0 or the operator is no contraction and no
+    convolution that is decided on chain, and where the openings would not fit a transaction. The proof is
+    that of `element_proof`. Arguments and errors as for `find_refutable_element`.
+    """
+    node = bundle.graph.nodes[node_index]
+    if node.operator not in CALIBRATED or None in node.maps or theta == 0:
+        return None
+    leaf = Leaf.of(bundle, node_index, state_before, outputs)
+    return _first_that_fits(leaf, accusable_candidates(leaf, theta))
+
+
+def _first_that_fits(leaf: Leaf, elements: Iterable[int]) -> int | None:
+    return next((e for e in elements if _opened_bytes(leaf, reads(leaf, e)) <= MAX_OPENED), None)
 
 
 def _opened_bytes(leaf: Leaf, runs: Runs) -> int:

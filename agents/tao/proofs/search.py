@@ -1,4 +1,4 @@
-"""The search for an output element that the node's adjudicator refutes."""
+"""The search for an output element that the node's adjudicator refutes, or that a challenger may accuse of."""
 
 from __future__ import annotations
 
@@ -10,8 +10,17 @@ from torch import Tensor
 from tao.errors import UnsupportedOperator
 from tao.graph.literals import fill
 from tao.graph.operators import CONTRACTION, COPY, overloads, resolve
+from tao.graph.windows import CONVOLUTIONS
 from tao.numerics.bounds import bound
-from tao.numerics.contraction import float_bits, node_excess, refuted, window_exponent
+from tao.numerics.contraction import (
+    THETA_ONE,
+    accusable,
+    float_bits,
+    node_excess,
+    node_theta,
+    refuted,
+    window_exponent,
+)
 from tao.proofs.leaf import Leaf
 from tao.proofs.reads import reads
 
@@ -27,15 +36,30 @@ def candidates(leaf: Leaf) -> Iterable[int]:
     return _outside_tolerance(leaf)
 
 
+def accusable_candidates(leaf: Leaf, theta: int) -> Iterable[int]:
+    """Row-major indices of output elements that exceed theta, a Q16.16 number above 0, the furthest first."""
+    ratio = node_theta(leaf.node, list(leaf.operands), leaf.output.detach()).flatten()
+    for element in _worst(ratio * (THETA_ONE / theta)):
+        claimed, a, b, bias = _lanes(leaf, element)
+        padding = [0] * (leaf.node.reduction - len(a))
+        if accusable(claimed, a + padding, b + padding, bias, window_exponent(a, b, bias), theta):
+            yield element
+
+
 def _outside_the_contraction(leaf: Leaf) -> Iterable[int]:
     ratio = node_excess(leaf.node, list(leaf.operands), leaf.output.detach()).flatten()
     for element in _worst(ratio):
-        runs = reads(leaf, element)
-        a, b = (leaf.bits(i, *runs[i][0]) for i in (0, 1))
-        bias = leaf.bits(2, *runs[2][0])[0] if len(runs) == 3 else None
-        claimed = float_bits(leaf.output.flatten()[element])[0]
+        claimed, a, b, bias = _lanes(leaf, element)
         if refuted(claimed, a, b, bias, window_exponent(a, b, bias)):
             yield element
+
+
+def _lanes(leaf: Leaf, element: int) -> tuple[int, list[int], list[int], int | None]:
+    """FP32 encodings of an element of a contraction or convolution, of what it multiplies and of its bias."""
+    runs = reads(leaf, element)
+    a, b = ([bits for run in runs[i] for bits in leaf.bits(i, *run)] for i in (0, 1))
+    bias = leaf.bits(2, *runs[2][0])[0] if len(runs) == 3 else None
+    return float_bits(leaf.output.flatten()[element])[0], a, b, bias
 
 
 def _outside_tolerance(leaf: Leaf) -> Iterable[int]:
@@ -95,3 +119,6 @@ INEXACT = overloads("""
     mean.dim linalg_vector_norm conv1d conv2d convolution
 """) | {CONTRACTION}
 """Decided by a bound."""
+
+CALIBRATED = {CONTRACTION, *CONVOLUTIONS}
+"""Those among the inexact ones that have a calibrated constant, too."""
