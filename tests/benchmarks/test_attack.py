@@ -65,10 +65,13 @@ def test_the_differentiable_run_has_the_bits_of_the_executor():
     assert torch.equal(ours[0], Executor(model.graph, model.parameters).run(x)[0])
 
 
-def test_the_exceedance_of_one_sample_is_that_of_a_claim_whose_others_are_honest(bundle):
+@pytest.mark.parametrize("mask", [0.1, -1e9])
+def test_the_exceedance_of_one_sample_is_that_of_a_claim_whose_others_are_honest(bundle, mask):
     generator = torch.Generator().manual_seed(1)
     own = torch.randn(8, 500, generator=generator)
+    own[:, 400:] = mask
     claimed = own + 1e-6 * torch.randn(8, 500, generator=generator) ** 3
+    claimed[1::2, 450] *= 1 + 1e-6
     found = Limits.of(bundle.profile, 0, own).exceedance(claimed, own)
     for sample in range(8):
         alone = own.clone()
