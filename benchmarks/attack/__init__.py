@@ -2,9 +2,9 @@
 
 The adversary may replace every operator's output by any other that the verifier accepts there, all operators
 at once, and wants another prediction. Regions: the sound worst-case bound, the probabilistic bound, the
-calibrated percentile profile, and the bound and the profile together, which is what is deployed. Beside each
-stands how often it rejects honest operators of kernels that were not calibrated on: a region that nobody
-gets through is no use if honest provers do not either.
+calibrated percentile profile, the bound and the profile together, and these with the calibrated drift of
+segments, which is what is deployed. Beside each stands how often it rejects honest operators of kernels that
+were not calibrated on: a region that nobody gets through is no use if honest provers do not either.
 """
 
 import statistics
@@ -46,7 +46,8 @@ def regions(profile: Profile) -> list[Region]:
         Region("worst-case", "deterministic"),
         Region("probabilistic", "probabilistic"),
         Region("empirical", None, profile),
-        Region("deployed", "deterministic", profile),
+        Region("operators", "deterministic", profile),
+        Region("deployed", "deterministic", profile, segments=True),
     ]
 
 

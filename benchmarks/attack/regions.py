@@ -78,11 +78,15 @@ class Limits:
 
 @dataclass(frozen=True)
 class Region:
-    """Accepts an output that is within the bound of this kind and within this profile, as far as given."""
+    """Accepts an output that is within the bound of this kind and within this profile, as far as given.
+
+    segments: the ends of segments must be within the profile's thresholds for them as well.
+    """
 
     name: str
     kind: Kind | None = None
     profile: Profile | None = None
+    segments: bool = False
 
     def reach(self, index: int, node: Node, operands: list[Tensor], own: Tensor, slot: int) -> Tensor:
         """The largest deviation any element may have, in the output's shape; 0 where the bound is infinite,

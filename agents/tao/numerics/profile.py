@@ -17,6 +17,7 @@ from dataclasses import dataclass, fields
 from functools import cached_property
 
 from tao.errors import ProfileError
+from tao.numerics.segments import SegmentStatistics, segment_exceedance
 from tao.numerics.statistics import GRID, Statistics, exceedance
 from tao.tensors import merkle
 from tao.tensors.keccak import keccak
@@ -46,7 +47,7 @@ class NodeTolerance:
 
 @dataclass(frozen=True)
 class SegmentTolerance:
-    """Thresholds of the segment [lo, hi) of several operators: see `tao.numerics.drift.SegmentStatistics`."""
+    """Thresholds of the segment [lo, hi) of several operators: see `tao.numerics.segments`."""
 
     lo: int
     hi: int
@@ -133,6 +134,16 @@ class Profile:
     @cached_property
     def _places(self) -> dict[tuple[int, int], int]:
         return {(segment.lo, segment.hi): index for index, segment in enumerate(self.segments)}
+
+    def segment_exceedance(self, lo: int, hi: int, end: Sequence[SegmentStatistics]) -> float:
+        """The worst exceedance of a segment's end; above 1 it is rejected.
+
+        0 if the segment was not calibrated: nothing is known against it.
+        """
+        tolerance = self.segment(lo, hi)
+        if tolerance is None:
+            return 0.0
+        return segment_exceedance(end, tolerance.elements, tolerance.rows, self.segment_safety)
 
     def record(self, node: int) -> bytes:
         """Canonical JSON of a node's thresholds, whose hash is in its leaf."""

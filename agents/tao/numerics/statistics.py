@@ -54,8 +54,8 @@ def mask_limit(values: np.ndarray) -> float:
     """Magnitude from which on elements stand for infinity: masks such as -1e4 or -1e9, at most SENTINEL.
 
     values: float64. Starts in the binade of the smallest eighth of the non-zero magnitudes and goes up to the
-    first GAP empty binades in a row: numbers that operators compute spread without such gaps, masks lie beyond
-    one. The result is a power of two, so it does not depend on the last bits in which devices differ.
+    first GAP empty binades in a row: numbers that operators compute spread without such gaps, masks lie
+    beyond one. The result is a power of two, so it does not depend on the last bits in which devices differ.
     """
     magnitudes = np.abs(values)
     magnitudes = magnitudes[(magnitudes > 0) & (magnitudes < SENTINEL)]
