@@ -46,7 +46,6 @@ def regions(profile: Profile) -> list[Region]:
         Region("worst-case", "deterministic"),
         Region("probabilistic", "probabilistic"),
         Region("empirical", None, profile),
-        Region("operators", "deterministic", profile),
         Region("deployed", "deterministic", profile, segments=True),
     ]
 
@@ -148,7 +147,8 @@ def attack_all(subject: Subject, workers: Sequence[VariantProcess], progress: Pr
     assert profile is not None
     judged = regions(profile)
     factors = SAFETY if subject.calibration else ()
-    others = [Region(f"empirical x{factor:g}", None, replace(profile, safety=factor)) for factor in factors]
+    others = [Region("without segments", "deterministic", profile)]
+    others += [Region(f"empirical x{factor:g}", None, replace(profile, safety=factor)) for factor in factors]
     rates = _rates([count_rejections(subject.bundle, judged + others, workers, x) for x in subject.honest])
     drifts = [margin_drift(workers, inputs, subject.logits) for inputs in subject.attacked]
     progress(f"{subject.name}: median honest drift of the margin {torch.cat(drifts).median():.3g}")
