@@ -2,9 +2,9 @@
 
 The adversary may replace every operator's output by any other that the verifier accepts there, all operators
 at once, and wants another prediction. Regions: the sound worst-case bound, the probabilistic bound, the
-calibrated percentile profile, and the bound and the profile together, which is what is deployed. Beside each
-stands how often it rejects honest operators of kernels that were not calibrated on: a region that nobody
-gets through is no use if honest provers do not either.
+calibrated percentile profile, the bound and the profile together, and these with the calibrated drift of
+segments, which is what is deployed. Beside each stands how often it rejects honest operators of kernels that
+were not calibrated on: a region that nobody gets through is no use if honest provers do not either.
 """
 
 import statistics
@@ -46,7 +46,7 @@ def regions(profile: Profile) -> list[Region]:
         Region("worst-case", "deterministic"),
         Region("probabilistic", "probabilistic"),
         Region("empirical", None, profile),
-        Region("deployed", "deterministic", profile),
+        Region("deployed", "deterministic", profile, segments=True),
     ]
 
 
@@ -147,7 +147,8 @@ def attack_all(subject: Subject, workers: Sequence[VariantProcess], progress: Pr
     assert profile is not None
     judged = regions(profile)
     factors = SAFETY if subject.calibration else ()
-    others = [Region(f"empirical x{factor:g}", None, replace(profile, safety=factor)) for factor in factors]
+    others = [Region("without segments", "deterministic", profile)]
+    others += [Region(f"empirical x{factor:g}", None, replace(profile, safety=factor)) for factor in factors]
     rates = _rates([count_rejections(subject.bundle, judged + others, workers, x) for x in subject.honest])
     drifts = [margin_drift(workers, inputs, subject.logits) for inputs in subject.attacked]
     progress(f"{subject.name}: median honest drift of the margin {torch.cat(drifts).median():.3g}")

@@ -12,9 +12,10 @@ from tao.execution import capture
 from tao.execution.run import Override
 from tao.model import ModelBundle
 from tao.numerics.drift import DRIFT_THRESHOLD
+from tao.numerics.segments import ESCALATION_MARGIN
 from tao.proofs import find_refutable_element
 from tao.protocol.partition import child, degree
-from tao.roles.measure import drift, measure
+from tao.roles.measure import SegmentMeasurement, measure, measure_segment
 from tao.roles.states import of_outputs
 
 FAN_OUT = 16
@@ -118,14 +119,15 @@ def cheats(subject: Subject, sizes: Sequence[float], shares: Sequence[float]) ->
 
 
 def dispute(bundle: ModelBundle, states: States, fan_out: int = FAN_OUT) -> str | None:
-    """How a dispute of an execution ends: by "proof", by "vote", or with nothing to show.
+    """How a dispute of an execution ends: by "proof", by "vote", by "segment" or with nothing to show.
 
-    Plays the challenger's rules: the first implausible child, else the worst, down to one operator.
+    Plays the challenger's rules: the first implausible child, else a vote on the segment if it is beyond its
+    own thresholds, else the worst child, down to one operator.
     """
 
     def deviation(lo: int, hi: int) -> float:
         if hi - lo > 1:
-            return drift(bundle, lo, states[lo], hi, states[hi]) / DRIFT_THRESHOLD
+            return over_limit(measure_segment(bundle, lo, states[lo], hi, states[hi]))
         return torch.inf if _is_refutable(lo) else measure(bundle, lo, states[lo], states[hi]).exceedance
 
     def _is_refutable(node: int) -> bool:
@@ -142,10 +144,18 @@ def dispute(bundle: ModelBundle, states: States, fan_out: int = FAN_OUT) -> str 
                 worst, chosen = found, segment
             if found > 1:
                 break
+        whole = measure_segment(bundle, lo, states[lo], hi, states[hi]).exceedance if worst <= 1 else 0.0
+        if whole > ESCALATION_MARGIN:
+            return "segment"
         lo, hi = chosen
     if _is_refutable(lo):
         return "proof"
     return "vote" if measure(bundle, lo, states[lo], states[hi]).exceedance > 1 else None
+
+
+def over_limit(found: SegmentMeasurement) -> float:
+    """As a challenger judges a segment's end; above 1 it is implausible."""
+    return max(found.drift_ratio / DRIFT_THRESHOLD, found.exceedance / ESCALATION_MARGIN)
 
 
 @dataclass(frozen=True)
@@ -164,7 +174,7 @@ def judge(subject: Subject, cheat: Cheat, inputs: tuple[Tensor, ...]) -> Verdict
     cuts = range(end + 1)
     states = capture(bundle.graph, cheat.parameters, inputs, cuts, cheat.override)
     honest = capture(bundle.graph, bundle.parameters, inputs, [end])[end]
-    ratio = drift(bundle, 0, inputs, end, states[end])
+    found = measure_segment(bundle, 0, inputs, end, states[end])
     claimed, own = (subject.logits(outputs).argmax(1) for outputs in (states[end], honest))
-    route = dispute(bundle, states) if ratio > DRIFT_THRESHOLD else None
-    return Verdict(ratio, route, float((claimed != own).double().mean()))
+    route = dispute(bundle, states) if over_limit(found) > 1 else None
+    return Verdict(found.drift_ratio, route, float((claimed != own).double().mean()))

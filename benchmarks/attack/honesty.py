@@ -11,7 +11,8 @@ from tao.execution.layout import view_operand
 from tao.graph.canonical import Node
 from tao.model import ModelBundle
 from tao.numerics.bounds import Bound, bound
-from tao.numerics.process import VariantProcess, step_together
+from tao.numerics.process import VariantProcess, ask_all, step_together
+from tao.numerics.segments import segment_statistics
 from tao.numerics.statistics import deviation_statistics
 
 
@@ -51,13 +52,27 @@ def count_rejections(
 ) -> dict[str, tuple[int, int]]:
     """For each region: how many operators of the other workers' runs the first worker rejects, of how many.
 
-    Every operator is computed by all from the first worker's values.
+    Every operator is computed by all from the first worker's values. Segments count like operators, where the
+    region has them.
     """
     graph = bundle.graph
     values: dict[int, Tensor] = dict(zip(graph.live(0), inputs, strict=True))
     values |= {graph.value_of_parameter(i): tensor for i, tensor in enumerate(bundle.parameters)}
     counts = {region.name: (0, 0) for region in regions}
-    for index, (own, *claims) in enumerate(step_together(workers, len(graph), inputs)):
+
+    def judge_segments(cut: int) -> None:
+        for region in regions:
+            for segment in region.profile.segments if region.segments else ():
+                if segment.lo == cut:
+                    own, *claims = ask_all(workers, "segment", segment.hi, False)
+                    (exact,) = ask_all(workers[:1], "segment", segment.hi, True)
+                    bad, judged = counts[region.name]
+                    for claimed in claims:
+                        found = segment_statistics(claimed, own, exact, region.profile.grid)
+                        bad += region.profile.segment_exceedance(cut, segment.hi, found) > 1
+                    counts[region.name] = bad, judged + len(claims)
+
+    for index, (own, *claims) in enumerate(step_together(workers, len(graph), inputs, judge_segments)):
         node = graph.nodes[index]
         operands = [view_operand(values[operand.value], operand) for operand in node.operands]
         for region in regions:

@@ -15,7 +15,7 @@ from torch import Tensor
 from tao.graph.canonical import Node
 from tao.numerics.bounds import Bound, Kind, bound, tolerance
 from tao.numerics.profile import Profile
-from tao.numerics.statistics import FLOOR, typical_size
+from tao.numerics.statistics import FLOOR, mask_limit, typical_size
 
 _RETRIES = 4
 
@@ -30,24 +30,27 @@ class Limits:
     """Thresholds of one output as the verifier applies them: the safety factor and the floors included.
 
     places: int64 [grid], as `positions`. absolute, relative: float64 [grid]. size: max(|y'|, s) of every
-    element, what relative deviations are relative to.
+    element, what relative deviations are relative to. masks: which elements stand for infinity.
     """
 
     places: Tensor
     absolute: Tensor
     relative: Tensor
     size: Tensor
+    masks: Tensor
 
     @classmethod
     def of(cls, profile: Profile, index: int, own: Tensor) -> "Limits":
-        scale = typical_size(own.detach().double().flatten().numpy())
+        values = own.detach().double().flatten().numpy()
+        scale, masks = typical_size(values), own.detach().abs() >= mask_limit(values)
         node, floor = profile.nodes[index], FLOOR * torch.finfo(own.dtype).eps / 2
         absolute, relative = (torch.tensor(x, dtype=torch.float64) for x in (node.absolute, node.relative))
         return cls(
-            positions(profile.grid, own.numel()),
+            positions(profile.grid, int((~masks).sum())),
             profile.safety * absolute.clamp_min(floor * scale),
             profile.safety * relative.clamp_min(floor),
-            own.detach().abs().clamp_min(scale),
+            torch.where(masks, own.detach().abs(), own.detach().abs().clamp_min(scale)),
+            masks,
         )
 
     def at(self, ranks: Tensor) -> tuple[Tensor, Tensor]:
@@ -61,7 +64,9 @@ class Limits:
         deviation = (claimed.double() - own.double()).abs().flatten(1)
         deviation[deviation < torch.finfo(own.dtype).smallest_normal] = 0.0
         relative = torch.where(deviation == 0, 0.0, deviation / self.size.double().flatten(1))
-        worst = torch.zeros(len(own), dtype=torch.float64)
+        masks = self.masks.flatten(1)
+        worst = torch.where(masks, relative, 0.0).amax(1) / self.relative[-1]
+        deviation, relative = (torch.where(masks, 0.0, x) for x in (deviation, relative))
         reached = self.places < deviation.shape[1]  # percentiles further down are of honest samples
         for values, limits in ((deviation, self.absolute), (relative, self.relative)):
             depth = int(self.places[reached].max()) + 1
@@ -73,11 +78,15 @@ class Limits:
 
 @dataclass(frozen=True)
 class Region:
-    """Accepts an output that is within the bound of this kind and within this profile, as far as given."""
+    """Accepts an output that is within the bound of this kind and within this profile, as far as given.
+
+    segments: the ends of segments must be within the profile's thresholds for them as well.
+    """
 
     name: str
     kind: Kind | None = None
     profile: Profile | None = None
+    segments: bool = False
 
     def reach(self, index: int, node: Node, operands: list[Tensor], own: Tensor, slot: int) -> Tensor:
         """The largest deviation any element may have, in the output's shape; 0 where the bound is infinite,
@@ -90,7 +99,8 @@ class Region:
             reach = torch.minimum(reach, allowed.float().expand_as(own))
         if self.profile is not None:
             limits = Limits.of(self.profile, index, own)
-            reach = torch.minimum(reach, limits.absolute.max().float().expand_as(own))
+            absolute = torch.where(limits.masks, torch.inf, limits.absolute.max().float())
+            reach = torch.minimum(reach, absolute)
             reach = torch.minimum(reach, limits.relative.max().float() * limits.size)
         return torch.where(reach.isfinite(), reach, 0.0)
 
@@ -100,12 +110,14 @@ class Region:
         delta = delta.clamp(-reach, reach)
         if self.profile is None:
             return delta
-        limits, flat = Limits.of(self.profile, index, own), (gradient.abs() * reach).flatten(1)
+        limits = Limits.of(self.profile, index, own)
+        flat = torch.where(limits.masks, 0.0, gradient.abs() * reach).flatten(1)
         order, ranks = flat.argsort(1, descending=True), torch.arange(flat.shape[1])
         absolute, relative = (torch.empty_like(flat) for _ in range(2))
         for by_element, by_rank in zip((absolute, relative), limits.at(ranks), strict=True):
             by_element.scatter_(1, order, by_rank.expand_as(flat))
         limit = torch.minimum(absolute, relative * limits.size.flatten(1)).view_as(delta)
+        limit = torch.where(limits.masks, reach, limit)
         return delta.clamp(-limit, limit)
 
     def admit(

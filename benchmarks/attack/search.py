@@ -4,12 +4,13 @@ The margin is almost linear in deviations of a few units in the last place, so a
 across its whole range: one step is nearly the optimum, the others follow what curvature there is.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from benchmarks.attack.accumulated import States, cuts, exceedances
 from benchmarks.attack.forward import forward
 from benchmarks.attack.regions import Region
 from tao.graph.canonical import Node
@@ -17,6 +18,8 @@ from tao.model import ModelBundle
 
 Logits = Callable[[Sequence[Tensor]], Tensor]
 """The graph's outputs to float64 [samples, classes]."""
+
+_RETRIES = 6
 
 Key = tuple[int, int]
 """Node and output slot."""
@@ -121,8 +124,36 @@ class Search:
         return deltas
 
     def _claim(self, deltas: dict[Key, Tensor]) -> tuple[Tensor, float]:
-        """Logits of an execution made of admitted float32 outputs only, and its largest excess."""
-        worst = 0.0
+        """Logits of an execution that the region accepts, and its largest excess.
+
+        Where segments count, a sample that exceeds one is scaled down, at last to the honest run.
+        """
+        if not self.region.segments:
+            logits, worst, _ = self._execute(deltas)
+            return logits, worst
+        wanted, samples = cuts(self.bundle), len(next(iter(deltas.values())))
+        share = torch.ones(samples, dtype=torch.float64)
+        for last in range(_RETRIES, -1, -1):
+            scaled = {key: delta * _along(share, delta) for key, delta in deltas.items()}
+            logits, worst, states = self._execute(scaled, wanted)
+            excess = exceedances(self.bundle, states, samples)
+            rejected = excess > 1
+            if not (rejected & (share > 0)).any():
+                break
+            share = torch.where(rejected, share * 0.9 / excess if last > 1 else 0.0, share)
+        return logits, worst
+
+    def _execute(
+        self, deltas: dict[Key, Tensor], wanted: Collection[int] = ()
+    ) -> tuple[Tensor, float, States]:
+        """Logits of an execution of admitted float32 outputs only, its largest excess, and its states."""
+        worst, graph = 0.0, self.bundle.graph
+        values = dict(zip(graph.live(0), self.inputs, strict=True))
+        states: States = {}
+
+        def keep(cut: int) -> None:
+            if cut in wanted:
+                states[cut] = tuple(values[value].contiguous() for value in graph.live(cut))
 
         def admit(index: int, node: Node, operands: list[Tensor], outputs: tuple[Tensor, ...]):
             nonlocal worst
@@ -132,7 +163,18 @@ class Search:
                     arguments = index, node, operands, outputs[place], slot, deltas[index, value].detach()
                     claimed[place], excess = self.region.admit(*arguments)
                     worst = max(worst, excess)
+            keep(index)
+            values.update(zip(node.outputs, claimed, strict=True))
+            for value in graph.releases[index]:
+                values.pop(value, None)
             return claimed
 
         with torch.no_grad():
-            return self.logits(forward(self.bundle, self.inputs, admit)), worst
+            logits = self.logits(forward(self.bundle, self.inputs, admit))
+        keep(len(graph))
+        return logits, worst, states
+
+
+def _along(share: Tensor, delta: Tensor) -> Tensor:
+    """The share of each sample, to multiply a deviation by."""
+    return share.to(delta.dtype).view(-1, *[1] * (delta.dim() - 1))

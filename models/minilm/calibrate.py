@@ -3,6 +3,7 @@
 import tempfile
 
 from rich.console import Console
+from rich.progress import Progress
 
 from models.minilm.model import HERE, batches, load_sentences, trace_model
 from tao.numerics.calibrate import calibrate
@@ -30,9 +31,14 @@ def main() -> None:
     """Calibrate on SAMPLES batches of sentences and those of VARIANTS that this processor can run."""
     console = Console(stderr=True)
     variants = [name for name in VARIANTS if name in available()]
-    with tempfile.TemporaryDirectory() as store:
+    with tempfile.TemporaryDirectory() as store, Progress(console=console) as bar:
+        task = bar.add_task("calibrating")
         inputs = batches(SAMPLES, SEED, load_sentences()[:SENTENCES])
-        profile = calibrate(trace_model(), inputs, variants, store, console.print)
+
+        def advance(done: int, of: int) -> None:
+            bar.update(task, completed=done, total=of)
+
+        profile = calibrate(trace_model(), inputs, variants, store, advance)
     (HERE / "profile.json").write_bytes(profile.to_json() + b"\n")
     console.print(f"wrote profile.json: {len(profile.nodes)} operators, {len(variants)} devices")
 

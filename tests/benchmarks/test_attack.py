@@ -6,16 +6,19 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from benchmarks.attack.accumulated import cuts, exceedances
 from benchmarks.attack.cheats import Cheat, int8, judge, perturb, prune
 from benchmarks.attack.forward import forward
 from benchmarks.attack.honesty import rejected
 from benchmarks.attack.regions import Limits, Region
-from benchmarks.attack.search import Search, margins
+from benchmarks.attack.search import Search, margins, runner_up
 from benchmarks.attack.subjects import CharacterGpt, Subject, as_logits
-from tao.execution import Executor
+from tao.execution import Executor, capture
 from tao.model import ModelBundle, trace
-from tao.numerics.profile import NodeTolerance, Profile
+from tao.numerics.profile import NodeTolerance, Profile, SegmentTolerance
 from tao.numerics.statistics import GRID, deviation_statistics
+from tao.protocol.partition import segments
+from tao.roles.measure import measure_segment
 
 SAMPLES = 6
 
@@ -44,7 +47,11 @@ def bundle(inputs) -> ModelBundle:
     torch.manual_seed(5)
     traced = trace(Net(), inputs)
     tolerance = NodeTolerance((1e-8, 5e-8, 1e-7, 2e-7, 8e-7), (1e-8, 5e-8, 1e-7, 2e-7, 6e-7))
-    profile = Profile(traced.graph.root, (tolerance,) * len(traced.graph), (), samples=1)
+    count = len(traced.graph)
+    inside = [
+        SegmentTolerance(lo, hi, (1.0, 2.0, 3.0, 4.0, 8.0), (3.0,) * 5) for lo, hi in segments(count, 3)
+    ]
+    profile = Profile(traced.graph.root, (tolerance,) * count, (), samples=1, segments=tuple(inside))
     return replace(traced, profile=profile)
 
 
@@ -53,7 +60,8 @@ def regions(bundle: ModelBundle) -> list[Region]:
         Region("worst-case", "deterministic"),
         Region("probabilistic", "probabilistic"),
         Region("empirical", None, bundle.profile),
-        Region("deployed", "deterministic", bundle.profile),
+        Region("operators", "deterministic", bundle.profile),
+        Region("deployed", "deterministic", bundle.profile, segments=True),
     ]
 
 
@@ -65,10 +73,13 @@ def test_the_differentiable_run_has_the_bits_of_the_executor():
     assert torch.equal(ours[0], Executor(model.graph, model.parameters).run(x)[0])
 
 
-def test_the_exceedance_of_one_sample_is_that_of_a_claim_whose_others_are_honest(bundle):
+@pytest.mark.parametrize("mask", [0.1, -1e9])
+def test_the_exceedance_of_one_sample_is_that_of_a_claim_whose_others_are_honest(bundle, mask):
     generator = torch.Generator().manual_seed(1)
     own = torch.randn(8, 500, generator=generator)
+    own[:, 400:] = mask
     claimed = own + 1e-6 * torch.randn(8, 500, generator=generator) ** 3
+    claimed[1::2, 450] *= 1 + 1e-6
     found = Limits.of(bundle.profile, 0, own).exceedance(claimed, own)
     for sample in range(8):
         alone = own.clone()
@@ -91,7 +102,7 @@ def test_the_projection_onto_a_profile_touches_its_limits_and_favours_what_matte
     assert delta.abs().mean() < 0.5 * reach.mean()
 
 
-@pytest.mark.parametrize("place", range(4))
+@pytest.mark.parametrize("place", range(5))
 @pytest.mark.parametrize("targeted", [True, False])
 def test_an_attack_lowers_every_margin_and_no_operator_leaves_the_region(bundle, inputs, place, targeted):
     region = regions(bundle)[place]
@@ -101,12 +112,48 @@ def test_an_attack_lowers_every_margin_and_no_operator_leaves_the_region(bundle,
 
 
 def test_a_looser_region_gives_a_larger_reach(bundle, inputs):
-    worst, probable, empirical, deployed = (
-        Search(bundle, inputs, as_logits, region, restarts=1).run(True) for region in regions(bundle)
+    found = [Search(bundle, inputs, as_logits, region, restarts=1).run(True) for region in regions(bundle)]
+    worst, probable, empirical, operators, deployed = ((one.clean - one.attacked).mean() for one in found)
+    assert worst >= probable > operators
+    assert empirical > operators > 2 * deployed > 0
+
+
+def test_what_an_attack_in_the_deployed_region_claims_is_accepted_of_every_segment(bundle, inputs):
+    region = regions(bundle)[-1]
+    search = Search(bundle, inputs, as_logits, region, restarts=1)
+    clean = as_logits(Executor(bundle.graph, bundle.parameters).run(inputs))
+    label = clean.argmax(1)
+    reaches = {}
+
+    def survey(index, node, operands, outputs):
+        for output, slot, value in zip(outputs, node.slots, node.outputs, strict=True):
+            if len(output) == SAMPLES:
+                reaches[index, value] = region.reach(index, node, operands, output, slot)
+        return outputs
+
+    with torch.no_grad():
+        forward(bundle, inputs, survey)
+    deltas = search._descend(reaches, label, runner_up(clean, label), 0)
+    wanted = cuts(bundle)
+    _, _, states = search._execute(deltas, wanted)
+    assert (exceedances(bundle, states, SAMPLES) > 1).any()  # the operators' thresholds alone let it pass
+    logits, _ = search._claim(deltas)
+    assert (margins(logits, label) < margins(clean, label)).all()
+
+
+def test_the_exceedance_of_a_sample_is_the_members_where_it_alone_is_attacked(bundle, inputs):
+    graph, last = bundle.graph, len(bundle.graph)
+    states = capture(graph, bundle.parameters, inputs, cuts(bundle))
+    changed = states[last][0].clone()
+    changed[2] += 1e-4
+    states[last] = (changed,)
+    found = exceedances(bundle, states, SAMPLES)
+    member = max(
+        measure_segment(bundle, s.lo, states[s.lo], s.hi, states[s.hi]).exceedance
+        for s in bundle.profile.segments
     )
-    reach = [(found.clean - found.attacked).mean() for found in (worst, probable, empirical, deployed)]
-    assert reach[0] >= reach[1] > reach[3]
-    assert reach[2] > reach[3]
+    assert found[2].item() == pytest.approx(member) and member > 1
+    assert (found[[0, 1, 3, 4, 5]] <= 1).all()
 
 
 def test_a_sample_within_reach_is_flipped_and_one_far_beyond_is_not(bundle, inputs):
@@ -125,7 +172,7 @@ def test_a_sample_within_reach_is_flipped_and_one_far_beyond_is_not(bundle, inpu
 
 
 def test_a_region_accepts_its_own_kernels_and_rejects_what_its_parts_reject(bundle, inputs):
-    worst, _, empirical, deployed = regions(bundle)
+    worst, _, empirical, operators, _ = regions(bundle)
     node, x = bundle.graph.nodes[0], inputs[0]
     operands = [x, *bundle.parameters[:2]]
     own = torch.nn.functional.linear(*operands)
@@ -136,7 +183,7 @@ def test_a_region_accepts_its_own_kernels_and_rejects_what_its_parts_reject(bund
     for region, expected in (
         (worst, [False, True, False]),
         (empirical, [False, True, True]),
-        (deployed, [False, True, True]),
+        (operators, [False, True, True]),
     ):
         assert rejected(region, 0, node, operands, (own,), cases) == expected
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from tao.errors import ProfileError
 from tao.model import ModelBundle, trace
 from tao.numerics import variants
-from tao.numerics.calibrate import calibrate
+from tao.numerics.calibrate import Settings, calibrate
 from tao.numerics.process import VariantProcess, processes, step_together
 from tao.numerics.profile import Profile
 from tao.numerics.statistics import deviation_statistics
@@ -47,13 +47,20 @@ def store(tmp_path_factory) -> TensorStore:
 
 
 @pytest.fixture(scope="module")
-def progress() -> list[str]:
+def progress() -> list[tuple[int, int]]:
     return []
 
 
 @pytest.fixture(scope="module")
 def profile(bundle, store, progress) -> Profile:
-    return calibrate(bundle, [sample(1), sample(2)], DEVICES, store.url, progress.append)
+    return calibrate(
+        bundle,
+        [sample(1), sample(2)],
+        DEVICES,
+        store.url,
+        lambda *done: progress.append(done),
+        Settings(fan_out=3),
+    )
 
 
 @pytest.fixture(scope="module")
@@ -73,7 +80,9 @@ def test_the_profile_fits_its_graph_and_says_what_it_was_made_from(bundle, profi
     assert dataclasses.replace(bundle, profile=profile).tolerances_root == profile.root
     assert Profile.from_json(profile.to_json()) == profile
     assert [device.name for device in profile.devices] == DEVICES
-    assert profile.samples == len(progress) == 2
+    assert profile.samples == 2
+    count = 2 * len(bundle.graph)
+    assert sorted(set(progress)) == [(done, count) for done in range(1, count + 1)]
 
 
 def test_devices_that_differ_leave_thresholds_and_exact_operators_none(bundle, profile):
@@ -132,7 +141,7 @@ def test_a_process_that_fails_is_named(bundle, store, capfd):
 
 
 def test_calibration_refuses_what_it_cannot_compare(bundle, store):
-    with pytest.raises(ProfileError, match="at least two variants"):
+    with pytest.raises(ProfileError, match="at least two different ones"):
         calibrate(bundle, [sample(1)], ["native", "native"], store.url)
     with pytest.raises(ProfileError, match="at least one input"):
         calibrate(bundle, [], ["native", "one-thread"], store.url)

@@ -4,22 +4,41 @@ import math
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tao.errors import ProfileError
-from tao.numerics.profile import Device, NodeTolerance, Profile
+from tao.numerics.profile import (
+    Device,
+    NodeOpening,
+    NodeTolerance,
+    Profile,
+    SegmentTolerance,
+    node_leaf,
+    segment_leaf,
+)
 from tao.numerics.statistics import GRID, deviation_statistics
+from tao.protocol.partition import child, degree, segments
 from tao.tensors import merkle
 from tao.tensors.keccak import keccak
 
 PROFILE = Profile(
     graph_root=bytes(range(32)),
     nodes=tuple(
-        NodeTolerance((0.0, 1e-9 * i, 1e-8 / 3, 2e-8, 0.1 + 0.2), (0.0, 1e-9, 1 / 3, 1 / 3, 5e-324 + i + 1))
+        NodeTolerance(
+            (0.0, 1e-9 * i, 1e-8 / 3, 2e-8, 0.1 + 0.2), (0.0, 1e-9, 1 / 3, 1 / 3, 5e-324 + i + 1), i << 15
+        )
         for i in range(3)
     ),
     devices=(Device("native", "vendor kernels"), Device("split-2", "contractions in two parts")),
     samples=64,
+    segments=(
+        SegmentTolerance(0, 3, (0.0, 0.5, 1 / 3 + 1, 2.0, 3.0), (1.0,) * 5),
+        SegmentTolerance(0, 2, (0.25,) * 5, (0.0,) * 5),
+        SegmentTolerance(1, 3, (0.0,) * 5, (0.0,) * 5),
+    ),
 )
+TAG = keccak(b"TAO.tolerance.v1")
 
 
 def test_the_file_keeps_every_bit_and_the_root():
@@ -37,15 +56,91 @@ def test_a_leaf_binds_thresholds_grid_and_safety():
         "relative": list(PROFILE.nodes[1].relative),
         "safety": PROFILE.safety,
     }
-    assert PROFILE.leaves[1] == keccak(keccak(b"TAO.tolerance.v1") + PROFILE.record(1))
+    theta = (1 << 15).to_bytes(4, "big")
+    assert PROFILE.leaves[1] == keccak(TAG + theta + keccak(PROFILE.record(1)))
     assert dataclasses.replace(PROFILE, safety=PROFILE.safety + 1).root != PROFILE.root
-    looser = dataclasses.replace(PROFILE.nodes[2], absolute=(1.0,) * 5)
-    assert dataclasses.replace(PROFILE, nodes=(*PROFILE.nodes[:2], looser)).root != PROFILE.root
+    for change in ({"absolute": (1.0,) * 5}, {"theta": 3}):
+        looser = dataclasses.replace(PROFILE.nodes[2], **change)
+        assert dataclasses.replace(PROFILE, nodes=(*PROFILE.nodes[:2], looser)).root != PROFILE.root
 
 
-def test_every_leaf_is_proven_under_the_root():
+def test_a_segments_leaf_binds_its_ends_thresholds_grid_and_safety():
+    record = json.loads(PROFILE.segment_record(0))
+    assert record == {
+        "elements": list(PROFILE.segments[0].elements),
+        "grid": list(GRID),
+        "rows": list(PROFILE.segments[0].rows),
+        "safety": PROFILE.segment_safety,
+    }
+    ends = (1).to_bytes(4, "big") + (3).to_bytes(4, "big")
+    assert PROFILE.segment_leaves[2] == keccak(TAG + ends + keccak(PROFILE.segment_record(2)))
+    assert dataclasses.replace(PROFILE, segment_safety=7.0).root != PROFILE.root
+    assert dataclasses.replace(PROFILE, segments=PROFILE.segments[:2]).root != PROFILE.root
+    looser = dataclasses.replace(PROFILE.segments[2], rows=(0.0, 0.0, 0.0, 0.0, 1.0))
+    assert dataclasses.replace(PROFILE, segments=(*PROFILE.segments[:2], looser)).root != PROFILE.root
+
+
+def test_the_root_joins_both_trees_and_no_segments_are_a_tree_of_none():
+    assert PROFILE.root == keccak(merkle.root(PROFILE.leaves) + merkle.root(PROFILE.segment_leaves))
+    assert dataclasses.replace(PROFILE, segments=()).root == keccak(merkle.root(PROFILE.leaves) + bytes(32))
+
+
+def test_every_node_is_proven_under_the_root_by_its_path_and_the_segments_root():
     for index, leaf in enumerate(PROFILE.leaves):
-        assert merkle.verify(PROFILE.root, leaf, index, 3, PROFILE.proof(index))
+        opening = PROFILE.open_node(index)
+        assert opening.verify(PROFILE.root, 3)
+        # What a contract does: the path of a tree of three leaves, and the segments' root at its end.
+        assert len(opening.path) == 2
+        top = leaf
+        for level, sibling in enumerate(opening.path):
+            top = keccak(sibling + top if index >> level & 1 else top + sibling)
+        assert keccak(top + opening.segments_root) == PROFILE.root
+
+
+def test_a_changed_node_opening_does_not_verify():
+    opening = PROFILE.open_node(1)
+    changes = (
+        {"node": 2}, {"node": 3}, {"node": -1}, {"theta": opening.theta + 1}, {"record_hash": bytes(32)},
+        {"path": opening.path[:1]}, {"path": (*opening.path, bytes(32))}, {"path": opening.path[::-1]},
+        {"segments_root": PROFILE.nodes_root},
+    )  # fmt: skip
+    for change in changes:
+        assert not dataclasses.replace(opening, **change).verify(PROFILE.root, 3), change
+    assert not opening.verify(PROFILE.root, 5)
+
+
+def test_every_segment_is_proven_under_the_root_and_a_changed_opening_is_not():
+    for segment in PROFILE.segments:
+        opening = PROFILE.open_segment(segment.lo, segment.hi)
+        assert opening.verify(PROFILE.root)
+        assert opening.record_hash == keccak(PROFILE.segment_record(opening.index))
+        for change in ({"lo": 7}, {"hi": 9}, {"index": 3}, {"record_hash": bytes(32)}, {"path": ()}):
+            assert not dataclasses.replace(opening, **change).verify(PROFILE.root)
+    with pytest.raises(KeyError):
+        PROFILE.open_segment(0, 1)
+    assert PROFILE.segment(0, 1) is None and PROFILE.segment(0, 2) == PROFILE.segments[1]
+
+
+def test_leaves_of_nodes_and_segments_are_hashes_of_other_lengths():
+    """A segment's opening does not verify as a node's."""
+    record = keccak(PROFILE.segment_record(0))
+    assert node_leaf(0, record) != segment_leaf(0, 3, record)
+    opening = PROFILE.open_segment(0, 3)
+    as_node = NodeOpening(0, 0, opening.record_hash, opening.path, PROFILE.nodes_root)
+    assert not as_node.verify(PROFILE.root, 3)
+
+
+@given(st.integers(1, 300), st.integers(2, 32))
+def test_the_segments_of_a_partition_are_where_a_dispute_can_stand(count, fan_out):
+    found = segments(count, fan_out)
+    assert list(found) == sorted(set(found), key=lambda segment: (segment[0], -segment[1]))
+    assert all(hi - lo > 1 for lo, hi in found)
+    assert ((0, count) in found) is (count > 1)
+    for lo, hi in found:
+        inside = [child(lo, hi, fan_out, index) for index in range(degree(lo, hi, fan_out))]
+        assert {segment for segment in inside if segment[1] - segment[0] > 1} <= set(found)
+    nested = sum(len([s for s in found if s[0] <= cut < s[1]]) for cut in (0, count - 1))
+    assert nested <= 2 * count.bit_length()
 
 
 def test_a_node_is_judged_by_its_worst_output():
@@ -95,6 +190,7 @@ def edited(path: list, value: object) -> bytes:
         (edited(["safety"], "3"), "safety factor"),
         (edited(["safety"], math.inf), "not JSON"),
         (edited(["samples"], 0), "0 inputs"),
+        (edited(["segment_safety"], 0.99), "safety factor"),
         (edited(["samples"], True), "samples"),
         (edited(["samples"], 1.5), "samples"),
         (edited(["nodes"], []), "no nodes"),
@@ -106,6 +202,20 @@ def edited(path: list, value: object) -> bytes:
         (edited(["nodes", 1, "relative", 4], 10**400), "out of range"),
         (edited(["nodes", 1, "relative", 4], "1"), "not a number"),
         (edited(["nodes", 1, "relative", 4], 0.0), "fall as the percentile rises"),
+        (edited(["nodes", 1, "theta"], 1 << 32), "not a Q16.16"),
+        (edited(["nodes", 1, "theta"], -1), "not a Q16.16"),
+        (edited(["nodes", 1, "theta"], 1.5), "not an integer"),
+        (edited(["segments"], None), "not a list"),
+        (edited(["segments", 0], {"lo": 0, "hi": 3}), "other fields"),
+        (edited(["segments", 0, "hi"], 4), "does not hold two or more of the 3"),
+        (edited(["segments", 1, "hi"], 1), "does not hold two or more"),
+        (edited(["segments", 0, "lo"], -1), "does not hold two or more"),
+        (edited(["segments", 0, "lo"], False), "not an integer"),
+        (edited(["segments", 0, "hi"], 2), "out of order or there twice"),
+        (edited(["segments", 2, "lo"], 0), "out of order or there twice"),
+        (edited(["segments", 0, "elements", 0], -1.0), "negative"),
+        (edited(["segments", 0, "rows"], [1.0]), "do not match the grid"),
+        (edited(["segments", 0, "rows", 0], 2.0), "fall as the percentile rises"),
         (edited(["devices", 0, "name"], 5), "not text"),
     ],
 )

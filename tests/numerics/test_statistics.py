@@ -5,15 +5,19 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from torch import Tensor
 
 from tao.errors import ProfileError
 from tao.numerics.statistics import (
     GRID,
+    SENTINEL,
     STATISTICS_LIMIT,
     VoteStatistics,
     deviation_statistics,
     exceedance,
+    mask_limit,
     percentiles,
+    typical_size,
 )
 
 NONE = (0.0,) * len(GRID)
@@ -134,12 +138,70 @@ def test_malformed_statistics_of_a_vote_are_refused_in_one_sentence(data):
         VoteStatistics.decode(data)
 
 
-def test_a_mask_of_lowest_floats_does_not_shelter_the_scores_beside_it():
-    own = torch.randn(16, 32, generator=torch.Generator().manual_seed(0))
-    own[:, 8:] = torch.finfo(torch.float32).min
+MASKS = [-1e4, -1e9, torch.finfo(torch.float32).min, -math.inf]
+
+
+def scores(mask: float, share: float, seed: int = 0) -> tuple[Tensor, Tensor]:
+    """Attention scores whose last keys are masked, and where."""
+    own = 3 * torch.randn(16, 32, generator=torch.Generator().manual_seed(seed))
+    hidden = torch.zeros(16, 32, dtype=torch.bool)
+    hidden[:, round(32 * (1 - share)) :] = True
+    return own.masked_fill(hidden, mask), hidden
+
+
+@pytest.mark.parametrize("share", [1 / 32, 0.25, 0.5, 0.75, 0.84])
+@pytest.mark.parametrize("change", [0.0, 1e-7, 3e-7, 1e-4, 1.0])
+def test_a_finite_mask_gives_the_verdict_of_an_infinite_one(share, change):
+    verdicts = []
+    for mask in MASKS:
+        own, hidden = scores(mask, share)
+        noise = torch.randn(16, 32, generator=torch.Generator().manual_seed(1))
+        claimed = torch.where(hidden, own, own + change * noise)
+        verdicts.append(exceedance(deviation_statistics(claimed, own), NONE, NONE, 3.0))
+    assert len(set(verdicts)) == 1
+    assert (verdicts[0] > 1) is (change > 3e-7)
+
+
+@pytest.mark.parametrize("mask", MASKS)
+def test_a_mask_does_not_shelter_the_scores_beside_it_and_is_judged_itself(mask):
+    own, _ = scores(mask, 0.75)
     claimed = own.clone()
     assert exceedance(deviation_statistics(claimed, own), NONE, NONE, 3.0) == 0
     claimed[3, 4] += 1e-4
     assert exceedance(deviation_statistics(claimed, own), NONE, NONE, 3.0) > 1
-    claimed[3, 4], claimed[0, 9] = own[3, 4], -3e38
-    assert exceedance(deviation_statistics(claimed, own), NONE, NONE, 3.0) > 1
+    for unmasked in (-5.0, 0.99 * mask if math.isfinite(mask) else -1e38):
+        claimed = own.clone()
+        claimed[0, 29] = unmasked
+        assert exceedance(deviation_statistics(claimed, own), NONE, NONE, 3.0) > 1
+
+
+@pytest.mark.parametrize("mask", MASKS[:3])
+def test_scores_absorbed_by_a_mask_may_differ_by_its_last_place(mask):
+    own, hidden = scores(mask, 0.5)
+    claimed = torch.where(hidden, own.nextafter(torch.zeros(())), own)
+    assert exceedance(deviation_statistics(claimed, own), NONE, NONE, 1.0) <= 1
+
+
+def test_numbers_that_spread_without_a_gap_are_all_ordinary():
+    generator = np.random.default_rng(0)
+    normal, spread = generator.standard_normal(4096), 2.0 ** -generator.uniform(0, 60, 4096)
+    heavy = np.exp(3 * generator.standard_normal(4096))
+    relu = np.maximum(normal, 0)
+    for values in (normal, spread, heavy, relu, 1e30 * normal[:0], normal[:1]):
+        assert mask_limit(values) == SENTINEL
+        rms = math.sqrt(np.mean(values**2)) if values.size else 0.0
+        assert typical_size(values) == pytest.approx(rms)
+
+
+def test_a_scale_forgets_a_few_outliers_and_keeps_what_lies_near():
+    values = np.random.default_rng(1).standard_normal(1000)
+    for size, forgotten in ((100.0, False), (1e4, True), (1e6, True), (1e300, True)):
+        with_outlier = np.append(values, size)
+        assert (typical_size(with_outlier) < 2) is forgotten
+    assert typical_size(np.full(10, 1e30)) == 0
+
+
+def test_the_limit_does_not_depend_on_last_bits():
+    own, _ = scores(-1e9, 0.5)
+    nudged = own.nextafter(torch.full((), math.inf))
+    assert mask_limit(own.double().numpy()) == mask_limit(nudged.double().numpy()) < 64

@@ -21,6 +21,7 @@ def register_model(settings: Settings, source: str, variants: tuple[str, ...], s
     from rich.console import Console
 
     from tao.model import trace
+    from tao.numerics.calibrate import Settings as Calibration
     from tao.numerics.calibrate import calibrate
     from tao.numerics.variants import available
     from tao.roles.client import register as send
@@ -30,9 +31,8 @@ def register_model(settings: Settings, source: str, variants: tuple[str, ...], s
     with Console(stderr=True).status("tracing") as shown:
         bare = trace(module, samples[0])
         shown.update(f"calibrating {len(bare.graph)} operators on {len(samples)} inputs")
-        profile = calibrate(
-            bare, samples, variants or available(), settings.store, progress=shown.update, safety=safety
-        )
+        how = Calibration(safety=safety, fan_out=context.reader.fan_out)
+        profile = calibrate(bare, samples, variants or available(), settings.store, settings=how)
     return send(context, replace(bare, profile=profile)).details["model"]
 
 

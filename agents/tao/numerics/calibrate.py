@@ -1,45 +1,65 @@
-"""Calibration: what pairs of devices deviate by at each operator, on real inputs."""
+"""Calibration: what devices deviate by at each operator and over each segment, on real inputs.
 
+Every device computes every operator from the first device's values, so the deviations of one operator do not
+reach the next; and every segment at which a dispute can stand, from the first device's values at its start.
+Thresholds are the largest statistics over all inputs and all pairs of devices.
+"""
+
+import json
+import math
+import os
+import tempfile
 from collections.abc import Callable, Sequence
-from itertools import combinations
+from dataclasses import dataclass, field
+from pathlib import Path
 
-import torch
 from torch import Tensor
 
 from tao.errors import ProfileError
+from tao.execution import Executor
+from tao.graph.canonical import Node
 from tao.model import ModelBundle
-from tao.numerics.process import processes, step_together
-from tao.numerics.profile import SAFETY, Device, NodeTolerance, Profile
-from tao.numerics.statistics import GRID, deviation_statistics
+from tao.numerics.merge import merge
+from tao.numerics.pairs import Envelope, accused, distinct, segment_envelope
+from tao.numerics.process import Remote, ask_all, processes, step_together
+from tao.numerics.profile import (
+    SAFETY,
+    SEGMENT_SAFETY,
+    THETA_ONE,
+    Device,
+    NodeTolerance,
+    Profile,
+    SegmentTolerance,
+)
+from tao.numerics.statistics import GRID
 from tao.numerics.variants import variant
+from tao.protocol.partition import segments
+from tao.tensors import commit
+from tao.tensors.keccak import keccak
 from tao.tensors.store import TensorStore
 
+FAN_OUT = 16
+"""Children of a segment in a dispute, unless said otherwise: the deployment's parameter."""
 
-def _distinct(outputs: Sequence[Tensor]) -> list[Tensor]:
-    """One tensor for each class of equal ones; devices often agree bit for bit."""
-    found: list[Tensor] = []
-    for output in outputs:
-        if not any(torch.equal(output, other) for other in found):
-            found.append(output)
-    return found
+ThetaStatistic = Callable[[Node, Sequence[Tensor], Tensor], float | None]
+"""(node, operands as its call gets them, output) -> the largest deviation of an element in units of the
+node's empirical bound with theta = 1; None for operators that have no such bound."""
 
 
-class _Envelope:
-    """The largest percentiles seen at one node."""
+@dataclass(frozen=True)
+class Settings:
+    """How deviations become a profile.
 
-    def __init__(self, size: int) -> None:
-        self.absolute, self.relative = [0.0] * size, [0.0] * size
+    grid: percentiles. safety, segment_safety: what the thresholds of operators and of segments are multiplied
+    by. fan_out: of the disputes for whose segments there are thresholds. theta: the statistic of contractions
+    and convolutions, None to leave theta out.
+    """
 
-    def add(self, a: Tensor, b: Tensor, grid: Sequence[float], where: str) -> None:
-        """Widen by the deviation of two devices. Raises ProfileError if no threshold can cover it."""
-        statistics = deviation_statistics(a, b, grid)
-        if statistics.mismatch:
-            raise ProfileError(
-                f"Honest devices disagree on an integer or non-finite element at {where}; "
-                "calibrate on inputs that keep its values apart from ties and overflow."
-            )
-        self.absolute = list(map(max, self.absolute, statistics.absolute))
-        self.relative = list(map(max, self.relative, statistics.relative))
+    grid: tuple[float, ...] = GRID
+    safety: float = SAFETY
+    segment_safety: float = SEGMENT_SAFETY
+    fan_out: int = FAN_OUT
+    theta: ThetaStatistic | None = None
 
 
 def calibrate(
@@ -47,37 +67,168 @@ def calibrate(
     inputs: Sequence[tuple[Tensor, ...]],
     variants: Sequence[str],
     store_dir: str,
-    progress: Callable[[str], None] = lambda _: None,
-    grid: tuple[float, ...] = GRID,
-    safety: float = SAFETY,
+    progress: Callable[[int, int], None] = lambda done, of: None,
+    settings: Settings = Settings(),  # noqa: B008  frozen
+    work_dir: Path | None = None,
 ) -> Profile:
     """The tolerance profile of a model from `inputs`, tuples of input tensors, on kernel variants.
 
-    Every variant runs in its own process and computes every operator from the first variant's values, so
-    the deviations of one operator do not reach the next. A threshold is the largest percentile over all
-    inputs and all pairs of variants. store_dir: URL of a store that the processes load the model from.
-    progress: is given a line after each input. Raises VariantError where a variant cannot run, ProfileError
-    where there is nothing to compare or where no threshold covers what the variants computed.
+    Every variant runs in a process of its own. store_dir: URL of a store that the processes load the model
+    from. For `progress` and `work_dir` see `calibrate_on`. Raises VariantError where a variant cannot run,
+    ProfileError as `calibrate_on`.
     """
-    if len(set(variants)) < 2:
-        raise ProfileError(f"Calibration compares devices; give at least two variants, not {list(variants)}.")
+    for name in variants:
+        variant(name)  # before any process starts
+    _require_comparable(variants, inputs)
+    with processes(variants, bundle, TensorStore(store_dir)) as devices:
+        return calibrate_on(devices, bundle, inputs, progress, settings, work_dir)
+
+
+def calibrate_on(
+    devices: Sequence[Remote],
+    bundle: ModelBundle,
+    inputs: Sequence[tuple[Tensor, ...]],
+    progress: Callable[[int, int], None] = lambda done, of: None,
+    settings: Settings = Settings(),  # noqa: B008  frozen
+    work_dir: Path | None = None,
+) -> Profile:
+    """The tolerance profile of a model on devices that hold it.
+
+    progress: is called after each operator with how many are done and of how many, over all inputs. work_dir:
+    where the result of each input is kept, so that a calibration that was interrupted goes on; results of
+    another model, input, device or setting are not used. Raises ProfileError where there is nothing to
+    compare, where no threshold covers what the devices computed, and where one of them is faulty.
+    """
+    _require_comparable([device.name for device in devices], inputs)
+    count, found = len(bundle.graph), []
+    for number, sample in enumerate(inputs):
+
+        def advance(node: int, before: int = number * count) -> None:
+            progress(before + node, count * len(inputs))
+
+        path = None if work_dir is None else work_dir / f"{_key(devices, bundle, sample, settings)}.json"
+        if path is not None and path.exists():
+            profile = Profile.from_json(path.read_bytes())
+        else:
+            profile = _Sample(devices, bundle, sample, settings).measure(number + 1, advance)
+            if path is not None:
+                _write(path, profile.to_json())
+        advance(count)
+        found.append(profile)
+    return merge(found)
+
+
+def _require_comparable(names: Sequence[str], inputs: Sequence[tuple[Tensor, ...]]) -> None:
+    if len(set(names)) < max(2, len(names)):
+        raise ProfileError(
+            f"Calibration compares devices; give at least two different ones, not {list(names)}."
+        )
     if not inputs:
         raise ProfileError("Calibration needs at least one input.")
-    graph = bundle.graph
-    devices = tuple(Device(name, variant(name).description) for name in variants)
-    envelopes = [_Envelope(len(grid)) for _ in graph.nodes]
-    with processes(variants, bundle, TensorStore(store_dir)) as workers:
-        for done, sample in enumerate(inputs, 1):
-            for node, outputs in enumerate(step_together(workers, len(graph), sample)):
-                for slot in zip(*outputs, strict=True):
-                    for a, b in combinations(_distinct(slot), 2):
-                        envelopes[node].add(a, b, grid, f"node {node} ({graph.names[node]})")
-            progress(f"calibrated {len(graph)} operators on input {done} of {len(inputs)}")
-    return Profile(
-        graph_root=graph.root,
-        nodes=tuple(NodeTolerance(tuple(e.absolute), tuple(e.relative)) for e in envelopes),
-        devices=devices,
-        samples=len(inputs),
-        grid=grid,
-        safety=safety,
-    )
+
+
+def _key(
+    devices: Sequence[Remote], bundle: ModelBundle, sample: tuple[Tensor, ...], settings: Settings
+) -> str:
+    """Names the result of one input: a hash of all that decides it."""
+    bound = [
+        bundle.graph.root.hex(),
+        bundle.weights_root.hex(),
+        [commit(tensor).hex() for tensor in sample],
+        [[device.name, device.description] for device in devices],
+        [settings.grid, settings.safety, settings.segment_safety, settings.fan_out],
+        settings.theta is not None,
+    ]
+    return keccak(json.dumps(bound).encode()).hex()
+
+
+def _write(path: Path, data: bytes) -> None:
+    """The file, whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".part", delete=False) as file:
+        file.write(data)
+    os.replace(file.name, path)
+
+
+@dataclass
+class _Sample:
+    """What the devices deviate by on one input."""
+
+    devices: Sequence[Remote]
+    bundle: ModelBundle
+    inputs: tuple[Tensor, ...]
+    settings: Settings
+    ends: list[SegmentTolerance] = field(default_factory=list)
+
+    def measure(self, number: int, advance: Callable[[int], None]) -> Profile:
+        """The profile of this input alone, the `number`th. advance: is given the number of nodes done."""
+        graph, names = self.bundle.graph, [device.name for device in self.devices]
+        starting: dict[int, list[int]] = {}
+        for lo, hi in segments(len(graph), self.settings.fan_out):
+            starting.setdefault(lo, []).append(hi)
+        executor = Executor(graph, self.bundle.parameters)
+        state = dict(zip(graph.live(0), self.inputs, strict=True))
+        nodes: list[NodeTolerance] = []
+
+        def at_cut(cut: int) -> None:
+            for hi in starting.get(cut, ()):
+                self._segment(cut, hi)
+
+        steps = step_together(self.devices, len(graph), self.inputs, at_cut)
+        for index, outputs in enumerate(steps):
+            where = f"node {index} ({graph.names[index]})"
+            envelope = Envelope(self.settings.grid)
+            for slot in zip(*outputs, strict=True):
+                deviations = envelope.compare(slot)
+                faulty = accused(deviations, len(names))
+                if faulty is not None:
+                    raise ProfileError(
+                        f"Device {names[faulty]!r} is far from all others at {where} on input {number}, and "
+                        "they agree; it is faulty or computes another function: repair it or leave it out."
+                    )
+                if any(deviation.mismatch for deviation in deviations.values()):
+                    raise ProfileError(
+                        f"Honest devices disagree on an integer or non-finite element at {where} on input "
+                        f"{number}; calibrate on inputs that keep its values apart from ties and overflow."
+                    )
+            theta = 0
+            if self.settings.theta is not None:
+                before = [state[value] for value in graph.live(index)]
+                theta = self._theta(self.settings.theta, executor.operands(index, before), index, outputs)
+            nodes.append(NodeTolerance(tuple(envelope.absolute), tuple(envelope.relative), theta))
+            produced = [value for value in graph.nodes[index].outputs if value in graph.live(index + 1)]
+            state |= dict(zip(produced, outputs[0], strict=True))
+            state = {value: state[value] for value in graph.live(index + 1)}
+            advance(index + 1)
+        return Profile(
+            graph_root=graph.root,
+            nodes=tuple(nodes),
+            devices=tuple(Device(device.name, device.description) for device in self.devices),
+            samples=1,
+            grid=self.settings.grid,
+            safety=self.settings.safety,
+            segments=tuple(self.ends),
+            segment_safety=self.settings.segment_safety,
+        )
+
+    def _segment(self, lo: int, hi: int) -> None:
+        """Thresholds of a segment from the state that all devices hold, if finite ones cover it."""
+        singles = ask_all(self.devices, "segment", hi, False)
+        (double,) = ask_all(self.devices[:1], "segment", hi, True)
+        found = segment_envelope(singles, double, self.settings.grid)
+        if found is not None:
+            self.ends.append(SegmentTolerance(lo, hi, *found))
+
+    def _theta(
+        self, statistic: ThetaStatistic, operands: list[Tensor], index: int, outputs: list[tuple[Tensor, ...]]
+    ) -> int:
+        """The measured maximum times the safety factor as Q16.16, rounded up; 0 where there is none."""
+        node = self.bundle.graph.nodes[index]
+        measured = [statistic(node, operands, y) for y in distinct([claimed[0] for claimed in outputs])]
+        if None in measured:
+            return 0
+        theta = math.ceil(max(measured) * self.settings.safety * THETA_ONE)
+        if theta >= 1 << 32:
+            name = self.bundle.graph.names[index]
+            raise ProfileError(f"theta of node {index} ({name}) is {theta / THETA_ONE:g}, above 65535.")
+        return theta

@@ -1,33 +1,58 @@
-"""The tolerance profile of a model: what honest devices deviate by, operator by operator.
+"""The tolerance profile of a model: what honest devices deviate by, operator by operator and over segments.
 
-The profile commits to a Merkle tree with one leaf per node: the keccak of TAG_tolerance and the canonical
-JSON of the node's tolerance, which are its thresholds with the grid and the safety factor they are read by.
+The profile commits to two Merkle trees, one leaf per node and one per segment (docs/protocol.md, section 2):
+
+    node leaf       keccak256(TAG_tolerance || theta:uint32 || keccak256(JSON))            68 bytes
+    segment leaf    keccak256(TAG_tolerance || lo:uint32 || hi:uint32 || keccak256(JSON))  72 bytes
+    root            keccak256(nodes root || segments root)                                 64 bytes
+
+where JSON is the canonical JSON of the thresholds with the grid and the safety factor they are read by. The
+three hashes have inputs of different lengths, so none passes for another, and the nodes stand on the left.
 """
 
 import json
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cached_property
 
 from tao.errors import ProfileError
+from tao.numerics.segments import SegmentStatistics, segment_exceedance
 from tao.numerics.statistics import GRID, Statistics, exceedance
 from tao.tensors import merkle
 from tao.tensors.keccak import keccak
 from tao.tensors.tree import tag
 from tao.untrusted import parse_json
 
-FORMAT = "tao.profile.v1"
+FORMAT = "tao.profile.v2"
 SAFETY = 3.0
 """Deviations are rejected beyond this many times the calibrated ones, unless the profile says otherwise."""
+SEGMENT_SAFETY = 2.0
+"""The same for segments, whose thresholds already are in units of the judge's own rounding errors."""
+THETA_ONE = 1 << 16
+"""The Q16.16 number 1."""
 
 
 @dataclass(frozen=True)
 class NodeTolerance:
-    """Thresholds of one operator: the largest percentiles any pair of devices showed in calibration."""
+    """Thresholds of one operator: the largest percentiles any pair of devices showed in calibration.
+
+    theta: the constant of a contraction's empirical bound as Q16.16, an integer below 2^32; 0 for none.
+    """
 
     absolute: tuple[float, ...]
     relative: tuple[float, ...]
+    theta: int = 0
+
+
+@dataclass(frozen=True)
+class SegmentTolerance:
+    """Thresholds of the segment [lo, hi) of several operators: see `tao.numerics.segments`."""
+
+    lo: int
+    hi: int
+    elements: tuple[float, ...]
+    rows: tuple[float, ...]
 
 
 @dataclass(frozen=True)
@@ -44,9 +69,11 @@ def _canonical(value: object) -> bytes:
 
 @dataclass(frozen=True)
 class Profile:
-    """Thresholds for every node of the graph with root `graph_root`.
+    """Thresholds for every node of the graph with root `graph_root`, and for segments of it.
 
-    samples: inputs calibrated on. devices: whose pairs were compared. Floats survive the file bit for bit.
+    samples: inputs calibrated on. devices: whose pairs were compared. segments: in ascending order of
+    (lo, -hi), each of at least two operators. safety, segment_safety: of the thresholds of nodes and of
+    segments. Floats survive the file bit for bit.
     """
 
     graph_root: bytes
@@ -55,14 +82,15 @@ class Profile:
     samples: int
     grid: tuple[float, ...] = GRID
     safety: float = SAFETY
+    segments: tuple[SegmentTolerance, ...] = ()
+    segment_safety: float = SEGMENT_SAFETY
 
     def __post_init__(self) -> None:
         """Raises ProfileError, in one sentence, for any value a profile cannot have."""
         _require(len(self.graph_root) == 32, "the graph root is not 32 bytes")
         _require(self.samples >= 1, f"it was calibrated on {self.samples} inputs; at least 1 is needed")
-        _require(
-            math.isfinite(self.safety) and self.safety >= 1, f"the safety factor {self.safety} is below 1"
-        )
+        for safety in (self.safety, self.segment_safety):
+            _require(math.isfinite(safety) and safety >= 1, f"the safety factor {safety} is below 1")
         ascending = all(low < high for low, high in zip((0.0, *self.grid), self.grid, strict=False))
         _require(
             bool(self.grid) and ascending and self.grid[-1] <= 100,
@@ -70,13 +98,25 @@ class Profile:
         )
         _require(bool(self.nodes), "it has no nodes")
         for index, node in enumerate(self.nodes):
-            for kind, values in (("absolute", node.absolute), ("relative", node.relative)):
-                where = f"the {kind} thresholds of node {index}"
-                _require(len(values) == len(self.grid), f"{where} do not match the grid of {len(self.grid)}")
-                _require(
-                    all(math.isfinite(v) and v >= 0 for v in values), f"{where} are negative or not finite"
-                )
-                _require(list(values) == sorted(values), f"{where} fall as the percentile rises")
+            self._check(f"absolute thresholds of node {index}", node.absolute)
+            self._check(f"relative thresholds of node {index}", node.relative)
+            _require(0 <= node.theta < 1 << 32, f"theta of node {index} is not a Q16.16 number")
+        previous = (-1, 0)
+        for segment in self.segments:
+            where = f"segment [{segment.lo}, {segment.hi})"
+            _require(
+                0 <= segment.lo and segment.lo + 1 < segment.hi <= len(self.nodes),
+                f"{where} does not hold two or more of the {len(self.nodes)} operators",
+            )
+            _require(previous < (segment.lo, -segment.hi), f"{where} is out of order or there twice")
+            previous = (segment.lo, -segment.hi)
+            self._check(f"element thresholds of {where}", segment.elements)
+            self._check(f"row thresholds of {where}", segment.rows)
+
+    def _check(self, what: str, values: Sequence[float]) -> None:
+        _require(len(values) == len(self.grid), f"the {what} do not match the grid of {len(self.grid)}")
+        _require(all(math.isfinite(v) and v >= 0 for v in values), f"the {what} are negative or not finite")
+        _require(list(values) == sorted(values), f"the {what} fall as the percentile rises")
 
     def exceedance(self, node: int, outputs: Sequence[Statistics]) -> float:
         """The worst exceedance of a node's outputs against its thresholds; above 1 the node is rejected."""
@@ -86,8 +126,27 @@ class Profile:
             default=0.0,
         )
 
+    def segment(self, lo: int, hi: int) -> SegmentTolerance | None:
+        """The thresholds of the segment [lo, hi), None if it was not calibrated."""
+        index = self._places.get((lo, hi))
+        return None if index is None else self.segments[index]
+
+    @cached_property
+    def _places(self) -> dict[tuple[int, int], int]:
+        return {(segment.lo, segment.hi): index for index, segment in enumerate(self.segments)}
+
+    def segment_exceedance(self, lo: int, hi: int, end: Sequence[SegmentStatistics]) -> float:
+        """The worst exceedance of a segment's end; above 1 it is rejected.
+
+        0 if the segment was not calibrated: nothing is known against it.
+        """
+        tolerance = self.segment(lo, hi)
+        if tolerance is None:
+            return 0.0
+        return segment_exceedance(end, tolerance.elements, tolerance.rows, self.segment_safety)
+
     def record(self, node: int) -> bytes:
-        """Canonical JSON of a node's tolerance, the content of its leaf."""
+        """Canonical JSON of a node's thresholds, whose hash is in its leaf."""
         tolerance = self.nodes[node]
         return _canonical(
             {
@@ -98,19 +157,59 @@ class Profile:
             }
         )
 
+    def segment_record(self, index: int) -> bytes:
+        """Canonical JSON of the thresholds of the segment at `index`, whose hash is in its leaf."""
+        tolerance = self.segments[index]
+        return _canonical(
+            {
+                "elements": tolerance.elements,
+                "grid": self.grid,
+                "rows": tolerance.rows,
+                "safety": self.segment_safety,
+            }
+        )
+
     @cached_property
     def leaves(self) -> tuple[bytes, ...]:
-        """keccak256(TAG_tolerance || record) of every node."""
-        return tuple(keccak(tag("tolerance") + self.record(node)) for node in range(len(self.nodes)))
+        """The leaf of every node."""
+        return tuple(
+            node_leaf(node.theta, keccak(self.record(index))) for index, node in enumerate(self.nodes)
+        )
+
+    @cached_property
+    def segment_leaves(self) -> tuple[bytes, ...]:
+        """The leaf of every segment."""
+        return tuple(
+            segment_leaf(segment.lo, segment.hi, keccak(self.segment_record(index)))
+            for index, segment in enumerate(self.segments)
+        )
+
+    @cached_property
+    def nodes_root(self) -> bytes:
+        return merkle.root(self.leaves)
+
+    @cached_property
+    def segments_root(self) -> bytes:
+        """Root over the segments' leaves; zero if there are none."""
+        return merkle.root(self.segment_leaves)
 
     @property
     def root(self) -> bytes:
         """The tolerances root of the model."""
-        return merkle.root(self.leaves)
+        return keccak(self.nodes_root + self.segments_root)
 
-    def proof(self, node: int) -> list[bytes]:
-        """Merkle path of a node's tolerance."""
-        return merkle.path(self.leaves, node)
+    def open_node(self, node: int) -> "NodeOpening":
+        """What proves a node's theta and thresholds under the root. Raises IndexError outside the graph."""
+        path = tuple(merkle.path(self.leaves, node))
+        return NodeOpening(node, self.nodes[node].theta, keccak(self.record(node)), path, self.segments_root)
+
+    def open_segment(self, lo: int, hi: int) -> "SegmentOpening":
+        """What proves a segment's thresholds under the root. Raises KeyError if it was not calibrated."""
+        index = self._places[lo, hi]
+        path = tuple(merkle.path(self.segment_leaves, index))
+        return SegmentOpening(
+            index, len(self.segments), lo, hi, keccak(self.segment_record(index)), path, self.nodes_root
+        )
 
     def require(self, graph_root: bytes, node_count: int) -> None:
         """Raises ProfileError unless this is a profile of the graph with this root and number of nodes."""
@@ -128,9 +227,11 @@ class Profile:
                 "graph_root": "0x" + self.graph_root.hex(),
                 "grid": self.grid,
                 "safety": self.safety,
+                "segment_safety": self.segment_safety,
                 "samples": self.samples,
                 "devices": [{"name": d.name, "description": d.description} for d in self.devices],
-                "nodes": [{"absolute": n.absolute, "relative": n.relative} for n in self.nodes],
+                "nodes": [vars(node) for node in self.nodes],
+                "segments": [vars(segment) for segment in self.segments],
             }
         )
 
@@ -141,29 +242,100 @@ class Profile:
             record = parse_json(data, parse_constant=_no_constant)
         except ValueError as error:
             raise ProfileError(f"Invalid tolerance profile: it is not JSON ({error}).") from error
-        fields = {"format", "graph_root", "grid", "safety", "samples", "devices", "nodes"}
-        _require(isinstance(record, dict) and record.keys() == fields, f"its fields are not {sorted(fields)}")
-        _require(record["format"] == FORMAT, f"its format is {record['format']!r}, not {FORMAT!r}")
         _require(
-            isinstance(record["samples"], int) and not isinstance(record["samples"], bool),
-            "the number of samples is not an integer",
+            isinstance(record, dict) and record.keys() == _FIELDS, f"its fields are not {sorted(_FIELDS)}"
         )
+        _require(record["format"] == FORMAT, f"its format is {record['format']!r}, not {FORMAT!r}")
         return cls(
             graph_root=_root(record["graph_root"]),
             nodes=tuple(
                 NodeTolerance(
-                    _numbers(node["absolute"], f"node {i}"), _numbers(node["relative"], f"node {i}")
+                    _numbers(node["absolute"], f"node {i}"),
+                    _numbers(node["relative"], f"node {i}"),
+                    _integer(node["theta"], f"theta of node {i}"),
                 )
-                for i, node in enumerate(_records(record["nodes"], "nodes", {"absolute", "relative"}))
+                for i, node in enumerate(_records(record, "nodes", NodeTolerance))
             ),
             devices=tuple(
                 Device(_text(device["name"]), _text(device["description"]))
-                for device in _records(record["devices"], "devices", {"name", "description"})
+                for device in _records(record, "devices", Device)
             ),
-            samples=record["samples"],
+            samples=_integer(record["samples"], "the number of samples"),
             grid=_numbers(record["grid"], "the grid"),
             safety=_numbers([record["safety"]], "the safety factor")[0],
+            segments=tuple(
+                SegmentTolerance(
+                    _integer(segment["lo"], f"the start of segment {i}"),
+                    _integer(segment["hi"], f"the end of segment {i}"),
+                    _numbers(segment["elements"], f"segment {i}"),
+                    _numbers(segment["rows"], f"segment {i}"),
+                )
+                for i, segment in enumerate(_records(record, "segments", SegmentTolerance))
+            ),
+            segment_safety=_numbers([record["segment_safety"]], "the safety factor of segments")[0],
         )
+
+
+_FIELDS = {"format", *(field.name for field in fields(Profile))}
+
+
+@dataclass(frozen=True)
+class NodeOpening:
+    """A node's leaf under a tolerances root: its theta, the hash of its JSON, and the siblings upwards."""
+
+    node: int
+    theta: int
+    record_hash: bytes
+    path: tuple[bytes, ...]
+    segments_root: bytes
+
+    def verify(self, root: bytes, node_count: int) -> bool:
+        """Whether this is the node's leaf under `root`, the tolerances root of a graph of so many nodes."""
+        leaf = node_leaf(self.theta, self.record_hash)
+        top = _climb(leaf, self.node, node_count, self.path)
+        return top is not None and keccak(top + self.segments_root) == root
+
+
+@dataclass(frozen=True)
+class SegmentOpening:
+    """A segment's leaf under a tolerances root: its ends, the hash of its JSON, and the siblings upwards.
+
+    index, count: its place among how many segments. The root does not bind the count; whoever needs all
+    segments reads the whole profile.
+    """
+
+    index: int
+    count: int
+    lo: int
+    hi: int
+    record_hash: bytes
+    path: tuple[bytes, ...]
+    nodes_root: bytes
+
+    def verify(self, root: bytes) -> bool:
+        """Whether this is a segment's leaf under `root`, a tolerances root."""
+        leaf = segment_leaf(self.lo, self.hi, self.record_hash)
+        top = _climb(leaf, self.index, self.count, self.path)
+        return top is not None and keccak(self.nodes_root + top) == root
+
+
+def node_leaf(theta: int, record_hash: bytes) -> bytes:
+    """keccak256(TAG_tolerance || theta:uint32 || keccak256(JSON))."""
+    return keccak(tag("tolerance") + theta.to_bytes(4, "big") + record_hash)
+
+
+def segment_leaf(lo: int, hi: int, record_hash: bytes) -> bytes:
+    """keccak256(TAG_tolerance || lo:uint32 || hi:uint32 || keccak256(JSON))."""
+    return keccak(tag("tolerance") + lo.to_bytes(4, "big") + hi.to_bytes(4, "big") + record_hash)
+
+
+def _climb(leaf: bytes, index: int, count: int, path: Sequence[bytes]) -> bytes | None:
+    """The root that a path leads to, None if its length or the index does not fit a tree of `count`."""
+    if not 0 <= index < count or len(path) != merkle.tree_height(count):
+        return None
+    for level, sibling in enumerate(path):
+        leaf = keccak(sibling + leaf if index >> level & 1 else leaf + sibling)
+    return leaf
 
 
 def _require(holds: bool, otherwise: str) -> None:
@@ -200,10 +372,17 @@ def _numbers(value: object, where: str) -> tuple[float, ...]:
         raise ProfileError(f"Invalid tolerance profile: {where} holds a number out of range.") from error
 
 
-def _records(value: object, where: str, fields: set[str]) -> list[dict]:
-    _require(isinstance(value, list), f"{where} is not a list")
-    _require(
-        all(isinstance(item, dict) and item.keys() == fields for item in value),
-        f"an entry of {where} has other fields than {sorted(fields)}",
-    )
+def _integer(value: object, where: str) -> int:
+    _require(isinstance(value, int) and not isinstance(value, bool), f"{where} is not an integer")
     return value
+
+
+def _records(record: dict, name: str, of: type) -> list[dict]:
+    """The list called `name`, of objects with the fields of the data class `of`."""
+    expected, items = {field.name for field in fields(of)}, record[name]
+    _require(isinstance(items, list), f"{name} is not a list")
+    _require(
+        all(isinstance(item, dict) and item.keys() == expected for item in items),
+        f"an entry of {name} has other fields than {sorted(expected)}",
+    )
+    return items

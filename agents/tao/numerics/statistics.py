@@ -17,8 +17,11 @@ GRID = (50.0, 90.0, 99.0, 99.9, 100.0)
 FLOOR = 4
 """Thresholds below this many unit roundoffs count as this many: bit-equal devices calibrate to zero."""
 SENTINEL = 2.0**64
-"""Elements this large stand for infinity (attention masks add the lowest float32), so they set no scale: the
-tolerance of all other elements would be vacuous."""
+"""Elements this large stand for infinity (attention masks add the lowest float32)."""
+GAP = 6
+"""So many empty binades above the ordinary elements show that what lies beyond them are masks."""
+ANCHOR = 8
+"""One in so many elements is ordinary at least; masks may be all the others."""
 STATISTICS_LIMIT = 1024
 """Bytes a vote's statistics may take on chain."""
 
@@ -47,9 +50,32 @@ def percentiles(values: np.ndarray, grid: Sequence[float]) -> tuple[float, ...]:
     return tuple(float(ordered[max(math.ceil(p / 100 * values.size), 1) - 1]) for p in grid)
 
 
+def mask_limit(values: np.ndarray) -> float:
+    """Magnitude from which on elements stand for infinity: masks such as -1e4 or -1e9, at most SENTINEL.
+
+    values: float64. Starts in the binade of the smallest eighth of the non-zero magnitudes and goes up to the
+    first GAP empty binades in a row: numbers that operators compute spread without such gaps, masks lie
+    beyond one. The result is a power of two, so it does not depend on the last bits in which devices differ.
+    """
+    magnitudes = np.abs(values)
+    magnitudes = magnitudes[(magnitudes > 0) & (magnitudes < SENTINEL)]
+    if magnitudes.size == 0:
+        return SENTINEL
+    exponents = np.frexp(magnitudes)[1]  # magnitude < 2^exponent
+    lowest = int(exponents.min())
+    counts = np.bincount(exponents - lowest)
+    anchor = int(np.searchsorted(np.cumsum(counts), magnitudes.size / ANCHOR))
+    occupied = anchor + np.flatnonzero(counts[anchor:])
+    gaps = np.flatnonzero(np.diff(occupied) > GAP)
+    return SENTINEL if gaps.size == 0 else 2.0 ** int(occupied[gaps[0]] + lowest)
+
+
 def typical_size(values: np.ndarray) -> float:
-    """Root mean square of the elements below SENTINEL in magnitude, 0 of none; values: float64."""
-    small = np.abs(values) < SENTINEL
+    """Root mean square of the elements below `mask_limit`, 0 of none; values: float64.
+
+    Masks set no scale: the tolerance of all other elements would be vacuous.
+    """
+    small = np.abs(values) < mask_limit(values)
     ordinary = values if small.all() else values[small]
     return math.sqrt(np.mean(np.square(ordinary))) if ordinary.size else 0.0
 
@@ -58,8 +84,9 @@ def deviation_statistics(claimed: Tensor, own: Tensor, grid: Sequence[float] = G
     """Compare a claimed output with one's own, of the same shape and type.
 
     With d = |y - y'| and s the typical size of y', the percentiles of d and of d / max(|y'|, s) over the
-    elements finite in both. Differences below the smallest normal number count as none, because kernels may
-    flush to zero.
+    elements finite in both and no masks (see `mask_limit`); the largest d / |y'| of a mask counts in the last
+    relative one. Differences below the smallest normal number count as none, because kernels may flush to
+    zero.
     Raises ValueError if the outputs are not of one type.
     """
     if claimed.shape != own.shape or claimed.dtype != own.dtype:
@@ -77,13 +104,18 @@ def deviation_statistics(claimed: Tensor, own: Tensor, grid: Sequence[float] = G
         y, mine = y[finite], mine[finite]
     difference = np.abs(y - mine)
     difference[difference < numbers.smallest_normal] = 0.0
-    scale = typical_size(mine)
+    masks, masked = np.abs(mine) >= mask_limit(mine), 0.0
+    if masks.any():
+        masked = float((difference[masks] / np.abs(mine[masks])).max())
+        difference, mine = difference[~masks], mine[~masks]
+    scale = math.sqrt(np.mean(np.square(mine))) if mine.size else 0.0
     size = np.maximum(np.abs(mine), scale)
     relative = np.divide(difference, size, out=np.full_like(size, np.inf), where=size > 0)
     relative[difference == 0] = 0.0
+    *lower, last = percentiles(relative, grid)
     return Statistics(
         absolute=percentiles(difference, grid),
-        relative=percentiles(relative, grid),
+        relative=(*lower, max(last, masked)),
         scale=scale,
         unit=numbers.eps / 2,
         mismatch=not same,

@@ -12,6 +12,7 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
+from importlib.metadata import version
 from pathlib import Path
 
 from tao.errors import TaoError
@@ -95,14 +96,21 @@ VARIANTS: dict[str, Variant] = {
 
 
 @cache
-def _processor_flags() -> frozenset[str]:
-    """Flags of the first processor as Linux lists them; empty where it lists none."""
+def _processor_fields() -> Mapping[str, str]:
+    """What Linux lists of the first processor; empty where it lists nothing."""
     path = Path("/proc/cpuinfo")
-    for line in path.read_text().splitlines() if path.exists() else ():
-        key, _, value = line.partition(":")
-        if key.strip() in ("flags", "Features"):
-            return frozenset(value.split())
-    return frozenset()
+    first = path.read_text().split("\n\n")[0] if path.exists() else ""
+    lines = (line.partition(":") for line in first.splitlines())
+    return {key.strip(): value.strip() for key, _, value in lines}
+
+
+def _processor_flags() -> frozenset[str]:
+    fields = _processor_fields()
+    return frozenset(fields.get("flags", fields.get("Features", "")).split())
+
+
+def _processor() -> str:
+    return _processor_fields().get("model name", platform.processor() or platform.machine())
 
 
 def available() -> tuple[str, ...]:
@@ -121,6 +129,11 @@ def variant(name: str) -> Variant:
             f"does not report; choose one of {', '.join(available())}."
         )
     return VARIANTS[name]
+
+
+def describe(name: str) -> str:
+    """The variant `name` on this machine: what it is, the processor, the version of torch."""
+    return f"{variant(name).description}; {_processor()}, torch {version('torch')}"
 
 
 def environment(name: str, base: Mapping[str, str] | None = None) -> dict[str, str]:
@@ -156,6 +169,8 @@ def configure_torch(name: str) -> None:
     if chosen.threads:
         torch.set_num_threads(chosen.threads)
     torch.backends.mkldnn.enabled = chosen.onednn
+    # Where oneDNN does not convolve, NNPACK does by Winograd's algorithm, which is no sum of products.
+    torch.backends.nnpack.set_flags(False)
     warm_up()
     if chosen.parts:
         split_contractions(chosen.parts)

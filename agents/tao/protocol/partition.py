@@ -42,3 +42,17 @@ def child(lo: int, hi: int, fan_out: int, index: int, unit: int = 1) -> tuple[in
     if not 0 <= index < len(bounds) - 1:
         raise ValueError(f"child {index} of [{lo}, {hi}) is out of range: there are {len(bounds) - 1}")
     return bounds[index], bounds[index + 1]
+
+
+def segments(count: int, fan_out: int) -> tuple[tuple[int, int], ...]:
+    """Every segment of two or more operators that a dispute about `count` operators can stand at.
+
+    The whole graph, its children and so on down, in ascending order of (lo, -hi).
+    """
+    found, open_segments = [], [(0, count)]
+    while open_segments:
+        lo, hi = open_segments.pop()
+        if hi - lo > 1:
+            found.append((lo, hi))
+            open_segments += [child(lo, hi, fan_out, index) for index in range(degree(lo, hi, fan_out))]
+    return tuple(sorted(found, key=lambda segment: (segment[0], -segment[1])))

@@ -77,7 +77,11 @@ class ChallengerRole(Role):
                 details = {"chunk": chunk}
             case actions.Escalate(dispute, exceedance):
                 sent = self.context.send(game.escalate(dispute.dispute_id), already=OVER)
-                what = f"put {self._node(dispute)} to the committee (exceedance {exceedance:.3g})"
+                if dispute.hi - dispute.lo > 1:
+                    which = f"operators {dispute.lo} to {dispute.hi - 1}"
+                else:
+                    which = self._node(dispute)
+                what = f"put {which} to the committee (exceedance {exceedance:.3g})"
                 details = {"exceedance": _number(exceedance)}
             case actions.Concede(dispute, reason):
                 sentence = f"gave up dispute {short(dispute.dispute_id)} at {self._node(dispute)}: {reason}"
@@ -99,7 +103,8 @@ class ChallengerRole(Role):
             value=self.context.reader.challenger_bond,
             already=("DuplicateDispute", "NotChallengeable"),
         )
-        ratio = self.judge.ratios.get(claim.claim_id)
+        found = self.judge.claims.get(claim.claim_id)
+        ratio = None if found is None else found.drift_ratio
         why = "its tensors are not available" if ratio is None else f"drift ratio {ratio:.3g}"
         what = f"disputed claim {short(claim.claim_id)}: {why}"
         return self.done(
@@ -182,13 +187,17 @@ class ChallengerRole(Role):
         return f"operator {dispute.lo} ({self.bundle.graph.names[dispute.lo]})"
 
     def _tell(self, claim: ClaimView) -> None:
-        ratio = self.judge.ratios.get(claim.claim_id)
-        if ratio is None or claim.claim_id in self._told:
+        found = self.judge.claims.get(claim.claim_id)
+        if found is None or claim.claim_id in self._told:
             return
         self._told.add(claim.claim_id)
-        verdict = "implausible" if ratio > self.judge.threshold else "plausible"
-        what = f"claim {short(claim.claim_id)} is {verdict}: drift ratio {ratio:.3g}"
-        facts = {"claim": "0x" + claim.claim_id.hex(), "drift_ratio": _number(ratio)}
+        verdict = "implausible" if self.judge.is_implausible(found) else "plausible"
+        what = f"claim {short(claim.claim_id)} is {verdict}: drift ratio {found.drift_ratio:.3g}"
+        facts = {
+            "claim": "0x" + claim.claim_id.hex(),
+            "drift_ratio": _number(found.drift_ratio),
+            "exceedance": _number(found.exceedance),
+        }
         self.context.journal.done(self.done("judge", what, time.monotonic(), **facts))
 
 

@@ -5,10 +5,11 @@ from collections.abc import Sequence
 
 from tao.errors import StoreError
 from tao.model import ModelBundle
+from tao.numerics.segments import ESCALATION_MARGIN
 from tao.proofs import find_refutable_element
 from tao.protocol.challenger import Finding, Inconsistent, Measured, Missing, Refutable
 from tao.protocol.views import ClaimView, DisputeView
-from tao.roles.measure import drift, measure
+from tao.roles.measure import SegmentMeasurement, measure, measure_segment
 from tao.roles.states import around, fetch_segment, fetch_value, is_consistent, of_outputs
 from tao.tensors import TensorType
 from tao.tensors.store import TensorStore
@@ -17,37 +18,45 @@ from tao.tensors.store import TensorStore
 class ReplayJudge:
     """A challenger.Judge on a model bundle and a store.
 
-    threshold: drift ratio above which a segment of several operators is implausible. grace: seconds after the
-    claim from which on a missing tensor counts against the prover. `now` is the chain's time, set at every
-    tick. Verdicts are cached; a lost cache costs a replay.
+    A segment of several operators is implausible if its drift ratio is above `threshold` or if its thresholds
+    are exceeded by ESCALATION_MARGIN, so that members whose kernels differ reject it too. grace: seconds
+    after the claim from which on a missing tensor counts against the prover. `now` is the chain's time, set
+    at every tick. Verdicts are cached; a lost cache costs a replay.
     """
 
     def __init__(self, bundle: ModelBundle, store: TensorStore, threshold: float, grace: int):
         self.bundle, self.store = bundle, store
         self.threshold, self.grace = threshold, grace
         self.now = 0
-        self.ratios: dict[bytes, float] = {}
+        self.claims: dict[bytes, SegmentMeasurement] = {}
         self.unproven: set[bytes] = set()
         self._deviations: dict[tuple[bytes, int, int], float] = {}
+        self._accumulated: dict[tuple[bytes, int, int], float] = {}
 
     def suspicious(self, claim: ClaimView) -> bool:
         """True iff the outputs are implausible, or cannot be had after the grace period."""
-        if claim.claim_id not in self.ratios:
+        if claim.claim_id not in self.claims:
             graph, last = self.bundle.graph, len(self.bundle.graph)
             try:
                 inputs, outputs = fetch_segment(self.store, graph, 0, claim.inputs, last, claim.outputs)
             except StoreError:
                 return self.now > claim.claimed_at + self.grace
-            self.ratios[claim.claim_id] = drift(self.bundle, 0, inputs, last, outputs)
-        return self.ratios[claim.claim_id] > self.threshold
+            self.claims[claim.claim_id] = measure_segment(self.bundle, 0, inputs, last, outputs)
+        return self.is_implausible(self.claims[claim.claim_id])
+
+    def is_implausible(self, found: SegmentMeasurement) -> bool:
+        """Whether a segment's end is beyond a limit."""
+        return self._over_limit(found) > 1
 
     def deviation(self, dispute: DisputeView, child: int) -> float:
-        """In units of the limit: the drift threshold for several operators, the tolerance profile for one."""
-        lo, hi = dispute.cuts[child], dispute.cuts[child + 1]
-        key = (dispute.dispute_id, lo, hi)
-        if key not in self._deviations:
-            self._deviations[key] = self._deviation(dispute, lo, hi)
-        return self._deviations[key]
+        """In units of the limit: of the segment for several operators, of the tolerance profile for one."""
+        return self._judged(dispute, dispute.cuts[child], dispute.cuts[child + 1])
+
+    def accumulated(self, dispute: DisputeView) -> float:
+        """The disputed segment's exceedance of its own thresholds, over ESCALATION_MARGIN."""
+        if (dispute.dispute_id, dispute.lo, dispute.hi) not in self._accumulated:
+            self._judged(dispute, dispute.lo, dispute.hi)
+        return self._accumulated.get((dispute.dispute_id, dispute.lo, dispute.hi), 0.0)
 
     def examine(self, dispute: DisputeView) -> Finding:
         """What is wrong with the operator left, in the order of what it costs to show."""
@@ -65,6 +74,15 @@ class ReplayJudge:
                 return Refutable(element)
         return Measured(measure(self.bundle, node, inputs, outputs).exceedance)
 
+    def _over_limit(self, found: SegmentMeasurement) -> float:
+        return max(found.drift_ratio / self.threshold, found.exceedance / ESCALATION_MARGIN)
+
+    def _judged(self, dispute: DisputeView, lo: int, hi: int) -> float:
+        key = (dispute.dispute_id, lo, hi)
+        if key not in self._deviations:
+            self._deviations[key] = self._deviation(dispute, lo, hi)
+        return self._deviations[key]
+
     def _deviation(self, dispute: DisputeView, lo: int, hi: int) -> float:
         graph = self.bundle.graph
         before, after = dispute.states[lo], dispute.states[hi]
@@ -75,7 +93,9 @@ class ReplayJudge:
         except StoreError:
             return math.inf
         if hi - lo > 1:
-            return drift(self.bundle, lo, start, hi, end) / self.threshold
+            found = measure_segment(self.bundle, lo, start, hi, end)
+            self._accumulated[dispute.dispute_id, lo, hi] = found.exceedance / ESCALATION_MARGIN
+            return self._over_limit(found)
         if find_refutable_element(self.bundle, lo, start, of_outputs(graph, lo, end)) is not None:
             return math.inf
         return measure(self.bundle, lo, start, end).exceedance

@@ -10,6 +10,7 @@ from tao.errors import ModelError
 from tao.execution import replay
 from tao.model import ModelBundle
 from tao.numerics.drift import drift_ratio
+from tao.numerics.segments import SegmentStatistics, segment_statistics
 from tao.numerics.statistics import Statistics, deviation_statistics
 from tao.roles.states import of_outputs
 
@@ -22,8 +23,20 @@ class Measurement:
     exceedance: float
 
 
-UNCOMPUTABLE = (RuntimeError, IndexError)
-"""What torch raises where an operator has no result, such as a look-up outside a table."""
+@dataclass(frozen=True)
+class SegmentMeasurement:
+    """A segment replayed from the prover's start: drift ratio and statistics of its end, worst exceedance.
+
+    Without thresholds there are no statistics, and nothing is exceeded.
+    """
+
+    drift_ratio: float
+    statistics: tuple[SegmentStatistics, ...]
+    exceedance: float
+
+
+UNCOMPUTABLE = (ModelError, RuntimeError, IndexError)
+"""What a replay raises where an operator has no result, such as a look-up outside a table."""
 
 
 def measure(
@@ -45,15 +58,29 @@ def measure(
     return Measurement(statistics, bundle.profile.exceedance(node, statistics))
 
 
-def drift(bundle: ModelBundle, lo: int, start: tuple[Tensor, ...], hi: int, end: tuple[Tensor, ...]) -> float:
-    """The drift ratio of a claimed end against replays in single and double precision; infinite as above."""
+def measure_segment(
+    bundle: ModelBundle, lo: int, start: tuple[Tensor, ...], hi: int, end: tuple[Tensor, ...]
+) -> SegmentMeasurement:
+    """Replay the segment [lo, hi) in single and double precision and compare its end with the claimed one.
+
+    A start from which an operator has no result exceeds every limit, as above.
+    """
     graph, parameters = bundle.graph, bundle.parameters
     try:
         single = replay(graph, parameters, lo, start, hi)
         double = replay(graph, parameters, lo, start, hi, dtype=torch.float64)
     except UNCOMPUTABLE:
-        return math.inf
-    return drift_ratio(end, single, double)
+        return SegmentMeasurement(math.inf, (), math.inf)
+    ratio = drift_ratio(end, single, double)
+    if bundle.profile is None or bundle.profile.segment(lo, hi) is None:
+        return SegmentMeasurement(ratio, (), 0.0)
+    statistics = segment_statistics(end, single, double, bundle.profile.grid)
+    return SegmentMeasurement(ratio, statistics, bundle.profile.segment_exceedance(lo, hi, statistics))
+
+
+def drift(bundle: ModelBundle, lo: int, start: tuple[Tensor, ...], hi: int, end: tuple[Tensor, ...]) -> float:
+    """The drift ratio of a claimed end, as `measure_segment` has it."""
+    return measure_segment(bundle, lo, start, hi, end).drift_ratio
 
 
 def require_inference(bundle: ModelBundle) -> None:

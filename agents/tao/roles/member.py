@@ -1,8 +1,8 @@
-"""The committee member: re-executes one operator on the prover's inputs and votes."""
+"""The committee member: re-executes an operator or a segment from the prover's values and votes."""
 
 import math
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from tao.errors import StoreError
 from tao.model import ModelBundle
@@ -12,7 +12,7 @@ from tao.protocol.actions import Action
 from tao.protocol.views import ChainView, DisputeView, Vote
 from tao.roles.context import Context
 from tao.roles.journal import Done
-from tao.roles.measure import Measurement, measure, require_calibrated
+from tao.roles.measure import measure, measure_segment, require_calibrated
 from tao.roles.role import Role, dispute_facts, short
 from tao.roles.states import around, fetch_segment, is_consistent
 
@@ -101,32 +101,40 @@ class MemberRole(Role):
         return committee.salt(self._secret, self.context.deployment.chain_id, address, dispute.dispute_id)
 
     def _examine(self, dispute: DisputeView) -> tuple[Vote, bytes] | None:
-        node, (before, after) = dispute.lo, around(dispute)
+        lo, hi, (before, after) = dispute.lo, dispute.hi, around(dispute)
         try:
             bundle = self._bundle(dispute.claim.model_id)
-            if not is_consistent(bundle.graph, node, before, node + 1, after):
+            if not is_consistent(bundle.graph, lo, before, hi, after):
                 return self._reject(bundle.profile.grid)
-            inputs, outputs = fetch_segment(self.context.store, bundle.graph, node, before, node + 1, after)
+            start, end = fetch_segment(self.context.store, bundle.graph, lo, before, hi, after)
         except StoreError:
             if self._now <= dispute.case.commit_end - PATIENCE * self._commit_period:
                 return None
             return self._reject(())
-        found = measure(bundle, node, inputs, outputs)
-        if not found.statistics:
+        if hi - lo > 1:
+            found = measure_segment(bundle, lo, start, hi, end)
+            figures = [(tensor.elements, tensor.rows) for tensor in found.statistics]
+        else:
+            found = measure(bundle, lo, start, end)
+            figures = [(output.absolute, output.relative) for output in found.statistics]
+        if math.isinf(found.exceedance) and not figures:
             return self._reject(bundle.profile.grid)
         vote = Vote.REJECT if found.exceedance > 1 else Vote.ACCEPT
-        return vote, self._statistics(bundle.profile.grid, found)
+        return vote, self._statistics(bundle.profile.grid, figures, found.exceedance)
 
     def _reject(self, grid: tuple[float, ...]) -> tuple[Vote, bytes]:
         """Reject without figures: values are unavailable, do not fit the record or have no result."""
         nothing = (math.inf,) * len(grid)
         return Vote.REJECT, VoteStatistics(grid, nothing, nothing, math.inf, self.device).encode()
 
-    def _statistics(self, grid: tuple[float, ...], found: Measurement) -> bytes:
-        """The worst figure of any output, percentile by percentile."""
-        absolute = tuple(map(max, zip(*(output.absolute for output in found.statistics), strict=True)))
-        relative = tuple(map(max, zip(*(output.relative for output in found.statistics), strict=True)))
-        return VoteStatistics(grid, absolute, relative, found.exceedance, self.device).encode()
+    def _statistics(
+        self, grid: tuple[float, ...], figures: Sequence[tuple[Sequence[float], ...]], exceedance: float
+    ) -> bytes:
+        """The worst figure of any tensor, percentile by percentile; zeros where nothing was compared."""
+        nothing = (0.0,) * len(grid)
+        first, second = zip((nothing, nothing), *figures, strict=True)
+        absolute, relative = (tuple(map(max, zip(*kind, strict=True))) for kind in (first, second))
+        return VoteStatistics(grid, absolute, relative, exceedance, self.device).encode()
 
     def _bundle(self, model_id: bytes) -> ModelBundle:
         if model_id not in self._bundles:

@@ -1,0 +1,78 @@
+"""A device's own side: answers what its parent asks of a model it holds (see `tao.numerics.process`)."""
+
+import os
+import sys
+
+import torch
+from torch import Tensor
+
+from tao.execution import Executor
+from tao.execution.replay import restore
+from tao.model import ModelBundle
+from tao.numerics import variants
+from tao.numerics.drift import drift_ratio
+from tao.numerics.process import receive, send
+from tao.tensors.store import TensorStore
+
+
+class Worker:
+    """A model on this device: a method for each request."""
+
+    def __init__(self, bundle: ModelBundle) -> None:
+        self.graph, self.parameters = bundle.graph, bundle.parameters
+        self.executor = Executor(self.graph, self.parameters)
+        self.state: dict[int, Tensor] = {}
+        self.cut = 0
+
+    def run(self, inputs: list[Tensor]) -> list[Tensor]:
+        return [output.contiguous() for output in self.executor.run(inputs)]
+
+    def drift(self, inputs: list[Tensor], claimed: list[Tensor]) -> float:
+        # Made anew each time: its parameters, twice the size, need not stay.
+        double = Executor(self.graph, self.parameters, torch.float64).run(inputs)
+        return drift_ratio(claimed, self.executor.run(inputs), double)
+
+    def begin(self, inputs: list[Tensor]) -> None:
+        self.cut, self.state = 0, dict(zip(self.graph.live(0), inputs, strict=True))
+
+    def step(self) -> list[Tensor]:
+        before = restore(self.graph, self.cut, [self.state[value] for value in self.graph.live(self.cut)])
+        after = self.executor.advance(self.cut, before, self.cut + 1)
+        results = dict(zip(self.graph.live(self.cut + 1), after, strict=True))
+        return [results[value].contiguous() for value in self._produced()]
+
+    def hold(self, outputs: list[Tensor]) -> None:
+        self.state.update(zip(self._produced(), outputs, strict=True))
+        self.cut += 1
+        self.state = {value: self.state[value] for value in self.graph.live(self.cut)}
+
+    def segment(self, end: int, double: bool) -> list[Tensor]:
+        state = restore(self.graph, self.cut, [self.state[value] for value in self.graph.live(self.cut)])
+        executor = Executor(self.graph, self.parameters, torch.float64) if double else self.executor
+        after = executor.advance(self.cut, state, end)
+        held = set(self.graph.live(self.cut))
+        live = self.graph.live(end)
+        return [y.contiguous() for value, y in zip(live, after, strict=True) if value not in held]
+
+    def _produced(self) -> list[int]:
+        """Values that the next node computes and a later one, or the result, needs."""
+        needed = self.graph.live(self.cut + 1)
+        return [value for value in self.graph.nodes[self.cut].outputs if value in needed]
+
+
+def main(name: str, store_url: str, model_id: str) -> None:
+    """Serve requests until standard input ends."""
+    requests, answers = sys.stdin.buffer, os.fdopen(os.dup(sys.stdout.fileno()), "wb")
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # what libraries print must not mix with answers
+    variants.configure_torch(name)
+    worker = Worker(ModelBundle.load(TensorStore(store_url), bytes.fromhex(model_id)))
+    while True:
+        try:
+            request, *arguments = receive(requests)
+        except EOFError:
+            return
+        send(answers, getattr(worker, request)(*arguments))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
