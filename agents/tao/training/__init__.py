@@ -1,0 +1,1 @@
+"""Replayable training: a step as one graph, its numerics, its rounding log."""
