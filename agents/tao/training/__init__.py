@@ -1,1 +1,0 @@
-"""Replayable training: a step as one graph, its numerics, its rounding log."""

@@ -15,11 +15,10 @@ import torch
 from torch import Tensor
 
 from tao.graph.canonical import Node
+from tao.graph.operators import CONTRACTION, EMBEDDING_GRADIENT
+from tao.graph.rounding import PREFIX, Kind, kind
 from tao.training import zones
 from tao.training.rounding import Zone
-
-LOG = "tao.log.default"
-PREFIX = "rounded."
 
 Place = tuple[int | slice, ...]
 
@@ -60,19 +59,15 @@ def name_of(node: Node) -> str:
     return node.operator.removeprefix(PREFIX)
 
 
-def is_rounded(node: Node) -> bool:
-    return node.operator.startswith(PREFIX)
-
-
 def is_logged(node: Node) -> bool:
     """Whether rounding the node's output may need an entry of the log."""
-    return is_rounded(node) and name_of(node) in LOGGED
+    return kind(node.operator) is Kind.LOGGED
 
 
 def function_of(node: Node) -> str | None:
     """The elementary function that a logged node applies to each element; None for others."""
-    parts = name_of(node).split(".")
-    return parts[1] if is_rounded(node) and len(parts) == 3 and parts[1] in zones.RELATIVE else None
+    parts = [*name_of(node).split("."), ""]
+    return parts[1] if is_logged(node) and parts[1] in zones.RELATIVE else None
 
 
 def blocks(shape: tuple[int, ...], size: int) -> Iterator[tuple[int, Place]]:
@@ -149,19 +144,16 @@ def embedding_gradient(node: Node, tensors: list[Tensor], size: int) -> Iterator
     yield Piece(0, summed(wide), lambda: zones.summation(summed(wide.abs()), len(indices)), rows)
 
 
-LOGGED: dict[str, Callable[[Node, list[Tensor], int], Iterator[Piece]] | None] = {
-    "contraction": contraction,
+COMPUTED: dict[str, Callable[[Node, list[Tensor], int], Iterator[Piece]]] = {
+    CONTRACTION: contraction,
     "aten.sum.dim_IntList": summation,
-    "tao.embedding_gradient.default": embedding_gradient,
-    **{f"aten.{name}.default": None for name in zones.RELATIVE},
+    EMBEDDING_GRADIENT: embedding_gradient,
 }
-"""What computes each logged node; None for elementary functions, which are computed in runs with others."""
+"""What computes each kind of logged node; elementary functions are computed in runs with others."""
 
-SINGLE = frozenset(
-    f"aten.{name}"
-    for name in """
-    add.Tensor add.Scalar sub.Tensor sub.Scalar rsub.Scalar mul.Tensor mul.Scalar div.Tensor div.Scalar sqrt.default
-    reciprocal.default
-    """.split()
-)
-"""One IEEE operation on float32 numbers."""
+
+def replays(node: Node) -> bool:
+    """Whether a logged node is one that `COMPUTED` or `elementary` computes."""
+    if name_of(node) == CONTRACTION:
+        return node.target in ("aten.mm.default", "aten.bmm.default")
+    return name_of(node) in COMPUTED or function_of(node) is not None

@@ -19,10 +19,11 @@ from tao.execution.layout import view_operand
 from tao.execution.run import Executor, Override
 from tao.graph.canonical import Graph, Node
 from tao.graph.literals import Slot, fill, substitute
-from tao.graph.operators import COPY, POINTWISE, resolve
+from tao.graph.operators import COPY, LOG, POINTWISE, resolve
+from tao.graph.rounding import Kind, kind
 from tao.graph.views import View
 from tao.training import kernels
-from tao.training.kernels import LOG, LOGGED, SINGLE, Piece
+from tao.training.kernels import COMPUTED, Piece
 from tao.training.log import Entries, Writer, read
 from tao.training.rounding import FLOAT32_BITS, nearest, round_to_grid
 
@@ -136,11 +137,10 @@ class Replay(Executor):
         self._plans: dict[tuple[int, int], list[tuple[int, int]]] = {}
         self.log_node: int | None = None
         for index, node in enumerate(graph.nodes):
-            name = kernels.name_of(node)
             if node.target == LOG:
                 self.log_node = index
-            if kernels.is_rounded(node) and name not in LOGGED and name not in SINGLE:
-                raise ModelError(f"node {index} ({node.operator}) is rounded, but no kind that replays")
+            if kernels.is_logged(node) and not kernels.replays(node):
+                raise ModelError(f"node {index} ({node.operator}, {node.target}) is logged, but cannot be replayed")
 
     @property
     def capacity(self) -> int:
@@ -322,11 +322,15 @@ class _Call:
         node = self.node
         self.operands = _read(node)
         self.function = kernels.function_of(node)
-        self._single = kernels.is_rounded(node) and not kernels.is_logged(node)
+        self._single = kind(node.operator) is Kind.SINGLE
         self._wide = self._single and (bits != FLOAT32_BITS or node.target == "aten.sqrt.default")
-        self._target = None if node.target in (COPY, LOG) else resolve(node.target)
+        # A single operation takes numbers as tensors: some kernels multiply by a number's reciprocal.
+        target = node.target.replace(".Scalar", ".Tensor") if self._single else node.target
+        self._target = None if target in (COPY, LOG) else resolve(target)
         self._args, self._kwargs = node.args, node.kwargs
         self._places = [(i, a.index) for i, a in enumerate(node.args) if isinstance(a, Slot)]
+        self._numbers = [(i, a) for i, a in enumerate(node.args) if self._single and not isinstance(a, Slot)]
+        self._held: dict[Any, Tensor] = {}
         self._nested = len(self._places) < len(self.operands)
 
     def __call__(self, tensors: list[Tensor]) -> Any:
@@ -347,11 +351,16 @@ class _Call:
         args = list(self._args)
         for position, index in self._places:
             args[position] = tensors[index]
-        if self._single:
-            # A number is float32's nearest, and a tensor: some kernels multiply by a number's reciprocal.
-            device, dtype = tensors[0].device, tensors[0].dtype
-            args = [torch.tensor(a, dtype=torch.float32).to(device, dtype) if isinstance(a, float | int) else a for a in args]
+        for position, number in self._numbers:
+            args[position] = self._as_tensor(number, tensors[0])
         return self._target(*args, **self._kwargs)
+
+    def _as_tensor(self, number: float, like: Tensor) -> Tensor:
+        """The float32 number that a literal means, beside a tensor of the call."""
+        key = (number, like.dtype, like.device)
+        if key not in self._held:
+            self._held[key] = torch.tensor(number, dtype=torch.float32).to(like.device, like.dtype)
+        return self._held[key]
 
 
 class _Context:
@@ -396,7 +405,7 @@ class _Context:
         device = tensors[0].device
         out = torch.empty(kind.shape, dtype=torch.float32, device=device)
         size = _PIECE.get(device.type, _ACCELERATOR_ELEMENTS)
-        for piece in LOGGED[kernels.name_of(node)](node, tensors, size):
+        for piece in COMPUTED[kernels.name_of(node)](node, tensors, size):
             if piece.rows is None:
                 run = out.view(-1)[piece.first : piece.first + piece.f.numel()]
                 self._settle(call.index, piece, run)
@@ -443,8 +452,7 @@ class _Context:
                     local[value] = result = call(tensors)
                     if out is not None:
                         out.copy_(result)
-        env_update = outs.items()
-        for value, tensor in env_update:
+        for value, tensor in outs.items():
             env[value] = tensor
 
     def _settle(self, index: int, piece: Piece, out: Tensor) -> None:
