@@ -28,13 +28,15 @@ class Piece:
     """Float64 results of a run of output elements, in row-major order from element `first` on.
 
     zone: tau, when it is wanted. rows: where the result is a set of rows of the output instead of a run, their
-    numbers, ascending.
+    numbers, ascending. crosses: whether, given places in f and the grid's bits, a midpoint lies within tau of the
+    exact values, where that can be told better than by f.
     """
 
     first: int
     f: Tensor
     zone: Callable[[], Zone]
     rows: Tensor | None = None
+    crosses: Callable[[Tensor, int], Tensor] | None = None
 
     def elements(self, places: Tensor) -> Tensor:
         """The elements of the output that places in f are, both as row-major indices."""
@@ -103,8 +105,14 @@ def contraction(node: Node, tensors: list[Tensor], size: int) -> Iterator[Piece]
         right = b[batch].double()
         for start in range(0, rows, step):
             left = a[batch, start : start + step].double()
-            first = (batch * rows + start) * columns
-            yield Piece(first, left @ right, lambda left=left, right=right: zones.contraction(left, right))
+
+            def zone(left: Tensor = left, right: Tensor = right) -> Zone:
+                return zones.contraction(left, right)
+
+            def crosses(places: Tensor, bits: int, left: Tensor = left, right: Tensor = right) -> Tensor:
+                return zones.contraction_crosses(left, right, places // columns, places % columns, bits)
+
+            yield Piece((batch * rows + start) * columns, left @ right, zone, crosses=crosses)
 
 
 def summation(node: Node, tensors: list[Tensor], size: int) -> Iterator[Piece]:

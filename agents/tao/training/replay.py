@@ -66,6 +66,8 @@ class Recorder:
 
     def settle(self, index: int, piece: Piece, out: Tensor) -> bool:
         values, candidates, finite = round_to_grid(piece.f, piece.zone().scaled(RECORDED), self._bits, out)
+        if len(candidates) and piece.crosses is not None:
+            candidates = candidates[piece.crosses(candidates, self._bits)]
         if len(candidates):
             self._writer.add(index, piece.elements(candidates), values.view(-1)[candidates])
         return finite

@@ -18,12 +18,14 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from tao.training.rounding import Zone
+from tao.training.rounding import Zone, nearest
 
 UNIT_ROUNDOFF = 2.0**-53
 SMALLEST_NORMAL = 2.0**-1022
 _SLACK = 1 + 2.0**-40
 _REDUCIBLE = 2.0**30
+_GATHERED = 1 << 16
+"""Lanes gathered at a time, so that what is computed with them stays in the cache."""
 
 RELATIVE = {"exp": 6, "log": 4, "tanh": 6, "erf": 6, "sigmoid": 10, "sin": 6, "cos": 6}
 """Relative errors of the elementary functions in units of u, as `tao.numerics.bounds` has them for float32:
@@ -49,6 +51,36 @@ def contraction(a: Tensor, b: Tensor) -> Zone:
     rows = torch.linalg.vector_norm(a, dim=-1).mul_(scale * _evaluated(lanes))
     columns = torch.linalg.vector_norm(b, dim=-2).mul_(_evaluated(lanes))
     return Zone(absolute=columns, rows=rows)
+
+
+def contraction_crosses(a: Tensor, b: Tensor, rows: Tensor, columns: Tensor, bits: int) -> Tensor:
+    """Whether RN(S - tau) and RN(S + tau) may differ at elements of a @ b, with S itself and
+
+        tau = gamma_(K-1) sum |a_ik b_kj|
+
+    the test that a contract does with exact numbers: true wherever that one is. a, b: as in `contraction`; rows,
+    columns: int64[C].
+
+    Every product is cut at a multiple of 2^-30 of the largest: the upper parts add up exactly (K < 2^21), and the
+    lower ones lose K^2 u 2^-30 of the largest product (Rump, Ogita and Oishi, 2008, "Accurate floating-point
+    summation", 3).
+    """
+    lanes = a.shape[-1]
+    a, b = (x if len(rows) * 8 < len(x) else x.contiguous() for x in (a, b.mT))  # read by rows, if many
+    crosses = []
+    at_once = max(_GATHERED // max(lanes, 1), 1)
+    for some_rows, some_columns in zip(rows.split(at_once), columns.split(at_once), strict=True):
+        products = a[some_rows].mul_(b[some_columns])
+        magnitudes = products.abs()
+        largest = magnitudes.amax(-1, keepdim=True)
+        total = magnitudes.sum(-1)
+        cutter = torch.ldexp(torch.ones_like(largest), torch.frexp(largest).exponent) * (1.5 * 2.0 ** (52 - 30))
+        upper = (products + cutter).sub_(cutter)
+        s = upper.sum(-1) + products.sub_(upper).sum(-1)
+        lost = largest.squeeze(-1) * (lanes * lanes * UNIT_ROUNDOFF * 2.0**-28) + s.abs() * (4 * UNIT_ROUNDOFF)
+        reach = total.mul_(gamma(max(lanes - 1, 0)) * _evaluated(lanes)).add_(lost)
+        crosses.append(nearest(s - reach, bits) != nearest(s + reach, bits))
+    return torch.cat(crosses)
 
 
 def summation(magnitudes: Tensor, terms: int) -> Zone:
