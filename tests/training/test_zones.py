@@ -179,7 +179,7 @@ def test_crossings_of_the_exact_sum_are_found_and_few_others(rest: float, scale:
     f = a @ b
     candidates = round_to_grid(f, zones.contraction(a, b).scaled(2)).candidates
     rows, columns = candidates // size, candidates % size
-    claimed = zones.contraction_crosses(a, b, rows, columns, 24).tolist()
+    claimed = zones.contraction_crosses(a, b, candidates, 24).tolist()
     gamma = Fraction(lanes - 1, 2**53 - (lanes - 1))
     proven = []
     for i, j in zip(rows.tolist(), columns.tolist(), strict=True):
@@ -209,7 +209,7 @@ def test_zones_are_narrow_enough_to_log_little() -> None:
     a, b = gaussian(512, 768, seed=8), gaussian(768, 512, seed=9)
     f, zone = a @ b, zones.contraction(a, b)
     candidates = round_to_grid(f, zone.scaled(2)).candidates
-    logged = zones.contraction_crosses(a, b, candidates // 512, candidates % 512, 24).sum().item()
+    logged = zones.contraction_crosses(a, b, candidates, 24).sum().item()
     assert 1e-5 < logged / f.numel() < 4e-4
     assert logged < len(candidates) / 2  # the exact sum halves the zone, its magnitudes narrow it by a third
     x = gaussian(200_000, 32, seed=10)

@@ -7,6 +7,7 @@ cache, or at least leave memory to others, each with its zone.
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -19,6 +20,9 @@ from tao.graph.operators import CONTRACTION, EMBEDDING_GRADIENT
 from tao.graph.rounding import PREFIX, Kind, kind
 from tao.training import zones
 from tao.training.rounding import Zone
+
+_FEWEST_ROWS = 256
+"""Of a product computed at once: fewer would read the other factor too often."""
 
 Place = tuple[int | slice, ...]
 
@@ -83,36 +87,68 @@ def blocks(shape: tuple[int, ...], size: int) -> Iterator[tuple[int, Place]]:
         return
     step = max(size // inner, 1)
     first = 0
-    for outer in torch.cartesian_prod(*map(torch.arange, shape[: dim - 1])).view(-1, dim - 1).tolist() or [()]:
+    for outer in itertools.product(*map(range, shape[: dim - 1])):
         for start in range(0, shape[dim - 1], step):
             stop = min(start + step, shape[dim - 1])
             yield first, (*outer, slice(start, stop))
             first += (stop - start) * inner
 
 
+def product(a: Tensor, b: Tensor) -> Tensor:
+    """a @ b of [B, M, K] and [B, K, N]: here and in the next three, devices differ."""
+    return (a[0] @ b[0])[None] if len(a) == 1 else a @ b
+
+
+def add_up(x: Tensor, dims: int) -> Tensor:
+    """The sum over the last dimensions, `dims` of them."""
+    return x.sum(tuple(range(x.dim() - dims, x.dim()))) if dims else x
+
+
+def add_rows(x: Tensor, places: Tensor, rows: int) -> Tensor:
+    """[T, D] -> [rows, D]: the sum of the rows at each place."""
+    return x.new_zeros(rows, x.shape[1]).index_add_(0, places, x)
+
+
+def apply(name: str, x: Tensor) -> Tensor:
+    """An elementary function."""
+    return getattr(torch, name)(x)
+
+
 def elementary(name: str, x: Tensor, first: int = 0) -> Piece:
     """A function of `zones.RELATIVE` of a run of elements."""
     wide = x.double()
-    return Piece(first, getattr(torch, name)(wide).contiguous(), lambda: zones.elementary(name, wide))
+    return Piece(first, apply(name, wide).contiguous(), lambda: zones.elementary(name, wide))
 
 
 def contraction(node: Node, tensors: list[Tensor], size: int) -> Iterator[Piece]:
-    """mm [M, K] [K, N] or bmm with a batch before, in pieces of whole rows."""
+    """mm [M, K] [K, N] or bmm with a batch before, in pieces of whole products or of many rows of one."""
     a, b = (t if t.dim() == 3 else t[None] for t in tensors[:2])
     rows, columns = a.shape[1], b.shape[2]
-    step = max(size // max(columns, 1), 1)
-    for batch in range(a.shape[0]):
-        right = b[batch].double()
+    together = max(size // max(rows * columns, 1), 1)
+    step = rows if rows * columns <= size else max(size // max(columns, 1), _FEWEST_ROWS)
+    for batch in range(0, a.shape[0], together):
+        right = b[batch : batch + together].double()
         for start in range(0, rows, step):
-            left = a[batch, start : start + step].double()
+            left = a[batch : batch + together, start : start + step].double()
+            first = (batch * rows + start) * columns
+            yield _Product(left, right).piece(first)
 
-            def zone(left: Tensor = left, right: Tensor = right) -> Zone:
-                return zones.contraction(left, right)
 
-            def crosses(places: Tensor, bits: int, left: Tensor = left, right: Tensor = right) -> Tensor:
-                return zones.contraction_crosses(left, right, places // columns, places % columns, bits)
+@dataclass(frozen=True)
+class _Product:
+    """left @ right, float64[B, M, K] and [B, K, N]."""
 
-            yield Piece((batch * rows + start) * columns, left @ right, zone, crosses=crosses)
+    left: Tensor
+    right: Tensor
+
+    def piece(self, first: int) -> Piece:
+        return Piece(first, product(self.left, self.right), self.zone, crosses=self.crosses)
+
+    def zone(self) -> Zone:
+        return zones.contraction(self.left, self.right)
+
+    def crosses(self, places: Tensor, bits: int) -> Tensor:
+        return zones.contraction_crosses(self.left, self.right, places, bits)
 
 
 def summation(node: Node, tensors: list[Tensor], size: int) -> Iterator[Piece]:
@@ -123,14 +159,15 @@ def summation(node: Node, tensors: list[Tensor], size: int) -> Iterator[Piece]:
     x = x.permute(*kept, *reduced)
     outer, inner = x.shape[: len(kept)], x.shape[len(kept) :]
     terms = math.prod(inner)
-    for first, place in blocks(outer, max(size // max(terms, 1), 1)):
+    at_once = size // 16  # what is read is more than what comes of it
+    for first, place in blocks(outer, max(at_once // max(terms, 1), 1)):
         run = x[place]
         dims = list(range(run.dim() - len(inner), run.dim()))
         whole = (slice(None),) * (run.dim() - len(inner))
         total: Tensor | float = 0.0
-        for _, part in blocks(inner, size):
+        for _, part in blocks(inner, at_once):
             chunk = run[(*whole, *part)].double()
-            total = total + chunk.sum(dims[: chunk.dim() - len(whole)] if chunk.dim() > len(whole) else ())
+            total = total + add_up(chunk, chunk.dim() - len(whole))
         yield Piece(first, total.contiguous(), lambda run=run, dims=dims: _magnitudes(run, dims, terms))
 
 
@@ -147,7 +184,7 @@ def embedding_gradient(node: Node, tensors: list[Tensor], size: int) -> Iterator
         return
 
     def summed(x: Tensor) -> Tensor:
-        return x.new_zeros(len(rows), x.shape[1]).index_add_(0, inverse, x)
+        return add_rows(x, inverse, len(rows))
 
     yield Piece(0, summed(wide), lambda: zones.summation(summed(wide.abs()), len(indices)), rows)
 

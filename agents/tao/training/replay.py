@@ -34,7 +34,7 @@ OBEYED = 4.0
 NEGATIVE_ZERO = 0x80000000
 _INFINITY = 0x7F800000
 _BLOCK = {"cpu": 1 << 15}
-_PIECE = {"cpu": 1 << 22}
+_PIECE = {"cpu": 1 << 20}
 _ACCELERATOR_ELEMENTS = 1 << 24
 
 

@@ -34,8 +34,8 @@ class Zone:
 
         zone[i, j] = relative |f[i, j]| + rows[i] * absolute[j]
 
-    absolute: a number, or float64 with one for each column (each element where there are no rows). rows:
-    float64[R], or None for ones.
+    absolute: a number, or float64 with one for each column (each element where there are no rows); float64[G, C]
+    where R rows come in G groups of their own columns. rows: float64[R], or None for ones.
     """
 
     relative: float = 0.0
@@ -49,17 +49,25 @@ class Zone:
         """The zone at some elements, by row-major index; f: the results there, float64."""
         absolute = self.absolute
         if isinstance(absolute, Tensor):
-            columns = len(absolute)
-            absolute = absolute[elements % columns]
-            if self.rows is not None:
-                absolute = self.rows[elements // columns] * absolute
+            rows, width = elements // absolute.shape[-1], absolute.shape[-1]
+            if self.rows is None:
+                absolute = absolute[elements]
+            else:
+                group = rows // (len(self.rows) // len(self._grouped))
+                absolute = self.rows[rows] * self._grouped[group, elements % width]
         return absolute + self.relative * f.abs()
+
+    @property
+    def _grouped(self) -> Tensor:
+        """`absolute` as float64[G, C]."""
+        return torch.atleast_2d(self.absolute)
 
     def over(self, f: Tensor) -> Tensor:
         """The zone at all elements of f, in f's shape."""
         absolute = self.absolute
         if isinstance(absolute, Tensor):
-            absolute = absolute if self.rows is None else self.rows[:, None] * absolute
+            if self.rows is not None:
+                absolute = self.rows.view(len(self._grouped), -1, 1) * self._grouped[:, None]
             absolute = absolute.reshape(f.shape)
         return absolute + self.relative * f.abs()
 
@@ -136,12 +144,13 @@ def _round_compiled(f: Tensor, zone: Zone | None, out: Tensor) -> tuple[Tensor |
         (_mark_parallel if parallel else _mark)(flat, *law, rounded, marks)
         collect = _collect
     else:
-        columns = zone.absolute.numpy()
+        columns = zone._grouped.numpy()
         rows = np.ones(1) if zone.rows is None else zone.rows.numpy()
-        if len(rows) * len(columns) != flat.size:
-            raise ValueError(f"a zone of {len(rows)} x {len(columns)} does not fit {flat.size} results")
+        width = columns.shape[1]
+        if len(rows) * width != flat.size or len(rows) % len(columns):
+            raise ValueError(f"a zone of {len(rows)} x {width} does not fit {flat.size} results")
         law = (zone.relative, rows, columns)
-        marks = np.empty(len(rows) * -(-len(columns) // _LANES), np.uint8)
+        marks = np.empty(len(rows) * -(-width // _LANES), np.uint8)
         (_mark_outer_parallel if parallel else _mark_outer)(flat, *law, rounded, marks)
         collect = _collect_outer
     finite = not (marks & _NOT_FINITE).any()
@@ -188,13 +197,14 @@ def _mark(f, relative, absolute, out, marks):
 
 
 def _mark_outer(f, relative, rows, columns, out, marks):
-    blocks = marks.size // rows.size
+    width, blocks, group = columns.shape[1], marks.size // rows.size, rows.size // columns.shape[0]
     for place in prange(marks.size):
         row, block = divmod(place, blocks)
         first = block * _LANES
-        last = min(first + _LANES, columns.size)
-        start, stop = row * columns.size + first, row * columns.size + last
-        marks[place] = _mark_row_run(f[start:stop], relative, rows[row], columns[first:last], out[start:stop])
+        last = min(first + _LANES, width)
+        start, stop = row * width + first, row * width + last
+        here = columns[row // group, first:last]
+        marks[place] = _mark_row_run(f[start:stop], relative, rows[row], here, out[start:stop])
 
 
 _mark_parallel, _mark = njit(_mark, parallel=True, cache=True), njit(_mark, cache=True)
@@ -214,11 +224,12 @@ def _collect(f, relative, absolute, blocks):
 @njit(cache=True)
 def _collect_outer(f, relative, rows, columns, places):
     found = [np.int64(0) for _ in range(0)]
-    blocks = -(-columns.size // _LANES)
+    width, group = columns.shape[1], rows.size // columns.shape[0]
+    blocks = -(-width // _LANES)
     for place in places:
         row, block = divmod(place, blocks)
-        for column in range(block * _LANES, min((block + 1) * _LANES, columns.size)):
-            k = row * columns.size + column
-            if _crosses(f[k], rows[row] * columns[column] + relative * abs(f[k])):
+        for column in range(block * _LANES, min((block + 1) * _LANES, width)):
+            k = row * width + column
+            if _crosses(f[k], rows[row] * columns[row // group, column] + relative * abs(f[k])):
                 found.append(k)
     return np.array(found, np.int64)

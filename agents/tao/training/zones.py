@@ -38,7 +38,7 @@ def gamma(n: int) -> float:
 
 
 def contraction(a: Tensor, b: Tensor) -> Zone:
-    """Of a @ b, float64[M, K] and float64[K, N] of float32 numbers:
+    """Of a @ b, float64[..., M, K] and float64[..., K, N] of float32 numbers:
 
         tau_ij = gamma_(K-1) |a_i| |b_j|
 
@@ -50,23 +50,27 @@ def contraction(a: Tensor, b: Tensor) -> Zone:
     scale = gamma(max(lanes - 1, 0))
     rows = torch.linalg.vector_norm(a, dim=-1).mul_(scale * _evaluated(lanes))
     columns = torch.linalg.vector_norm(b, dim=-2).mul_(_evaluated(lanes))
-    return Zone(absolute=columns, rows=rows)
+    return Zone(absolute=columns.flatten(0, -2) if columns.dim() > 2 else columns, rows=rows.flatten())
 
 
-def contraction_crosses(a: Tensor, b: Tensor, rows: Tensor, columns: Tensor, bits: int) -> Tensor:
+def contraction_crosses(a: Tensor, b: Tensor, elements: Tensor, bits: int) -> Tensor:
     """Whether RN(S - tau) and RN(S + tau) may differ at elements of a @ b, with S itself and
 
         tau = gamma_(K-1) sum |a_ik b_kj|
 
-    the test that a contract does with exact numbers: true wherever that one is. a, b: as in `contraction`; rows,
-    columns: int64[C].
+    the test that a contract does with exact numbers: true wherever that one is. a, b: as in `contraction`; elements:
+    row-major indices.
 
     Every product is cut at a multiple of 2^-30 of the largest: the upper parts add up exactly (K < 2^21), and the
     lower ones lose K^2 u 2^-30 of the largest product (Rump, Ogita and Oishi, 2008, "Accurate floating-point
     summation", 3).
     """
-    lanes = a.shape[-1]
-    a, b = (x if len(rows) * 8 < len(x) else x.contiguous() for x in (a, b.mT))  # read by rows, if many
+    lanes, length, width = a.shape[-1], a.shape[-2], b.shape[-1]
+    rows = elements // width
+    columns = rows // length * width + elements % width
+    # Both are read by rows; if that is of most of them, they had better lie so.
+    a, b = (x if len(elements) * 8 < x.numel() // lanes else x.contiguous() for x in (a, b.mT))
+    a, b = a.reshape(-1, lanes), b.reshape(-1, lanes)
     crosses = []
     at_once = max(_GATHERED // max(lanes, 1), 1)
     for some_rows, some_columns in zip(rows.split(at_once), columns.split(at_once), strict=True):
