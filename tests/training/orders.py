@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import pytest
 import torch
 from torch import Tensor
+
+from tao.training import kernels, zones
 
 Order = Callable[[Tensor], Tensor]
 """float64[..., n] -> float64[...]: the sum of the last dimension."""
@@ -50,3 +53,38 @@ ORDERS: dict[str, Order] = {
 }
 
 
+
+
+def compute_in(monkeypatch: pytest.MonkeyPatch, order: Order, seed: int = 0) -> None:
+    """Let this process be a device that adds in this order, and whose functions are off by an ulp at times."""
+    generator = torch.Generator().manual_seed(seed)
+
+    def product(a: Tensor, b: Tensor) -> Tensor:
+        return order(a[..., :, None, :] * b.mT[..., None, :, :])
+
+    def add_up(x: Tensor, dims: int) -> Tensor:
+        return order(x.flatten(x.dim() - dims)) if dims else x
+
+    def add_rows(x: Tensor, places: Tensor, rows: int) -> Tensor:
+        total = x.new_zeros(rows, x.shape[1])
+        for t in reversed(range(len(x))):
+            total[places[t]] += x[t]
+        return total
+
+    def apply(name: str, x: Tensor) -> Tensor:
+        ulps = torch.randint(-1, 2, x.shape, generator=generator).double()
+        return getattr(torch, name)(x) * (1 + ulps * 2.0**-52)
+
+    for name, function in (("product", product), ("add_up", add_up), ("add_rows", add_rows), ("apply", apply)):
+        monkeypatch.setattr(kernels, name, function)
+
+
+def compute_worst(monkeypatch: pytest.MonkeyPatch, seed: int = 0) -> None:
+    """Let this process be a device whose products are nearly as far off as any order of summation may be."""
+    generator = torch.Generator().manual_seed(seed)
+
+    def product(a: Tensor, b: Tensor) -> Tensor:
+        reach = 0.99 * zones.gamma(a.shape[-1] - 1) * (a.abs() @ b.abs())
+        return a @ b + reach * (2 * torch.randint(0, 2, reach.shape, generator=generator) - 1)
+
+    monkeypatch.setattr(kernels, "product", product)

@@ -106,3 +106,28 @@ def perceptron(
     graph = tape.finish(nexts, key, *outputs)
     given = [step, key, *(s for state in states for s in state), log]
     return graph, tape.parameters, tuple(t.tensor.clone() for t in given)
+
+
+def cancelling(
+    rows: int = 24, lanes: int = 256, rest: float = 2.0**-22
+) -> tuple[Graph, list[Tensor], tuple[Tensor, ...]]:
+    """Products whose halves take each other back, of which devices keep little: state x, batched products, a lookup's
+    gradient, sums and functions of them."""
+    torch.manual_seed(1)
+    tape = Tape()
+    half = torch.randn(2, rows, lanes // 2)
+    x = tape.input(torch.cat([half, -half * (1 + rest * torch.randn_like(half))], -1))
+    weight = torch.randn(2, rows, lanes // 2).repeat(1, 1, 2)
+    y = tape("bmm.default", x, tape.t(tape.parameter(weight)))
+    flat = tape.view(y, lambda t: t.reshape(2 * rows, rows))
+    places = tape.parameter(torch.randint(0, 5, (2 * rows,)))
+    table = tape("tao.embedding_gradient.default", flat, places, 7)
+    values = tape("sum.dim_IntList", table, [1], True)
+    angle = tape("sin.default", values)
+    size = tape("add.Scalar", tape("sum.dim_IntList", tape("mul.Tensor", y, y), [0, 1, 2]), 2.0)
+    root = tape("sqrt.default", size)
+    for name in ("exp", "tanh", "erf", "sigmoid", "cos"):
+        angle = tape(f"{name}.default", angle)
+    angle = tape("add.Tensor", angle, tape("log.default", root))
+    graph = tape.finish(tape("mul.Scalar", x, 0.5), y, table, angle)
+    return graph, tape.parameters, (x.tensor,)

@@ -468,7 +468,7 @@ class _Context:
     def check_finite(self, values: Sequence[int], tensors: Sequence[Tensor]) -> None:
         """Raises ReplayError, naming the node, where a float among the values computed is not finite."""
         makers = {value: index for index, node in enumerate(self._graph.nodes) for value in node.outputs}
-        for value, tensor in zip(values, tensors, strict=True):
-            if tensor.is_floating_point() and tensor.numel() and value in makers:
-                if not bool(torch.isfinite(torch.stack(tensor.aminmax())).all()):
-                    self._not_finite(makers[value])
+        computed = [(makers[v], t) for v, t in zip(values, tensors, strict=True) if v in makers and t.numel()]
+        for index, tensor in sorted(computed, key=lambda item: item[0]):
+            if tensor.is_floating_point() and not bool(torch.stack(tensor.aminmax()).isfinite().all()):
+                self._not_finite(index)

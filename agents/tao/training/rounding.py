@@ -94,7 +94,7 @@ def round_to_grid(
 ) -> Rounded:
     """Round f to the grid, and name the elements for which RN(f - zone) and RN(f + zone) differ.
 
-    f: contiguous float64. out: contiguous float32 of f's shape to write to. Elements whose zone or value is
+    f: contiguous float64. out: contiguous float32 of as many elements, to write to. Elements whose zone or value is
     not a number are candidates. Candidates are a superset: the zone is widened by what float64 rounds away.
     """
     if f.dtype != torch.float64 or not f.is_contiguous():
@@ -124,7 +124,7 @@ def nearest(f: Tensor, bits: int = FLOAT32_BITS) -> Tensor:
 
 
 def _round_torch(f: Tensor, zone: Zone | None, bits: int, out: Tensor) -> tuple[Tensor | None, bool]:
-    out.copy_(nearest(f, bits))
+    out.view(-1).copy_(nearest(f, bits).view(-1))
     finite = bool(torch.isfinite(out).all())
     if zone is None:
         return None, finite
