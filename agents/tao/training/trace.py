@@ -27,7 +27,7 @@ from tao.errors import ModelError, UnsupportedOperator
 from tao.graph.builder import Builder
 from tao.graph.export import explain
 from tao.graph.walk import Walk, unsupported
-from tao.training.decompositions import table
+from tao.training.decompositions import Composites, table
 from tao.training.optimizers import Optimizer
 from tao.training.state import Layout, StepGraph, layout_of
 
@@ -111,6 +111,7 @@ def _traced(
         fakes = [torch.empty(shape, dtype=dtype) for shape, dtype in (*layout.state, *types)]
         stack.enter_context(enable_python_dispatcher())
         stack.enter_context(sdpa_kernel(SDPBackend.MATH))
+        stack.enter_context(Composites())
         stack.enter_context(_paths(whole))
         stack.enter_context(torch.random.fork_rng(devices=[]))
         try:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 from torch._decomp import core_aten_decompositions
+from torch.nn import functional
+from torch.overrides import TorchFunctionMode
 
 from tao.training.decompositions import arithmetic, lookups, normalisation, reductions, windows
 from tao.training.decompositions.register import Table, register
@@ -54,16 +58,28 @@ class _Dropout:
         return torch.where(mask, g * scale, 0.0)
 
 
+class Composites(TorchFunctionMode):
+    """Replaces a function whose C++ form lays its result out in place, which no functional graph can say."""
+
+    def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        pools = function in (functional.adaptive_avg_pool2d, torch._C._nn.adaptive_avg_pool2d)
+        if pools and len(args) == 2 and args[1] in (1, (1, 1), [1, 1]):
+            return args[0].mean((-2, -1), keepdim=True)
+        return function(*args, **(kwargs or {}))
+
+
 def _in_place() -> Table:
     """Every writing call as its functional form and one `copy_`."""
     made: Table = {}
     for name in dir(torch.ops.aten):
         if not name.endswith("_") or name.startswith("_") or not hasattr(torch.ops.aten, name[:-1]):
             continue
-        packet, functional = getattr(torch.ops.aten, name), getattr(torch.ops.aten, name[:-1])
+        packet, plain = getattr(torch.ops.aten, name), getattr(torch.ops.aten, name[:-1])
         for overload in packet.overloads():
-            if name != "copy_" and overload in functional.overloads():
-                made[getattr(packet, overload)] = _written(getattr(functional, overload))
+            if name != "copy_" and overload in plain.overloads():
+                function = getattr(plain, overload)
+                if not function.is_view:
+                    made[getattr(packet, overload)] = _written(function)
     return made
 
 
