@@ -79,9 +79,15 @@ def vector_norm(
     return (x * x).sum(_dims(x, dims), keepdim).sqrt() if ord == 2 else NotImplemented
 
 
-@register(TABLE, "_softmax", "_safe_softmax")
-def softmax(x: Tensor, dim: int, other: Any = None) -> Tensor:
-    """other: half_to_float, or a dtype. A row of minus infinities, which only a mask makes, gives zeros."""
+@register(TABLE, "_softmax")
+def softmax(x: Tensor, dim: int, half_to_float: bool) -> Tensor:
+    exponentials = (x - torch.amax(x, [dim], True)).exp()
+    return exponentials / exponentials.sum([dim], True)
+
+
+@register(TABLE, "_safe_softmax")
+def safe_softmax(x: Tensor, dim: int, dtype: torch.dtype | None = None) -> Tensor:
+    """A row of minus infinities, which only a mask makes, gives zeros."""
     top = torch.amax(x, [dim], True)
     exponentials = (x - torch.where(top == -math.inf, 0.0, top)).exp()
     total = exponentials.sum([dim], True)
