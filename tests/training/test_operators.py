@@ -1,4 +1,4 @@
-"""What is drawn is Philox's published stream, permutations are permutations, and gradients of lookups are sums."""
+"""What is drawn is Philox's published stream, samples are permutations, gradients of lookups are sums."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Operators of a training step: its rounding log, its batch, its dropout masks and gradients of lookups.
 
-What is drawn depends on a seed and a counter alone (docs/protocol.md, section 2), through Philox4x32-10 (Salmon
-et al., "Parallel random numbers: as easy as 1, 2, 3", SC 2011). All run on any device.
+What is drawn depends on a seed and a counter alone (docs/protocol.md, section 2), through Philox4x32-10
+(Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", SC 2011). All run on any device.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _library.define("embedding_gradient(Tensor grad, Tensor indices, int rows) -> Te
 
 
 def philox(counter: Sequence[Tensor], key: Sequence[Tensor]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Philox4x32-10. counter: four, key: two int64 tensors of 32-bit words that broadcast. Returns four of them."""
+    """Philox4x32-10: four words. counter: four, key: two int64 tensors of 32-bit words that broadcast."""
     c0, c1, c2, c3 = counter
     k0, k1 = key
     for _ in range(_PHILOX_ROUNDS):
@@ -78,16 +78,16 @@ def log(capacity: int) -> Tensor:
 
 @torch.library.impl(_library, "sample", "CompositeExplicitAutograd")
 def sample(step: Tensor, seed: Tensor, size: int, count: int) -> Tensor:
-    """The indices of a step's batch, int64[count]: positions step * count + i of a permutation of 0..size-1 that
-    every epoch of `size` positions draws anew. step: int64[1]. seed: int64[2] of 32-bit words."""
+    """The indices of a step's batch, int64[count]: positions step * count + i of a permutation of 0..size-1
+    that every epoch of `size` positions draws anew. step: int64[1]. seed: int64[2] of 32-bit words."""
     positions = step * count + torch.arange(count, device=step.device)
     return permute(positions % size, positions // size, seed, size)
 
 
 @torch.library.impl(_library, "keep", "CompositeExplicitAutograd")
 def keep(step: Tensor, seed: Tensor, shape: Sequence[int], stream: int, threshold: int) -> Tensor:
-    """A dropout mask, bool of `shape`: True where word e % 4 of the counter (e // 4 low word, e // 4 high word,
-    step low word, stream) is at least the threshold; the key is the seed's words."""
+    """A dropout mask, bool of `shape`: True where word e % 4 of the counter (e // 4 low word, e // 4 high
+    word, step low word, stream) is at least the threshold; the key is the seed's words."""
     numel = torch.Size(shape).numel()
     block = torch.arange((numel + 3) // 4, device=step.device)
     counter = (block & WORD, block >> 32, step[0] & WORD, torch.full_like(block, stream & WORD))
@@ -97,7 +97,7 @@ def keep(step: Tensor, seed: Tensor, shape: Sequence[int], stream: int, threshol
 
 @torch.library.impl(_library, "embedding_gradient", "CompositeExplicitAutograd")
 def embedding_gradient(grad: Tensor, indices: Tensor, rows: int) -> Tensor:
-    """The gradient of a table of `rows` rows: element (v, d) is the sum over t with indices[t] = v of grad[t, d].
+    """The gradient of a table of `rows` rows: element (v, d) sums grad[t, d] over the t with indices[t] = v.
 
     grad: float [T, D]. indices: int64 [T]. Raises IndexError for indices outside the table.
     """
