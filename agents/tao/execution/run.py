@@ -11,7 +11,7 @@ from torch import Tensor
 from tao.errors import ModelError
 from tao.execution.layout import is_whole, lay_out, view_operand
 from tao.graph.canonical import Graph, Node
-from tao.graph.literals import Slot, fill, substitute
+from tao.graph.literals import Slot, fill, leaves, substitute
 from tao.graph.operators import COPY, resolve
 
 Override = Callable[[int, Node, tuple[Tensor, ...], tuple[Tensor, ...]], Sequence[Tensor]]
@@ -143,7 +143,8 @@ class _Step:
         self._args = substitute(node.args, literal)
         self._kwargs = {name: substitute(value, literal) for name, value in node.kwargs.items()}
         self._places = [(i, arg.index) for i, arg in enumerate(self._args) if isinstance(arg, Slot)]
-        self._nested = len(self._places) < len(node.operands)
+        slots = [leaf for leaf in leaves([node.args, *node.kwargs.values()]) if isinstance(leaf, Slot)]
+        self._nested = len(self._places) < len(slots)
         self._single = node.slots == (0,)
 
     def operands(self, env: list[Any]) -> list[Tensor]:

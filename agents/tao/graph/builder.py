@@ -14,12 +14,13 @@ from tao.graph import views
 from tao.graph.canonical import Graph, Node, Operand
 from tao.graph.contractions import is_contraction, operand_order
 from tao.graph.literals import Slot, canonical_json, encode, leaves, substitute
-from tao.graph.maps import Call, Rows
+from tao.graph.maps import Call, Meaning, Rows
 from tao.graph.meaning import meaning, rows
-from tao.graph.operators import COPY
+from tao.graph.operators import COPY, LOG
+from tao.graph.rounding import Kind, kind, rounded
 from tao.graph.views import Strides, View, row_major
 from tao.tensors import codec
-from tao.tensors.codec import TensorType
+from tao.tensors.codec import DType, TensorType
 
 MAX_OPERANDS = 0xFF
 MAX_ELEMENTS = 2**32
@@ -52,13 +53,26 @@ class Step:
     path: str
     outputs: dict[int, Value] = field(default_factory=dict)
     """By ATen output slot, those in use."""
+    log: Ref | None = None
+    """Of a logged call in a training step: its last operand."""
+
+    @property
+    def reads(self) -> tuple[Ref, ...]:
+        return self.operands if self.log is None else (*self.operands, self.log)
 
 
 class Builder:
-    def __init__(self) -> None:
+    """log_capacity: of the rounding log of a training step; its operators are then named as rounded."""
+
+    def __init__(self, log_capacity: int | None = None) -> None:
+        self.log: Ref | None = None
         self.inputs: list[Value] = []
         self._steps: list[Step] = []
         self._known: dict[Any, Any] = {}
+        if log_capacity is not None:
+            log = Value(TensorType(DType.INT64, (2, log_capacity)), (log_capacity, 1))
+            self._step(LOG, (log_capacity,), {}, (), "").outputs[0] = log
+            self.log = Ref(log, View.whole(log.type.shape), log.layout)
 
     def input(self, tensor: Tensor) -> Ref:
         """A new input of a tensor's type. Raises InvalidTensor for types that cannot be committed."""
@@ -102,7 +116,8 @@ class Builder:
         """An ATen call, with Refs for tensors in `args` and `kwargs`.
 
         results: by output slot, tensors of the type and strides of the outputs in use. Raises InvalidTensor
-        for outputs that cannot be committed, UnsupportedOperator for too many operands.
+        for outputs that cannot be committed, UnsupportedOperator for too many operands and, beside a log, for
+        calls that are neither exact, single nor logged.
         """
         tensors = [leaf for leaf in leaves([args, list(kwargs.values())]) if isinstance(leaf, Ref)]
         if not 0 < len(tensors) <= MAX_OPERANDS:
@@ -122,6 +137,9 @@ class Builder:
         for operand, needed in rows(_call(target, args, kwargs, operands, types, [*results])).items():
             operands[operand] = self._with_rows(needed, operands[operand], path)
         step = self._step(target, args, kwargs, tuple(operands), path)
+        if self.log is not None:
+            call = _call(target, args, kwargs, operands, types, [*results])
+            step.log = self.log if kind(rounded(call, _meaning(call)).operator) is Kind.LOGGED else None
         refs = {}
         for index, tensor in results.items():
             if index not in step.outputs:
@@ -129,9 +147,14 @@ class Builder:
             refs[index] = Ref(step.outputs[index], View.whole(tuple(tensor.shape)), tensor.stride())
         return refs
 
-    def finish(self, outputs: list[Ref]) -> tuple[Graph, list[Tensor]]:
-        """The graph with these outputs, and its parameters. A copy stands for each output that is an input, a
-        parameter, a view or an output already."""
+    def finish(
+        self, outputs: list[Ref], aside: Sequence[Ref] = ()
+    ) -> tuple[Graph, list[Tensor], dict[Value, int]]:
+        """The graph with these outputs, its parameters, and the ids of its values. A copy stands for each
+        output that is an input, a parameter, a view or an output already.
+
+        aside: what is computed although no output needs it.
+        """
         produced = {value for step in self._steps for value in step.outputs.values()}
         results: list[Value] = []
         for ref in outputs:
@@ -141,7 +164,8 @@ class Builder:
                 self._steps.append(step)
                 value = step.outputs[0]
             results.append(value)
-        return _number(self.inputs, _prune(self._steps, results), results)
+        steps = _prune(self._steps, results + [ref.value for ref in aside])
+        return _number(self.inputs, steps, results, self.log is not None)
 
     def _with_rows(self, needed: Rows, ref: Ref, path: str) -> Ref:
         """An operand as its call needs it: copied first where its rows are scattered in its value."""
@@ -196,18 +220,20 @@ def _viewed(ref: Ref) -> TensorType:
     return TensorType(ref.value.type.dtype, ref.view.shape)
 
 
-def _prune(steps: list[Step], results: list[Value]) -> list[Step]:
-    needed, kept = set(results), []
+def _prune(steps: list[Step], wanted: list[Value]) -> list[Step]:
+    needed, kept = set(wanted), []
     for step in reversed(steps):
         if needed.intersection(step.outputs.values()):
-            needed.update(ref.value for ref in step.operands)
+            needed.update(ref.value for ref in step.reads)
             kept.append(step)
     for step in kept:
         step.outputs = {slot: value for slot, value in sorted(step.outputs.items()) if value in needed}
     return kept[::-1]
 
 
-def _number(inputs: list[Value], steps: list[Step], results: list[Value]) -> tuple[Graph, list[Tensor]]:
+def _number(
+    inputs: list[Value], steps: list[Step], results: list[Value], trains: bool
+) -> tuple[Graph, list[Tensor], dict[Value, int]]:
     parameters = list(dict.fromkeys(r.value for s in steps for r in s.operands if r.value.tensor is not None))
     values = inputs + parameters + [value for step in steps for value in step.outputs.values()]
     ids = {value: number for number, value in enumerate(values)}
@@ -215,31 +241,37 @@ def _number(inputs: list[Value], steps: list[Step], results: list[Value]) -> tup
         types=tuple(value.type for value in values),
         input_count=len(inputs),
         parameter_count=len(parameters),
-        nodes=tuple(_node(step, ids) for step in steps),
+        nodes=tuple(_node(step, ids, trains) for step in steps),
         outputs=tuple(ids[value] for value in results),
         layouts=tuple(None if v.layout == row_major(v.type.shape) else v.layout for v in values),
         names=tuple(f"{step.path}:{step.target}" for step in steps),
     )
-    return graph.checked(), [value.tensor for value in parameters]
+    return graph.checked(), [value.tensor for value in parameters], ids
 
 
-def _node(step: Step, ids: dict[Value, int]) -> Node:
+def _node(step: Step, ids: dict[Value, int], trains: bool) -> Node:
     outputs = [value.type for value in step.outputs.values()]
-    what = meaning(_call(step.target, step.args, step.kwargs, step.operands, outputs, [*step.outputs]))
-    if what is None:
-        raise AssertionError(f"{step.target} was built without the copies it needs")
+    call = _call(step.target, step.args, step.kwargs, step.operands, outputs, [*step.outputs])
+    what = rounded(call, _meaning(call)) if trains else _meaning(call)
     return Node(
         operator=what.operator,
         target=step.target,
         args=tuple(step.args),
         kwargs=step.kwargs,
-        operands=tuple(Operand(ids[r.value], r.view, _layout_hint(r)) for r in step.operands),
+        operands=tuple(Operand(ids[r.value], r.view, _layout_hint(r)) for r in step.reads),
         maps=what.maps,
         outputs=tuple(ids[value] for value in step.outputs.values()),
         slots=tuple(step.outputs),
         reduction=what.reduction,
         attributes=what.attributes,
     )
+
+
+def _meaning(call: Call) -> Meaning:
+    what = meaning(call)
+    if what is None:
+        raise AssertionError(f"{call.target} was built without the copies it needs")
+    return what
 
 
 def _call(

@@ -12,18 +12,13 @@ from torch import Tensor
 from torch._ops import OpOverload
 from torch.export.graph_signature import ConstantArgument, InputKind, OutputKind, TensorArgument
 from torch.fx import Node as FxNode
-from torch.fx.node import map_aggregate
 
-from tao.errors import InvalidTensor, ModelError, UnsupportedOperator
+from tao.errors import ModelError, UnsupportedOperator
 from tao.graph import operators
-from tao.graph.builder import Builder, Ref
+from tao.graph.builder import Builder
 from tao.graph.canonical import Graph
 from tao.graph.measure import measure_layouts
-from tao.graph.views import same_layout
-
-CLONES = ("aten.clone.default", "aten.contiguous.default")
-DROPOUT = "aten.dropout.default"
-LAYOUT_DEPENDENT = ("aten.as_strided.default", "aten._reshape_alias.default", "aten.view.dtype")
+from tao.graph.walk import Walk, unsupported
 
 
 def export(
@@ -44,12 +39,12 @@ def export(
             program = torch.export.export(module, args, kwargs, strict=strict).run_decompositions({})
             measure_layouts(program, args, kwargs or {})
         except Exception as error:  # torch.export documents no common base of what it raises
-            raise UnsupportedOperator(_explain(error, module)) from error
+            raise UnsupportedOperator(explain(error, module)) from error
         graph, parameters = _Exporter(program).run()
     return graph, dict(enumerate(parameters))
 
 
-def _explain(error: BaseException, module: torch.nn.Module) -> str:
+def explain(error: BaseException, module: torch.nn.Module) -> str:
     """One sentence for a failed trace: innermost operator and module on the traceback, torch's reason, and
     what to do."""
     paths = {id(child): path for path, child in module.named_modules()}
@@ -79,34 +74,29 @@ def _frames(error: BaseException | None) -> Iterator[FrameType]:
 
 
 class _Exporter:
-    """Walks the exported program once. `env` holds, per fx node, a Ref or a list of them (None where unused);
-    `constants` the tensors of nodes that depend on no input and no parameter."""
+    """Walks the exported program, whose signature says what its placeholders are."""
 
     def __init__(self, program: torch.export.ExportedProgram) -> None:
         self.program = program
-        self.builder = Builder()
-        self.env: dict[FxNode, Any] = {}
-        self.constants: dict[FxNode, Any] = {}
+        self.walk = Walk(program.graph, Builder())
         self.held = {**program.constants, **program.state_dict}
-        self.needed = _reachable(program.graph.output_node())
 
     def run(self) -> tuple[Graph, list[Tensor]]:
         self._check_mutation()
         placeholders = (n for n in self.program.graph.nodes if n.op == "placeholder")
         for node, spec in zip(placeholders, self.program.graph_signature.input_specs, strict=True):
             self._placeholder(node, spec)
-        if not self.builder.inputs:
+        if not self.walk.builder.inputs:
             raise ModelError("the module takes no tensor; give it at least one tensor input")
-        for node in self.program.graph.nodes:
-            if node.op == "call_function" and node in self.needed:
-                self._call(node)
+        self.walk.calls()
         (results,) = self.program.graph.output_node().args
         specs = self.program.graph_signature.output_specs
         pairs = zip(results, specs, strict=True)
-        outputs = [self._ref(result) for result, spec in pairs if isinstance(spec.arg, TensorArgument)]
+        outputs = [self.walk.ref(result) for result, spec in pairs if isinstance(spec.arg, TensorArgument)]
         if not outputs:
             raise ModelError("the module returns no tensor; let it return at least one")
-        return self.builder.finish(outputs)
+        graph, parameters, _ = self.walk.builder.finish(outputs)
+        return graph, parameters
 
     def _check_mutation(self) -> None:
         results = self.program.graph.output_node().args[0]
@@ -114,205 +104,17 @@ class _Exporter:
             if spec.kind is not OutputKind.USER_OUTPUT:
                 what = spec.kind.name.lower().replace("_", " ")
                 reason = f"it writes to {spec.target} ({what}); return the new value instead"
-                raise _unsupported(result, reason)
+                raise unsupported(result, reason)
 
     def _placeholder(self, node: FxNode, spec: Any) -> None:
         if spec.kind is InputKind.USER_INPUT:
-            if isinstance(spec.arg, ConstantArgument):
-                return
-            value = node.meta.get("val")
-            if not isinstance(value, Tensor):
-                kind = type(value).__name__
-                raise ModelError(f"input {node.name} is a {kind}; only tensors and constants are inputs")
-            try:
-                self.env[node] = self.builder.input(value)
-            except InvalidTensor as error:
-                raise ModelError(f"input {node.name}: {error}") from error
-        elif node not in self.needed:
+            if not isinstance(spec.arg, ConstantArgument):
+                self.walk.input(node, node.name)
+        elif node not in self.walk.needed:
             return
         elif spec.kind in (InputKind.PARAMETER, InputKind.BUFFER):
-            try:
-                self.env[node] = self.builder.parameter(self.held[spec.target].detach())
-            except InvalidTensor as error:
-                raise ModelError(f"parameter {spec.target}: {error}") from error
+            self.walk.parameter(node, self.held[spec.target], spec.target)
         elif spec.kind is InputKind.CONSTANT_TENSOR:
-            self._constant(node, self.held[spec.target])
+            self.walk.constant(node, self.held[spec.target])
         else:
             raise ModelError(f"input {node.name} is a {spec.kind.name.lower()}, which cannot be committed")
-
-    def _call(self, node: FxNode) -> None:
-        target = node.target
-        if getattr(target, "__name__", "") == "getitem":
-            self._getitem(node)
-            return
-        if not isinstance(target, OpOverload):
-            raise _unsupported(node, "control flow is not supported; write it with tensor operators")
-        name = operators.name_of(target)
-        if name in operators.ASSERTIONS:
-            return
-        self._check(node, name)
-        if all(n in self.constants for n in node.all_input_nodes) or name in operators.CONTENT_FREE:
-            self._fold(node, name)
-        elif name in operators.IDENTITIES:
-            self.env[node] = self._ref(node.args[0])
-        elif self._is_clone(node, name):
-            self.env[node] = self._laid_out(node, self._ref(node.args[0]))
-        elif _is_view(node.target):
-            self.env[node] = self._view(node)
-        else:
-            self.env[node] = self._operator(node, name)
-
-    def _check(self, node: FxNode, name: str) -> None:
-        for value in _flatten(node.meta["val"]):
-            if not isinstance(value, Tensor):
-                raise _unsupported(node, "it reads a tensor as a number; keep it a tensor")
-            if not all(type(size) is int for size in value.shape):
-                reason = "the shape of its result depends on values; use a fixed shape and a mask"
-                raise _unsupported(node, reason)
-        draws = torch.Tag.nondeterministic_seeded in node.target.tags
-        if draws and name not in (operators.ATTENTION, DROPOUT):  # these have a rate, which is looked at
-            raise _unsupported(node, "it draws random numbers; remove it or pass the numbers as an input")
-        if name in LAYOUT_DEPENDENT:
-            raise _unsupported(node, "it depends on memory layout; use indexing or reshape instead")
-        known = name in operators.SUPPORTED | operators.FACTORIES | operators.IDENTITIES
-        if not (known or _is_view(node.target) or self._is_clone(node, name)):
-            raise _unsupported(node, "it is not in the set of supported operators")
-
-    def _is_clone(self, node: FxNode, name: str) -> bool:
-        """Whether a call gives its tensor back, at most laid out anew."""
-        if name in CLONES:
-            return True
-        if name == DROPOUT:
-            return not node.args[2]
-        cast = name.startswith(("aten._to_copy.", "aten.to."))
-        return cast and node.args[0].meta["val"].dtype == node.meta["val"].dtype
-
-    def _getitem(self, node: FxNode) -> None:
-        source, index = node.args
-        if source in self.constants:
-            self.constants[node] = self.constants[source][index]
-        if source in self.env:
-            self.env[node] = self.env[source][index]
-
-    def _fold(self, node: FxNode, name: str) -> None:
-        """Compute a call that depends on no input and no parameter."""
-
-        def tensor(leaf: Any) -> Any:
-            if not isinstance(leaf, FxNode):
-                return torch.device("cpu") if isinstance(leaf, torch.device) else leaf
-            if leaf in self.constants:
-                return self.constants[leaf]
-            like = leaf.meta["val"]  # only its type is read
-            return torch.empty_strided(like.shape, like.stride(), dtype=like.dtype)
-
-        value = node.target(*map_aggregate(node.args, tensor), **map_aggregate(node.kwargs, tensor))
-        source = self.env.get(node.args[0]) if node.target.is_view else None
-        if source is not None and (refs := self._apply_view(node, source)):
-            self.constants[node] = value
-            self.env[node] = refs if isinstance(value, list | tuple) else refs[0]
-        else:
-            self._constant(node, value)
-
-    def _constant(self, node: FxNode, value: Any) -> None:
-        self.constants[node] = value
-        try:
-            many = isinstance(value, list | tuple)
-            self.env[node] = [*map(self.builder.constant, value)] if many else self.builder.constant(value)
-        except InvalidTensor:  # it may yet vanish into another constant; where it does not, `_ref` complains
-            return
-
-    def _laid_out(self, node: FxNode, ref: Ref) -> Ref:
-        """The elements of `ref` laid out as the result of `node`: a copy only where their order changes."""
-        strides = node.meta["val"].stride()
-        if same_layout(ref.view.shape, ref.strides, strides):
-            return ref
-        if ref.view.covers_in_order(ref.value.type.numel):
-            return Ref(ref.value, ref.view, strides)
-        return self.builder.copy(ref, strides, _path(node))
-
-    def _view(self, node: FxNode) -> Ref | list[Ref]:
-        ref = self._ref(node.args[0])
-        refs = self._apply_view(node, ref)
-        if refs is None:  # in memory it may be a view, in the value's own order it is none
-            refs = self._apply_view(node, self.builder.copy(ref, ref.strides, _path(node)))
-        if refs is None:
-            raise _unsupported(node, "it is neither a view nor a supported operator")
-        return refs if isinstance(node.meta["val"], list | tuple) else refs[0]
-
-    def _apply_view(self, node: FxNode, ref: Ref) -> list[Ref] | None:
-        strides = [meta.stride() for meta in _flatten(node.meta["val"])]
-
-        def call(tensor: Tensor) -> Any:
-            return node.target(tensor, *node.args[1:], **node.kwargs)
-
-        return self.builder.view(ref, call, strides)
-
-    def _operator(self, node: FxNode, name: str) -> Ref | list[Ref | None]:
-        given = node.args
-        if name == "aten.cat.default":  # an empty cache joins nothing to its first entries
-            parts = [part for part in node.args[0] if part.meta["val"].numel()]
-            if len(parts) == 1:
-                return self._laid_out(node, self._ref(parts[0]))
-            given = (parts, *node.args[1:])
-        args, kwargs = operators.normalise(node.target, given, node.kwargs)
-
-        def ref(leaf: Any) -> Any:
-            return self._ref(leaf) if isinstance(leaf, FxNode) else leaf
-
-        args, kwargs = map_aggregate(tuple(args), ref), map_aggregate(kwargs, ref)
-        meta = node.meta["val"]
-        many = isinstance(meta, list | tuple)
-        used = {n.args[1] for n in node.users if n in self.needed} if many else {0}
-        metas = {slot: (meta[slot] if many else meta) for slot in sorted(used)}
-        try:
-            operators.check_call(name, args)
-            refs = self.builder.call(name, args, kwargs, metas, _path(node))
-        except (InvalidTensor, UnsupportedOperator) as error:
-            raise _unsupported(node, str(error)) from error
-        return [refs.get(slot) for slot in range(len(meta))] if many else refs[0]
-
-    def _ref(self, node: FxNode) -> Ref:
-        value = node.meta["val"]
-        if isinstance(value, Tensor) and not value.numel():
-            raise _unsupported(node, "its result is empty and cannot be committed; leave it out")
-        if node not in self.env:
-            raise _unsupported(node, "the type of its result cannot be committed; use a supported dtype")
-        return self.env[node]
-
-
-def _is_view(target: OpOverload) -> bool:
-    return target.is_view or operators.name_of(target) == "aten._unsafe_view.default"
-
-
-def _reachable(root: FxNode) -> set[FxNode]:
-    found: set[FxNode] = set()
-    stack = [root]
-    while stack:
-        node = stack.pop()
-        if node not in found:
-            found.add(node)
-            stack.extend(node.all_input_nodes)
-    return found
-
-
-def _flatten(value: Any) -> Iterator[Any]:
-    if isinstance(value, dict):
-        value = list(value.values())
-    if isinstance(value, list | tuple):
-        for item in value:
-            yield from _flatten(item)
-    elif value is not None:
-        yield value
-
-
-def _path(node: FxNode) -> str:
-    """Path of the module that a node comes from, such as `encoder.layer.0`; empty for the root."""
-    stack = node.meta.get("nn_module_stack") or {}
-    path = str(list(stack.values())[-1][0]) if stack else ""
-    path = re.sub(r"^L\['self'\]\.?", "", path)
-    return re.sub(r"_modules\['([^']+)'\]|\.?\[(\d+)\]", lambda m: m[1] or f".{m[2]}", path)
-
-
-def _unsupported(node: FxNode, reason: str) -> UnsupportedOperator:
-    name = operators.name_of(node.target) if isinstance(node.target, OpOverload) else str(node.target)
-    return UnsupportedOperator(f"{name} in module {_path(node) or '(root)'}: {reason}")

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import torch
 
-from tao.graph import contractions, moves, windows
+from tao.graph import contractions, drawn, moves, windows
 from tao.graph import rows as on_rows
 from tao.graph.attributes import attributes, scalar_form
 from tao.graph.contractions import is_contraction
@@ -55,9 +55,11 @@ _OPAQUE = _Family(Call.opaque)
 _MOVE = _Family(moves.meaning)
 _ROW = _Family(on_rows.meaning, on_rows.rows)
 _WINDOW = _Family(windows.meaning, windows.rows)
+_DRAWN = _Family(drawn.meaning)
 _FAMILIES = {
     COPY: _POINTWISE,
     **dict.fromkeys((moves.CAT, *moves.PADS, *moves.UPSAMPLES, *moves.LOOKUPS), _MOVE),
     **dict.fromkeys(on_rows.OPERATORS, _ROW),
     **dict.fromkeys((*windows.CONVOLUTIONS, windows.MAX_POOL), _WINDOW),
+    **dict.fromkeys(drawn.OPERATORS, _DRAWN),
 }

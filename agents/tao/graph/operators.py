@@ -19,6 +19,10 @@ CONTRACTION = "contraction"
 COPY = "copy"
 EMBEDDING = "aten.embedding.default"
 ATTENTION = "aten.scaled_dot_product_attention.default"
+LOG = "tao.log.default"
+SAMPLE = "tao.sample.default"
+KEEP = "tao.keep.default"
+EMBEDDING_GRADIENT = "tao.embedding_gradient.default"
 CONTRACTIONS = frozenset(f"aten.{name}.default" for name in ("linear", "matmul", "mm", "bmm", "addmm"))
 
 
@@ -72,7 +76,10 @@ OTHERS = overloads("""
     _log_softmax_backward_data copy
 """)
 
-SUPPORTED = POINTWISE | OTHERS
+TRAINING = frozenset((LOG, SAMPLE, KEEP, EMBEDDING_GRADIENT))
+"""Operators of our own that only a training step has (tao.training.operators)."""
+
+SUPPORTED = POINTWISE | OTHERS | TRAINING
 
 CONTENT_FREE = overloads("zeros_like ones_like full_like new_zeros new_ones new_full fill.Scalar zero")
 """Read the shape and dtype of their tensor, never its elements."""
@@ -94,7 +101,7 @@ _UNCOMMITTED = frozenset(
 
 
 def name_of(target: OpOverload) -> str:
-    """The canonical name of an ATen overload, such as `aten.relu.default`."""
+    """The canonical name of an overload, such as `aten.relu.default`."""
     return str(target)
 
 
@@ -102,9 +109,11 @@ def resolve(name: str) -> OpOverload:
     """The overload of a supported canonical name; raises UnsupportedOperator for every other one."""
     if name not in SUPPORTED:
         raise UnsupportedOperator(f"operator {name} is not in the set of supported operators")
-    _, packet, overload = name.split(".")
+    if name in TRAINING:
+        import tao.training.operators  # noqa: F401  (defines them)
+    namespace, packet, overload = name.split(".")
     try:
-        return getattr(getattr(torch.ops.aten, packet), overload)
+        return getattr(getattr(getattr(torch.ops, namespace), packet), overload)
     except AttributeError as error:
         raise UnsupportedOperator(f"operator {name} does not exist in torch {torch.__version__}") from error
 

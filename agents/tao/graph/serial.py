@@ -15,6 +15,9 @@ from tao.graph.contractions import is_contraction, operand_order
 from tao.graph.literals import Slot, canonical_json, decode, encode, fill, leaves
 from tao.graph.maps import Call
 from tao.graph.meaning import meaning
+from tao.graph.operators import LOG
+from tao.graph.rounding import Kind, rounded
+from tao.graph.rounding import kind as kind_of
 from tao.graph.views import Strides, View
 from tao.tensors.codec import DType, TensorType
 from tao.untrusted import parse_json
@@ -81,6 +84,7 @@ class _Loader:
         self.names = _list(names, "names", len(self.raw_nodes))
         self.reach = max((t.numel for t in self.types), default=1)
         self.next_parameter = self.inputs
+        self.log: int | None = None
 
     def run(self) -> Graph:
         _require(all(isinstance(name, str) for name in self.names), "a node's name is not a string")
@@ -95,7 +99,9 @@ class _Loader:
         _require(all(v in produced for v in self.outputs), "an output is not produced by a node")
         _require(len(set(self.outputs)) == len(self.outputs), "two outputs are the same value")
         used = {o.value for node in nodes for o in node.operands} | set(self.outputs)
-        _require(used.issuperset(produced), "a node produces a value that nothing uses")
+        # A training step may compute its loss, which no state holds.
+        unused = len(set(produced) - used)
+        _require(unused <= (self.log is not None), "a node produces a value that nothing uses")
         return Graph(
             types=tuple(self.types),
             input_count=self.inputs,
@@ -108,11 +114,11 @@ class _Loader:
 
     def _node(self, index: int, raw: Any) -> Node:
         try:
-            return self._checked_node(raw, _list(self.operand_layouts[index], "operand layouts"))
+            return self._checked_node(index, raw, _list(self.operand_layouts[index], "operand layouts"))
         except (ModelError, UnsupportedOperator) as error:
             raise ModelError(f"node {index}: {error}") from error
 
-    def _checked_node(self, raw: Any, layouts: list[Any]) -> Node:
+    def _checked_node(self, index: int, raw: Any, layouts: list[Any]) -> Node:
         target, args, kwargs, raw_operands, outputs, slots = _fields(
             raw, "a node", "target", "args", "kwargs", "operands", "outputs", "slots"
         )
@@ -120,7 +126,9 @@ class _Loader:
         _require(isinstance(kwargs, dict), "keyword arguments are not a mapping")
         raw_operands = _list(raw_operands, "operands")
         _require(len(raw_operands) == len(layouts), "a node has not one layout hint per operand")
+        _require(index == 0 or target != LOG, "a log is not the first node")
         operands = tuple(self._operand(o, hint) for o, hint in zip(raw_operands, layouts, strict=True))
+        operands, log = self._without_log(operands)
         args = decode(_list(args, "arguments"))
         kwargs = {name: decode(value) for name, value in kwargs.items()}
         types = [self.types[o.value] for o in operands]
@@ -135,21 +143,36 @@ class _Loader:
         output_types = [self.types[value] for value in outputs]
         self._check_types(target, args, kwargs, operands, slots, output_types)
         views = [operand.view for operand in operands]
-        what = meaning(Call(target, args, kwargs, views, types, output_types, slots))
+        call = Call(target, args, kwargs, views, types, output_types, slots)
+        what = meaning(call)
         if what is None:
             raise ModelError(f"an operand of {target} is not contiguous along the dimensions that it reduces")
+        if target == LOG:
+            (self.log,) = outputs
+        if self.log is not None:
+            what = rounded(call, what)
+        needs = self.log is not None and kind_of(what.operator) is Kind.LOGGED
+        _require(needs == bool(log), "the log is not the last operand of the logged nodes alone")
         return Node(
             operator=what.operator,
             target=target,
             args=tuple(args),
             kwargs=kwargs,
-            operands=operands,
+            operands=operands + log,
             maps=what.maps,
             outputs=outputs,
             slots=slots,
             reduction=what.reduction,
             attributes=what.attributes,
         )
+
+    def _without_log(self, operands: tuple[Operand, ...]) -> tuple[tuple[Operand, ...], tuple[Operand, ...]]:
+        """The operands that a call uses, and the log where it is the last one."""
+        if self.log is None or not operands or operands[-1].value != self.log:
+            return operands, ()
+        whole = Operand(self.log, View.whole(self.types[self.log].shape))
+        _require(operands[-1] == whole, "a node reads a part of the log")
+        return operands[:-1], operands[-1:]
 
     def _operand(self, raw: Any, hint: Any) -> Operand:
         value, shape, strides, offset = _list(raw, "an operand", 4)
@@ -182,7 +205,7 @@ class _Loader:
         if is_contraction(target, kwargs, [t.dtype for t in types]):
             order = operand_order(target, len(types))
         expected = [order.index(i) for i in range(len(types))]
-        _require(bool(types) and given == expected, "operands are not in order")
+        _require(bool(types) != (target == LOG) and given == expected, "operands are not in order")
 
     def _check_types(
         self,

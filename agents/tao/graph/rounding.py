@@ -1,0 +1,80 @@
+"""Names of operators where values are rounded to float32 from float64 (docs/protocol.md, section 2).
+
+A graph with a log is one of a training step. Each of its operators is exact (the inference name and
+adjudicator), single (one correctly rounded IEEE operation) or logged (its rounding may be in the log, the
+operand that its call does not use).
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from enum import Enum
+
+from tao.errors import UnsupportedOperator
+from tao.graph.maps import Call, Meaning
+from tao.graph.operators import CONTRACTION, COPY, EMBEDDING, EMBEDDING_GRADIENT, KEEP, LOG, SAMPLE, overloads
+from tao.tensors.codec import DType
+
+PREFIX = "rounded."
+
+
+class Kind(Enum):
+    """How the elements of a node's output come about."""
+
+    EXACT = "exact"
+    SINGLE = "single"
+    LOGGED = "logged"
+
+
+SINGLE = overloads("""
+    add.Tensor add.Scalar sub.Tensor sub.Scalar mul.Tensor mul.Scalar div.Tensor div.Scalar sqrt reciprocal
+""")
+"""One correctly rounded operation, equal on every device in float64; alpha is 1."""
+
+LOGGED = overloads("sum.dim_IntList exp log tanh erf sigmoid sin cos") | {CONTRACTION, EMBEDDING_GRADIENT}
+"""Two devices may differ in the last bits, so the trainer logs roundings near a boundary."""
+
+EXACT = overloads("""
+    cat constant_pad_nd gather index.Tensor index_select amax relu neg abs clamp clamp_min clamp_max hardtanh
+    relu6 maximum minimum max.other min.other where.self where.ScalarOther where.ScalarSelf
+    masked_fill.Scalar eq.Tensor ne.Tensor lt.Tensor le.Tensor gt.Tensor ge.Tensor eq.Scalar ne.Scalar
+    lt.Scalar le.Scalar gt.Scalar ge.Scalar logical_and logical_or logical_xor logical_not
+    bitwise_and.Tensor bitwise_or.Tensor bitwise_xor.Tensor bitwise_not __and__.Tensor __or__.Tensor
+    __xor__.Tensor _to_copy
+""") | {COPY, EMBEDDING, LOG, SAMPLE, KEEP}
+"""Bit equality on every device, for all types that a training step holds."""
+
+_ON_INTEGERS = overloads("add.Tensor add.Scalar sub.Tensor sub.Scalar mul.Tensor mul.Scalar")
+_TYPES = (DType.BOOL, DType.UINT8, DType.INT32, DType.INT64, DType.FLOAT32)
+
+
+def rounded(call: Call, meaning: Meaning) -> Meaning:
+    """The meaning of a call in a graph with a log: its name, and for logged calls no map for the log.
+
+    Raises UnsupportedOperator for calls that are neither exact, single nor logged.
+    """
+    types = [*call.types, *call.outputs]
+    strange = next((t.dtype for t in types if t.dtype not in _TYPES), None)
+    if strange is not None:
+        raise UnsupportedOperator(f"a training step cannot hold {strange.name.lower()}; use float32")
+    name = meaning.operator
+    on_integers = all(t.dtype is not DType.FLOAT32 for t in types) and name in _ON_INTEGERS
+    exact = name in EXACT or on_integers
+    floats = call.is_float32 or name == EMBEDDING_GRADIENT
+    if None in meaning.maps or not (exact or (floats and name in SINGLE | LOGGED)):
+        raise UnsupportedOperator(
+            "a training step holds exact, single and logged operators only, and it is none of these"
+        )
+    if exact:
+        return meaning
+    if call.kwargs.get("alpha", 1) != 1:
+        raise UnsupportedOperator("it scales by alpha and adds: two roundings; write it as two calls")
+    maps = (*meaning.maps, None) if name in LOGGED else meaning.maps
+    return replace(meaning, operator=PREFIX + name, maps=maps)
+
+
+def kind(operator: str) -> Kind:
+    """The kind of a node of a training step by its operator."""
+    if not operator.startswith(PREFIX):
+        return Kind.EXACT
+    return Kind.LOGGED if operator.removeprefix(PREFIX) in LOGGED else Kind.SINGLE

@@ -1,0 +1,253 @@
+"""Convolutions and pooling by unfolding: padding, strided slices, one join, and a product of matrices."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from itertools import product
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from tao.training.decompositions.register import Table, register
+
+TABLE: Table = {}
+Pair = tuple[int, ...]
+
+
+def fit(x: Tensor, before: Pair, size: Pair, value: float = 0.0) -> Tensor:
+    """x with its last dimensions moved by `before` (cropped where negative) in `size`, `value` around it."""
+    first, pads = x.dim() - len(size), []
+    for dim, (start, length) in enumerate(zip(before, size, strict=True), first):
+        if start < 0:
+            x = x.narrow(dim, -start, x.shape[dim] + start)
+        start = max(start, 0)
+        if start + x.shape[dim] > length:
+            x = x.narrow(dim, 0, length - start)
+        pads = [start, length - start - x.shape[dim], *pads]
+    return functional.pad(x, pads, value=value) if any(pads) else x
+
+
+def spread(x: Tensor, strides: Pair) -> Tensor:
+    """x with stride - 1 zeros after each element along its last dimensions, none after the last element."""
+    if all(stride == 1 for stride in strides):
+        return x
+    lead, sizes = x.shape[: x.dim() - len(strides)], x.shape[x.dim() - len(strides) :]
+    x = x.reshape(*lead, *(n for size in sizes for n in (size, 1)))
+    x = functional.pad(x, [n for stride in reversed(strides) for n in (0, stride - 1, 0, 0)])
+    x = x.reshape(*lead, *(size * stride for size, stride in zip(sizes, strides, strict=True)))
+    return fit(x, (0,) * len(sizes), tuple((n - 1) * s + 1 for n, s in zip(sizes, strides, strict=True)))
+
+
+def taps(x: Tensor, kernel: Pair, strides: Pair, dilation: Pair, out: Pair) -> list[Tensor]:
+    """For each place of the window, in row-major order, what it reads for all places of the output."""
+    rank, result = len(kernel), []
+    for place in product(*map(range, kernel)):
+        part = x
+        for dim, (k, s, d, n) in enumerate(zip(place, strides, dilation, out, strict=True), x.dim() - rank):
+            part = torch.ops.aten.slice(part, dim, k * d, k * d + (n - 1) * s + 1, s)
+        result.append(part)
+    return result
+
+
+def _unfold(x: Tensor, kernel: Pair, strides: Pair, dilation: Pair, out: Pair) -> Tensor:
+    """Rows [N * places, window * C] of an image [N, C, ...] that is padded already."""
+    parts = [part.movedim(1, -1) for part in taps(x, kernel, strides, dilation, out)]
+    joined = torch.cat(parts, -1) if len(parts) > 1 else parts[0]
+    return joined.reshape(-1, joined.shape[-1])
+
+
+def _folded(rows: Tensor, n: int, out: Pair) -> Tensor:
+    """Rows [N * places, C] as an image [N, C, ...]."""
+    return rows.reshape(n, *out, rows.shape[-1]).movedim(-1, 1)
+
+
+class _Convolution:
+    """The sizes of a convolution that is neither transposed nor grouped."""
+
+    def __init__(self, x: Tensor, w: Tensor, stride, padding, dilation) -> None:
+        self.kernel, self.size = tuple(w.shape[2:]), tuple(x.shape[2:])
+        self.stride, self.padding, self.dilation = (
+            tuple(given) * (len(self.kernel) // len(given)) for given in (stride, padding, dilation)
+        )
+        self.spans = tuple(d * (k - 1) for k, d in zip(self.kernel, self.dilation, strict=True))
+        self.padded = tuple(n + 2 * p for n, p in zip(self.size, self.padding, strict=True))
+        self.out = tuple(
+            (n - span - 1) // s + 1 for n, span, s in zip(self.padded, self.spans, self.stride, strict=True)
+        )
+
+    def unfold(self, x: Tensor) -> Tensor:
+        padded = fit(x, self.padding, self.padded)
+        return _unfold(padded, self.kernel, self.stride, self.dilation, self.out)
+
+    def input_gradient(self, g: Tensor, w: Tensor) -> Tensor:
+        """The convolution of the gradient, spread by the stride, with the weights turned around."""
+        n, ones = g.shape[0], (1,) * len(self.kernel)
+        if math.prod(self.kernel) == 1:
+            rows = torch.mm(g.movedim(1, -1).reshape(-1, g.shape[1]), w.flatten(1))
+            return fit(
+                spread(_folded(rows, n, self.out), self.stride), tuple(-p for p in self.padding), self.size
+            )
+        before = tuple(span - p for span, p in zip(self.spans, self.padding, strict=True))
+        reach = tuple(size + span for size, span in zip(self.size, self.spans, strict=True))
+        moved = fit(spread(g, self.stride), before, reach)
+        rows = _unfold(moved, self.kernel, ones, self.dilation, self.size)
+        places = list(product(*map(range, self.kernel)))
+        turned = torch.cat([w[(slice(None), slice(None), *place)].t() for place in reversed(places)], 1)
+        return _folded(torch.mm(rows, turned.t()), n, self.size)
+
+
+@register(TABLE, "convolution")
+def convolution(
+    x: Tensor, w: Tensor, bias: Tensor | None, stride, padding, dilation, transposed, output_padding, groups
+) -> Tensor:
+    if transposed or groups != 1 or x.dim() != w.dim():
+        return NotImplemented
+    sizes = _Convolution(x, w, stride, padding, dilation)
+    rows = torch.mm(sizes.unfold(x), w.movedim(1, -1).flatten(1).t())
+    return _folded(rows if bias is None else rows + bias, x.shape[0], sizes.out)
+
+
+@register(TABLE, "convolution_backward")
+def convolution_backward(
+    g: Tensor,
+    x: Tensor,
+    w: Tensor,
+    bias_sizes,
+    stride,
+    padding,
+    dilation,
+    transposed,
+    output_padding,
+    groups,
+    wanted,
+) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
+    if transposed or groups != 1 or x.dim() != w.dim():
+        return NotImplemented
+    sizes = _Convolution(x, w, stride, padding, dilation)
+    dx = sizes.input_gradient(g, w) if wanted[0] else None
+    dw = None
+    if wanted[1]:
+        rows = g.movedim(1, -1).reshape(-1, g.shape[1])
+        flat = torch.mm(rows.t(), sizes.unfold(x))
+        dw = flat.reshape(w.shape[0], *sizes.kernel, w.shape[1]).movedim(-1, 1)
+    places = [d for d in range(g.dim()) if d != 1]
+    return dx, dw, g.sum(places) if wanted[2] else None
+
+
+class _Pool:
+    def __init__(self, x: Tensor, kernel, stride, padding, dilation=(1, 1)) -> None:
+        self.size = tuple(x.shape[2:])
+        self.kernel, self.stride, self.padding, self.dilation = (
+            tuple(given) * (2 // len(given)) for given in (kernel, stride or kernel, padding, dilation)
+        )
+        self.padded = tuple(n + 2 * p for n, p in zip(self.size, self.padding, strict=True))
+        self.out = tuple(
+            (n - d * (k - 1) - 1) // s + 1
+            for n, k, s, d in zip(self.padded, self.kernel, self.stride, self.dilation, strict=True)
+        )
+
+    def windows(self, x: Tensor, around: float) -> Tensor:
+        """[N, C, rows, columns, window]."""
+        padded = fit(x, self.padding, self.padded, around)
+        return torch.stack(taps(padded, self.kernel, self.stride, self.dilation, self.out), -1)
+
+    def read(self) -> list[Tensor]:
+        """For each place of the window, the index in the image that it reads, int64 [rows, columns]."""
+        (height, width), (top, left) = self.out, self.padding
+        y = torch.arange(height) * self.stride[0] - top
+        x = torch.arange(width) * self.stride[1] - left
+        return [
+            (y[:, None] + i * self.dilation[0]) * self.size[1] + (x + j * self.dilation[1])
+            for i, j in product(*map(range, self.kernel))
+        ]
+
+    def back(self, parts: list[Tensor]) -> Tensor:
+        """The image that sums what each place of the window gives back, [N, C, rows, columns] each."""
+        total = None
+        for place, part in zip(product(*map(range, self.kernel)), parts, strict=True):
+            before = tuple(k * d for k, d in zip(place, self.dilation, strict=True))
+            part = fit(spread(part, self.stride), before, self.padded)
+            total = part if total is None else total + part
+        return fit(total, tuple(-p for p in self.padding), self.size)
+
+
+@register(TABLE, "max_pool2d_with_indices")
+def max_pool(
+    x: Tensor, kernel, stride=(), padding=(0,), dilation=(1,), ceil_mode: bool = False
+) -> tuple[Tensor, Tensor]:
+    """Where several elements of a window are largest, the first one is taken, as ATen does."""
+    if ceil_mode or x.dim() != 4:
+        return NotImplemented
+    pool = _Pool(x, kernel, stride, padding, dilation)
+    windows = pool.windows(x, -math.inf)
+    values = torch.amax(windows, [-1])
+    lanes = windows.shape[-1]
+    order = torch.arange(lanes, 0, -1, dtype=torch.float32)
+    first = torch.amax(torch.where(windows == values[..., None], order, 0.0), [-1])
+    read = torch.stack([torch.zeros(pool.out, dtype=torch.int64), *reversed(pool.read())])
+    base = read[lanes]  # of the window's first place; the others lie at equal distances from it
+    return values, (read - base)[:, 0, 0][first.to(torch.int64)] + base
+
+
+@register(TABLE, "max_pool2d_with_indices_backward")
+def max_pool_backward(
+    g: Tensor, x: Tensor, kernel, stride, padding, dilation, ceil_mode: bool, indices: Tensor
+) -> Tensor:
+    if ceil_mode or x.dim() != 4:
+        return NotImplemented
+    pool = _Pool(x, kernel, stride, padding, dilation)
+    return pool.back([torch.where(indices == read, g, 0.0) for read in pool.read()])
+
+
+@register(TABLE, "avg_pool2d")
+def avg_pool(
+    x: Tensor,
+    kernel,
+    stride=(),
+    padding=(0,),
+    ceil_mode: bool = False,
+    count_include_pad: bool = True,
+    divisor: int | None = None,
+) -> Tensor:
+    if ceil_mode or x.dim() != 4 or (any(padding) and not count_include_pad):
+        return NotImplemented
+    pool = _Pool(x, kernel, stride, padding)
+    windows = pool.windows(x, 0.0)
+    return windows.sum([-1]) / (divisor or windows.shape[-1])
+
+
+@register(TABLE, "avg_pool2d_backward")
+def avg_pool_backward(
+    g: Tensor,
+    x: Tensor,
+    kernel,
+    stride,
+    padding,
+    ceil_mode: bool,
+    count_include_pad: bool,
+    divisor: int | None,
+) -> Tensor:
+    if ceil_mode or x.dim() != 4 or (any(padding) and not count_include_pad):
+        return NotImplemented
+    pool = _Pool(x, kernel, stride, padding)
+    lanes = math.prod(pool.kernel)
+    return pool.back([g / (divisor or lanes)] * lanes)
+
+
+@register(TABLE, "_adaptive_avg_pool2d")
+def adaptive_avg_pool(x: Tensor, out: Sequence[int]) -> Tensor:
+    pairs = list(zip(x.shape[-2:], out, strict=True))
+    if any(size % places for size, places in pairs):
+        return NotImplemented
+    parts = [n for size, places in pairs for n in (places, size // places)]
+    return x.reshape(*x.shape[:-2], *parts).mean([-3, -1])
+
+
+@register(TABLE, "_adaptive_avg_pool2d_backward")
+def adaptive_avg_pool_backward(g: Tensor, x: Tensor) -> Tensor:
+    factors = [size // places for size, places in zip(x.shape[-2:], g.shape[-2:], strict=True)]
+    each = (g / math.prod(factors))[..., :, None, :, None]
+    (rows, columns), (down, across) = g.shape[-2:], factors
+    return each.expand(*g.shape[:-2], rows, down, columns, across).reshape(x.shape)

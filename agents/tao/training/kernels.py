@@ -1,0 +1,204 @@
+"""The nodes of a replayable step by kind, and the float64 results of those whose rounding is logged.
+
+A node with the operator `rounded.` + a name has its float output rounded to the record grid. *Logged* ones may
+differ between devices before that; all others are single IEEE operations. Results come in pieces that fit a
+cache, or at least leave memory to others, each with its zone.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from tao.graph.canonical import Node
+from tao.graph.operators import CONTRACTION, EMBEDDING_GRADIENT
+from tao.graph.rounding import PREFIX, Kind, kind
+from tao.training import zones
+from tao.training.rounding import Zone
+
+_FEWEST_ROWS = 256
+"""Of a product computed at once: fewer would read the other factor too often."""
+
+Place = tuple[int | slice, ...]
+
+
+@dataclass(frozen=True)
+class Piece:
+    """Float64 results of a run of output elements, in row-major order from element `first` on.
+
+    zone: tau, when it is wanted. rows: where the result is a set of rows of the output instead of a run, their
+    numbers, ascending. crosses: whether, given places in f and the grid's bits, a midpoint lies within tau of the
+    exact values, where that can be told better than by f.
+    """
+
+    first: int
+    f: Tensor
+    zone: Callable[[], Zone]
+    rows: Tensor | None = None
+    crosses: Callable[[Tensor, int], Tensor] | None = None
+
+    def elements(self, places: Tensor) -> Tensor:
+        """The elements of the output that places in f are, both as row-major indices."""
+        if self.rows is None:
+            return places + self.first
+        length = self.f.shape[-1]
+        return self.rows[places // length] * length + places % length
+
+    def places(self, elements: Tensor) -> Tensor:
+        """The inverse of `elements`, for ascending elements; those that lie elsewhere are left out."""
+        if self.rows is None:
+            inside = (elements >= self.first) & (elements < self.first + self.f.numel())
+            return elements[inside] - self.first
+        length = self.f.shape[-1]
+        row = torch.searchsorted(self.rows, elements // length)
+        inside = self.rows[row.clamp(max=len(self.rows) - 1)] == elements // length
+        return (row * length + elements % length)[inside]
+
+
+def name_of(node: Node) -> str:
+    """The name of what a node computes, without the prefix."""
+    return node.operator.removeprefix(PREFIX)
+
+
+def is_logged(node: Node) -> bool:
+    """Whether rounding the node's output may need an entry of the log."""
+    return kind(node.operator) is Kind.LOGGED
+
+
+def function_of(node: Node) -> str | None:
+    """The elementary function that a logged node applies to each element; None for others."""
+    parts = [*name_of(node).split("."), ""]
+    return parts[1] if is_logged(node) and parts[1] in zones.RELATIVE else None
+
+
+def blocks(shape: tuple[int, ...], size: int) -> Iterator[tuple[int, Place]]:
+    """Cut a shape into runs of at most `size` elements (at least one): first element, and index of the run."""
+    inner, dim = 1, len(shape)
+    while dim and inner * shape[dim - 1] <= size:
+        dim -= 1
+        inner *= shape[dim]
+    if dim == 0:
+        yield 0, ()
+        return
+    step = max(size // inner, 1)
+    first = 0
+    for outer in itertools.product(*map(range, shape[: dim - 1])):
+        for start in range(0, shape[dim - 1], step):
+            stop = min(start + step, shape[dim - 1])
+            yield first, (*outer, slice(start, stop))
+            first += (stop - start) * inner
+
+
+def product(a: Tensor, b: Tensor) -> Tensor:
+    """a @ b of [B, M, K] and [B, K, N]: here and in the next three, devices differ."""
+    return (a[0] @ b[0])[None] if len(a) == 1 else a @ b
+
+
+def add_up(x: Tensor, dims: int) -> Tensor:
+    """The sum over the last dimensions, `dims` of them."""
+    return x.sum(tuple(range(x.dim() - dims, x.dim()))) if dims else x
+
+
+def add_rows(x: Tensor, places: Tensor, rows: int) -> Tensor:
+    """[T, D] -> [rows, D]: the sum of the rows at each place."""
+    return x.new_zeros(rows, x.shape[1]).index_add_(0, places, x)
+
+
+def apply(name: str, x: Tensor) -> Tensor:
+    """An elementary function."""
+    return getattr(torch, name)(x)
+
+
+def elementary(name: str, x: Tensor, first: int = 0) -> Piece:
+    """A function of `zones.RELATIVE` of a run of elements."""
+    wide = x.double()
+    return Piece(first, apply(name, wide).contiguous(), lambda: zones.elementary(name, wide))
+
+
+def contraction(node: Node, tensors: list[Tensor], size: int) -> Iterator[Piece]:
+    """mm [M, K] [K, N] or bmm with a batch before, in pieces of whole products or of many rows of one."""
+    a, b = (t if t.dim() == 3 else t[None] for t in tensors[:2])
+    rows, columns = a.shape[1], b.shape[2]
+    together = max(size // max(rows * columns, 1), 1)
+    step = rows if rows * columns <= size else max(size // max(columns, 1), _FEWEST_ROWS)
+    for batch in range(0, a.shape[0], together):
+        right = b[batch : batch + together].double()
+        for start in range(0, rows, step):
+            left = a[batch : batch + together, start : start + step].double()
+            first = (batch * rows + start) * columns
+            yield _Product(left, right).piece(first)
+
+
+@dataclass(frozen=True)
+class _Product:
+    """left @ right, float64[B, M, K] and [B, K, N]."""
+
+    left: Tensor
+    right: Tensor
+
+    def piece(self, first: int) -> Piece:
+        return Piece(first, product(self.left, self.right), self.zone, crosses=self.crosses)
+
+    def zone(self) -> Zone:
+        return zones.contraction(self.left, self.right)
+
+    def crosses(self, places: Tensor, bits: int) -> Tensor:
+        return zones.contraction_crosses(self.left, self.right, places, bits)
+
+
+def summation(node: Node, tensors: list[Tensor], size: int) -> Iterator[Piece]:
+    """sum.dim_IntList: over some dimensions, kept or not; a kept one has size 1 and moves no element."""
+    x, given = tensors[0], node.args[1] if len(node.args) > 1 else None
+    reduced = sorted({dim % x.dim() for dim in given}) if given else list(range(x.dim()))
+    kept = [dim for dim in range(x.dim()) if dim not in reduced]
+    x = x.permute(*kept, *reduced)
+    outer, inner = x.shape[: len(kept)], x.shape[len(kept) :]
+    terms = math.prod(inner)
+    at_once = size // 16  # what is read is more than what comes of it
+    for first, place in blocks(outer, max(at_once // max(terms, 1), 1)):
+        run = x[place]
+        dims = list(range(run.dim() - len(inner), run.dim()))
+        whole = (slice(None),) * (run.dim() - len(inner))
+        total: Tensor | float = 0.0
+        for _, part in blocks(inner, at_once):
+            chunk = run[(*whole, *part)].double()
+            total = total + add_up(chunk, chunk.dim() - len(whole))
+        yield Piece(first, total.contiguous(), lambda run=run, dims=dims: _magnitudes(run, dims, terms))
+
+
+def _magnitudes(run: Tensor, dims: list[int], terms: int) -> Zone:
+    return zones.summation(torch.linalg.vector_norm(run, 1, dims, dtype=torch.float64), terms)
+
+
+def embedding_gradient(node: Node, tensors: list[Tensor], size: int) -> Iterator[Piece]:
+    """The sum of the rows of a gradient [..., D] at equal indices [...], for the rows that have any."""
+    gradient, indices = tensors[0], tensors[1].flatten()
+    rows, inverse = torch.unique(indices, return_inverse=True)
+    wide = gradient.reshape(len(indices), -1).double()
+    if not len(indices):
+        return
+
+    def summed(x: Tensor) -> Tensor:
+        return add_rows(x, inverse, len(rows))
+
+    yield Piece(0, summed(wide), lambda: zones.summation(summed(wide.abs()), len(indices)), rows)
+
+
+COMPUTED: dict[str, Callable[[Node, list[Tensor], int], Iterator[Piece]]] = {
+    CONTRACTION: contraction,
+    "aten.sum.dim_IntList": summation,
+    EMBEDDING_GRADIENT: embedding_gradient,
+}
+"""What computes each kind of logged node; elementary functions are computed in runs with others."""
+
+
+def replays(node: Node) -> bool:
+    """Whether a logged node is one that `COMPUTED` or `elementary` computes."""
+    if name_of(node) == CONTRACTION:
+        return node.target in ("aten.mm.default", "aten.bmm.default")
+    return name_of(node) in COMPUTED or function_of(node) is not None

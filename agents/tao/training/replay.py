@@ -1,0 +1,474 @@
+"""Runs one step of a training run, recording how it rounds or replaying how another device rounded.
+
+Every float value lies on the record grid and is held as float32. Single operations are done in float32, which
+gives what float64 rounded to float32 gives; logged nodes are computed in float64 and rounded piece by piece.
+Runs of elementwise nodes are computed block by block, so that what lies between them never leaves the cache.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from tao.errors import ModelError, TaoError
+from tao.execution.layout import view_operand
+from tao.execution.run import Executor, Override
+from tao.graph.canonical import Graph, Node
+from tao.graph.literals import Slot, fill, substitute
+from tao.graph.operators import COPY, LOG, POINTWISE, resolve
+from tao.graph.rounding import Kind, kind
+from tao.graph.views import View
+from tao.training import kernels
+from tao.training.kernels import COMPUTED, Piece
+from tao.training.log import Entries, Writer, read
+from tao.training.rounding import FLOAT32_BITS, nearest, round_to_grid
+
+RECORDED = 2.0
+"""A value is logged where a midpoint lies within this many tau of it: two devices differ by no more."""
+OBEYED = 4.0
+"""An entry is obeyed where a point within this many tau of one's own result rounds to it."""
+NEGATIVE_ZERO = 0x80000000
+_INFINITY = 0x7F800000
+_BLOCK = {"cpu": 1 << 15}
+_PIECE = {"cpu": 1 << 20}
+_ACCELERATOR_ELEMENTS = 1 << 24
+
+
+class ReplayError(TaoError):
+    """A step cannot be recorded, or a log is not one that an honest trainer writes for it."""
+
+
+class Correction(NamedTuple):
+    """An element that a log rounds elsewhere than one's own device. own, logged: the values."""
+
+    node: int
+    element: int
+    own: float
+    logged: float
+
+
+class Policy(Protocol):
+    """What is done with the float64 results of logged nodes."""
+
+    def settle(self, index: int, piece: Piece, out: Tensor) -> bool:
+        """Round results of node `index` into `out`, contiguous float32; whether all of them are finite."""
+
+
+class Recorder:
+    """Rounds to nearest and writes down what may be rounded apart."""
+
+    def __init__(self, writer: Writer, bits: int) -> None:
+        self._writer, self._bits = writer, bits
+
+    def settle(self, index: int, piece: Piece, out: Tensor) -> bool:
+        values, candidates, finite = round_to_grid(piece.f, piece.zone().scaled(RECORDED), self._bits, out)
+        if len(candidates) and piece.crosses is not None:
+            candidates = candidates[piece.crosses(candidates, self._bits)]
+        if len(candidates):
+            self._writer.add(index, piece.elements(candidates), values.view(-1)[candidates])
+        return finite
+
+
+class Follower:
+    """Rounds to nearest but where the log says otherwise, if it may."""
+
+    def __init__(self, entries: Entries, bits: int, step: int, names: Sequence[str]) -> None:
+        self._entries, self._bits, self._step, self._names = entries, bits, step, names
+        self.corrections: list[Correction] = []
+
+    def settle(self, index: int, piece: Piece, out: Tensor) -> bool:
+        values, _, finite = round_to_grid(piece.f, None, self._bits, out)
+        elements, words = self._entries.of(index)
+        if len(elements) and finite:
+            places = piece.places(torch.from_numpy(elements).to(out.device))
+            if len(places):
+                words = words[np.searchsorted(elements, piece.elements(places).cpu().numpy())]
+                self._correct(index, piece, places, torch.from_numpy(words).to(out.device), values.view(-1))
+        return finite
+
+    def _correct(self, index: int, piece: Piece, places: Tensor, words: Tensor, values: Tensor) -> None:
+        differs = (values[places].view(torch.int32).long() & 0xFFFFFFFF) != words
+        if not bool(differs.any()):
+            return
+        places, words = places[differs], words[differs]
+        logged = words.to(torch.int32).view(torch.float32)
+        f = piece.f.view(-1)[places]
+        reach = piece.zone().scaled(OBEYED).widened().at(places, f)
+        allowed = (nearest(f - reach, self._bits) <= logged) & (logged <= nearest(f + reach, self._bits))
+        allowed &= nearest(logged.double(), self._bits) == logged
+        allowed &= (words != NEGATIVE_ZERO) & (words & _INFINITY != _INFINITY)
+        own, elements = values[places], piece.elements(places)
+        if not bool(allowed.all()):
+            at = int((~allowed).nonzero()[0])
+            raise ReplayError(
+                f"the log of step {self._step} has {float(logged[at])!r} for node {index} ({self._names[index]}), "
+                f"element {int(elements[at])}, where {float(f[at])!r} was computed and no point within "
+                f"{float(reach[at]):.3g} of it rounds to that"
+            )
+        values[places] = logged
+        columns = (elements.tolist(), own.tolist(), logged.tolist())
+        self.corrections += [Correction(index, *row) for row in zip(*columns, strict=True)]
+
+
+class Replay(Executor):
+    """A step's graph ready to be recorded or replayed, whole or from one cut to another.
+
+    Values in and out are float32, integers and booleans as the graph has them, on any one device.
+    """
+
+    def __init__(
+        self,
+        graph: Graph,
+        parameters: Sequence[Tensor],
+        bits: int = FLOAT32_BITS,
+        block: int | None = None,
+    ) -> None:
+        """bits: of significand of the record grid. block: elements of a run of elementwise nodes computed at a
+        time.
+
+        Raises ModelError where the parameters are not those of the graph or a rounded node is of no known
+        kind.
+        """
+        super().__init__(graph, parameters)
+        self.bits, self._block = bits, block
+        self._calls: dict[int, _Call] = {}
+        self._plans: dict[tuple[int, int], list[tuple[int, int]]] = {}
+        self.log_node: int | None = None
+        for index, node in enumerate(graph.nodes):
+            if node.target == LOG:
+                self.log_node = index
+            if kernels.is_logged(node) and not kernels.replays(node):
+                raise ModelError(f"node {index} ({node.operator}, {node.target}) is logged, but cannot be replayed")
+
+    @property
+    def capacity(self) -> int:
+        """Entries that the step's log holds. Raises ModelError where the graph has no log node."""
+        if self.log_node is None:
+            raise ModelError(f"the graph has no node {LOG}, so nothing can be recorded or replayed")
+        return self.graph.types[self.graph.nodes[self.log_node].outputs[0]].shape[1]
+
+    def record(self, inputs: Sequence[Tensor], step: int = 0) -> tuple[tuple[Tensor, ...], Tensor]:
+        """The step's outputs, and its log, int64[2, capacity].
+
+        Raises LogError where the log is too small, ReplayError where a result is not finite and ModelError
+        where the inputs do not fit.
+        """
+        writer = Writer(self.capacity, step, self.graph.names)
+        state = tuple(inputs)
+        device = state[0].device if state else torch.device("cpu")
+        log = torch.zeros(2, self.capacity, dtype=torch.int64, device=device)
+        outputs = self._run(0, state, len(self.graph), Recorder(writer, self.bits), log, step)
+        writer.finish(log)
+        return outputs, log
+
+    def replay(
+        self, inputs: Sequence[Tensor], log: Tensor, step: int = 0
+    ) -> tuple[tuple[Tensor, ...], list[Correction]]:
+        """The step's outputs as the log's trainer rounded them, and where that was not as here.
+
+        Raises LogError for a log that is out of order, ReplayError for an entry that no honest trainer writes
+        and for a result that is not finite, ModelError where the inputs do not fit.
+        """
+        follower = self._follower(log, step)
+        outputs = self._run(0, tuple(inputs), len(self.graph), follower, log, step)
+        return outputs, follower.corrections
+
+    def advance(
+        self,
+        start: int,
+        state: Sequence[Tensor],
+        stop: int,
+        override: Override | None = None,
+        keep: Callable[[int, list[Tensor]], None] | None = None,
+        *,
+        log: Tensor | None = None,
+        step: int = 0,
+        cuts: Iterable[int] | None = None,
+    ) -> tuple[Tensor, ...]:
+        """The values live at cut `stop`, given those live at cut `start`, replayed with a log.
+
+        log: wanted only where the segment contains the log node; elsewhere the state holds it. keep: called
+        with each of `cuts` from `start` to `stop` (all of them by default) and the values live there. Raises
+        as `replay` does.
+        """
+        if self.log_node is not None and self.log_node < start:
+            live = self.graph.live(start)
+            value = self.graph.nodes[self.log_node].outputs[0]
+            log = state[live.index(value)] if value in live and len(live) == len(state) else None
+        follower = self._follower(log, step)
+        return self._run(start, state, stop, follower, log, step, override, keep, cuts)
+
+    def _follower(self, log: Tensor | None, step: int) -> Follower:
+        if log is None:
+            return Follower(read(torch.empty(2, 0, dtype=torch.int64)), self.bits, step, self.graph.names)
+        entries = read(log, step)
+        if self.log_node is not None and log.shape[1] != self.capacity:
+            raise ReplayError(f"the log of step {step} is {list(log.shape)}, not [2, {self.capacity}]")
+        for node in np.unique(entries.nodes).tolist():
+            most = int(entries.of(node)[0][-1])
+            logged = node < len(self.graph) and kernels.is_logged(self.graph.nodes[node])
+            if not logged or most >= self.graph.types[self.graph.nodes[node].outputs[0]].numel:
+                what = "has no such element" if logged else "is not a logged node"
+                raise ReplayError(f"the log of step {step} names node {node}, element {most}; it {what}")
+        return Follower(entries, self.bits, step, self.graph.names)
+
+    def _run(
+        self,
+        start: int,
+        state: Sequence[Tensor],
+        stop: int,
+        policy: Policy,
+        log: Tensor | None,
+        step: int,
+        override: Override | None = None,
+        keep: Callable[[int, list[Tensor]], None] | None = None,
+        cuts: Iterable[int] | None = None,
+    ) -> tuple[Tensor, ...]:
+        env = self._enter(start, state, stop)
+        del state
+        kept = set() if keep is None else set(range(start, stop + 1) if cuts is None else cuts)
+        context = _Context(self, policy, log, step)
+        with torch.no_grad():
+            for first, last in self._plan(start, stop, kept, override is not None):
+                if keep is not None and first in kept:
+                    keep(first, [env[value].contiguous() for value in self.graph.live(first)])
+                if override is None:
+                    context.run(first, last, env)
+                else:
+                    self._run_overridden(context, first, env, override)
+                for index in range(first, last):
+                    for value in self.graph.releases[index]:
+                        env[value] = None
+        result = [env[value].contiguous() for value in self.graph.live(stop)]
+        context.check_finite(self.graph.live(stop), result)
+        if keep is not None and stop in kept:
+            keep(stop, result)
+        return tuple(result)
+
+    def _run_overridden(self, context: _Context, index: int, env: list[Any], override: Override) -> None:
+        node = self.graph.nodes[index]
+        operands = [view_operand(env[o.value], o) for o in node.operands]
+        context.run(index, index + 1, env)
+        outputs = tuple(env[value] for value in node.outputs)
+        changed = self._overridden(override, index, operands, outputs)
+        for value, tensor in zip(node.outputs, changed, strict=True):
+            env[value] = tensor
+
+    def _plan(self, start: int, stop: int, cuts: set[int], single: bool) -> list[tuple[int, int]]:
+        """Ranges of nodes to run at once: no cut lies within one."""
+        if single:
+            return [(index, index + 1) for index in range(start, stop)]
+        ends = sorted({start, stop, *(cut for cut in cuts if start < cut < stop)})
+        plan: list[tuple[int, int]] = []
+        for first, last in zip(ends, ends[1:], strict=False):
+            if (first, last) not in self._plans:
+                self._plans[first, last] = list(_groups(self.graph, first, last))
+            plan += self._plans[first, last]
+        return plan
+
+    def call_of(self, index: int) -> _Call:
+        """Node `index` prepared for the loop."""
+        if index not in self._calls:
+            self._calls[index] = _Call(self.graph, index, self.bits)
+        return self._calls[index]
+
+
+def _groups(graph: Graph, start: int, stop: int) -> Iterable[tuple[int, int]]:
+    """Maximal ranges of elementwise nodes of one shape that read each other's elements in place; every other
+    node is a range of its own."""
+    first = start
+    made: set[int] = set()
+    for index in range(start, stop):
+        node = graph.nodes[index]
+        shape = graph.types[node.outputs[0]].shape
+        joins = _is_elementwise(graph, node) and (
+            first == index
+            or shape == graph.types[graph.nodes[first].outputs[0]].shape
+            and all(o.value not in made or o.view == View.whole(shape) for o in node.operands)
+        )
+        if index > first and not joins:
+            yield first, index
+            first, made = index, set()
+        if not _is_elementwise(graph, node):
+            yield index, index + 1
+            first, made = index + 1, set()
+        else:
+            made.update(node.outputs)
+    if first < stop:
+        yield first, stop
+
+
+def _is_elementwise(graph: Graph, node: Node) -> bool:
+    """Whether output element o depends on the operands' elements at o alone."""
+    kind = graph.types[node.outputs[0]]
+    if node.target not in POINTWISE or node.slots != (0,) or not kind.numel:
+        return False
+    views = [o.view.shape for o in _read(node)]
+    return kind.shape == tuple(torch.broadcast_shapes(*views))
+
+
+def _read(node: Node) -> tuple[Any, ...]:
+    """The operands that the call reads: all but the log."""
+    return node.operands[:-1] if kernels.is_logged(node) else node.operands
+
+
+class _Call:
+    """A node's call as a function of its tensors."""
+
+    def __init__(self, graph: Graph, index: int, bits: int) -> None:
+        self.index, self.node, self.bits = index, graph.nodes[index], bits
+        node = self.node
+        self.operands = _read(node)
+        self.function = kernels.function_of(node)
+        self._single = kind(node.operator) is Kind.SINGLE
+        self._wide = self._single and (bits != FLOAT32_BITS or node.target == "aten.sqrt.default")
+        # A single operation takes numbers as tensors: some kernels multiply by a number's reciprocal.
+        target = node.target.replace(".Scalar", ".Tensor") if self._single else node.target
+        self._target = None if target in (COPY, LOG) else resolve(target)
+        self._args, self._kwargs = node.args, node.kwargs
+        self._places = [(i, a.index) for i, a in enumerate(node.args) if isinstance(a, Slot)]
+        self._numbers = [(i, a) for i, a in enumerate(node.args) if self._single and not isinstance(a, Slot)]
+        self._held: dict[Any, Tensor] = {}
+        self._nested = len(self._places) < len(self.operands)
+
+    def __call__(self, tensors: list[Tensor]) -> Any:
+        """The call's result; of a single operation, rounded to the grid."""
+        if not self._single:
+            return self._apply(tensors)
+        if self._wide:
+            tensors = [t.double() if t.is_floating_point() else t for t in tensors]
+        result = self._apply(tensors)
+        if self._wide:
+            return round_to_grid(result.contiguous(), None, self.bits).values
+        return result
+
+    def _apply(self, tensors: list[Tensor]) -> Any:
+        if self._nested:
+            args, kwargs = fill(self._args, self._kwargs, tensors)
+            return self._target(*args, **kwargs)
+        args = list(self._args)
+        for position, index in self._places:
+            args[position] = tensors[index]
+        for position, number in self._numbers:
+            args[position] = self._as_tensor(number, tensors[0])
+        return self._target(*args, **self._kwargs)
+
+    def _as_tensor(self, number: float, like: Tensor) -> Tensor:
+        """The float32 number that a literal means, beside a tensor of the call."""
+        key = (number, like.dtype, like.device)
+        if key not in self._held:
+            self._held[key] = torch.tensor(number, dtype=torch.float32).to(like.device, like.dtype)
+        return self._held[key]
+
+
+class _Context:
+    """One pass over nodes: how results are settled, and what to say where they are not finite."""
+
+    def __init__(self, replay: Replay, policy: Policy, log: Tensor | None, step: int) -> None:
+        self._replay, self._graph, self._policy = replay, replay.graph, policy
+        self._log, self._step = log, step
+
+    def run(self, first: int, last: int, env: list[Any]) -> None:
+        """Compute the nodes of a group into `env`."""
+        call = self._replay.call_of(first)
+        node = call.node
+        try:
+            if last > first + 1 or call.function is not None:
+                self._run_blocks([self._replay.call_of(index) for index in range(first, last)], env)
+            elif node.target == LOG:
+                env[node.outputs[0]] = self._given_log()
+            elif node.target == COPY:
+                env[node.outputs[0]] = view_operand(env[node.operands[0].value], node.operands[0])
+            elif kernels.is_logged(node):
+                env[node.outputs[0]] = self._run_logged(call, env)
+            else:
+                result = call([view_operand(env[o.value], o) for o in call.operands])
+                single = node.slots == (0,) and isinstance(result, Tensor)
+                for value, slot in zip(node.outputs, node.slots, strict=True):
+                    env[value] = result if single else result[slot]
+        except (RuntimeError, IndexError, ValueError) as error:
+            reason = str(error).split("\n")[0]
+            names = f"node {first}" if last == first + 1 else f"nodes {first} to {last - 1}"
+            raise ModelError(f"{names} ({node.operator}) cannot be computed: {reason}") from error
+
+    def _given_log(self) -> Tensor:
+        if self._log is None:
+            raise ReplayError(f"step {self._step} needs its log")
+        return self._log
+
+    def _run_logged(self, call: _Call, env: list[Any]) -> Tensor:
+        node = call.node
+        tensors = [view_operand(env[o.value], o) for o in call.operands]
+        kind = self._graph.types[node.outputs[0]]
+        device = tensors[0].device
+        out = torch.empty(kind.shape, dtype=torch.float32, device=device)
+        size = _PIECE.get(device.type, _ACCELERATOR_ELEMENTS)
+        for piece in COMPUTED[kernels.name_of(node)](node, tensors, size):
+            if piece.rows is None:
+                run = out.view(-1)[piece.first : piece.first + piece.f.numel()]
+                self._settle(call.index, piece, run)
+            else:
+                run = torch.empty(piece.f.shape, dtype=torch.float32, device=device)
+                self._settle(call.index, piece, run)
+                out.zero_()[piece.rows] = run
+        return out
+
+    def _run_blocks(self, calls: list[_Call], env: list[Any]) -> None:
+        """Compute a run of elementwise nodes block by block; only what is needed after it is kept."""
+        made = {value for call in calls for value in call.node.outputs}
+        kind = self._graph.types[calls[0].node.outputs[0]]
+        shape = kind.shape
+        given: dict[Any, Tensor] = {}
+        sources: list[list[Any]] = []
+        for call in calls:
+            keys = []
+            for operand in call.operands:
+                key = operand.value if operand.value in made else operand
+                if key is operand and key not in given:
+                    given[key] = view_operand(env[operand.value], operand).expand(shape)
+                keys.append(key)
+            sources.append(keys)
+        gone = {value for call in calls for value in self._graph.releases[call.index]}
+        device = next(iter(given.values())).device
+        outs = {
+            value: torch.empty(shape, dtype=self._graph.types[value].dtype.torch, device=device)
+            for value in made - gone
+        }
+        default = _BLOCK.get(device.type, _ACCELERATOR_ELEMENTS)
+        for first, place in kernels.blocks(shape, self._replay._block or default):
+            local: dict[Any, Tensor] = {key: tensor[place] for key, tensor in given.items()}
+            for call, keys in zip(calls, sources, strict=True):
+                tensors = [local[key] for key in keys]
+                value = call.node.outputs[0]
+                out = outs[value][place] if value in outs else None
+                if call.function is not None:
+                    piece = kernels.elementary(call.function, tensors[0], first)
+                    run = torch.empty(piece.f.shape, device=device) if out is None else out
+                    self._settle(call.index, piece, run)
+                    local[value] = run
+                else:
+                    local[value] = result = call(tensors)
+                    if out is not None:
+                        out.copy_(result)
+        for value, tensor in outs.items():
+            env[value] = tensor
+
+    def _settle(self, index: int, piece: Piece, out: Tensor) -> None:
+        if not self._policy.settle(index, piece, out):
+            self._not_finite(index)
+
+    def _not_finite(self, index: int) -> None:
+        name = self._graph.names[index]
+        raise ReplayError(f"step {self._step} has a NaN or infinite value in node {index} ({name})")
+
+    def check_finite(self, values: Sequence[int], tensors: Sequence[Tensor]) -> None:
+        """Raises ReplayError, naming the node, where a float among the values computed is not finite."""
+        makers = {value: index for index, node in enumerate(self._graph.nodes) for value in node.outputs}
+        computed = [(makers[v], t) for v, t in zip(values, tensors, strict=True) if v in makers and t.numel()]
+        for index, tensor in sorted(computed, key=lambda item: item[0]):
+            if tensor.is_floating_point() and not bool(torch.stack(tensor.aminmax()).isfinite().all()):
+                self._not_finite(index)

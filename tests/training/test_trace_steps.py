@@ -1,0 +1,128 @@
+"""The graph of a step gives what the eager loop gives: losses, parameters, moments and running statistics."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from tao.training import describe, schedules, trace_step
+from training.cases import BATCH, CASES, SEED, Case, eager_steps, gpt2, graph_steps, traced
+
+STEPS = 4
+TOLERANCE = {torch.float32: 2e-4, torch.float64: 1e-6}
+"""Of the largest element. In double precision the graph's constants, held as float32, are what remains."""
+
+
+def tensors(case: Case) -> dict[str, Tensor]:
+    """All that a training loop keeps, by name."""
+    held = {**dict(case.module.named_parameters()), **dict(case.module.named_buffers())}
+    result = {name: tensor.detach() for name, tensor in held.items()}
+    for name, parameter in case.module.named_parameters():
+        kept = case.optimizer.state[parameter]
+        result |= {f"{name}.{key}": torch.as_tensor(value) for key, value in kept.items()}
+    return result
+
+
+@pytest.mark.parametrize("dtype", TOLERANCE)
+@pytest.mark.parametrize("name", CASES)
+def test_steps_agree_with_the_eager_loop(name: str, dtype: torch.dtype) -> None:
+    step_graph, ours = traced(name), CASES[name]()
+    state = step_graph.pack(ours.module, ours.optimizer, SEED)
+    wide = dtype if dtype is torch.float64 else None
+    state, losses = graph_steps(step_graph, state, STEPS, wide)
+    theirs = CASES[name]() if wide is None else CASES[name]().double()
+    ours = ours if wide is None else ours.double()
+    expected = eager_steps(theirs, STEPS)
+    step_graph.unpack(state, ours.module, ours.optimizer)
+    assert losses == pytest.approx(expected, rel=TOLERANCE[dtype])
+    mine, other = tensors(ours), tensors(theirs)
+    assert mine.keys() == other.keys() and len(mine) > len(list(theirs.module.parameters()))
+    moved = 0
+    for key, tensor in other.items():
+        scale = float(tensor.abs().max().clamp(min=1e-3))
+        assert float((mine[key] - tensor).abs().max()) <= TOLERANCE[dtype] * scale, key
+        moved += key in tensors(CASES[name]()) and not torch.equal(tensor, tensors(CASES[name]())[key])
+    assert int(state[0]) == STEPS and state[1].tolist() == list(SEED)
+    assert moved
+
+
+def test_training_goes_on_from_what_an_optimizer_holds() -> None:
+    case, step_graph = CASES["gpt2"](), traced("gpt2")
+    eager_steps(case, 2)
+    rates = [0.01, 0.01]
+    for group, rate in zip(case.optimizer.param_groups, rates, strict=True):
+        group["lr"] = rate
+    resumed, _ = graph_steps(step_graph, step_graph.pack(case.module, case.optimizer, SEED, step=2), 1)
+    whole = CASES["gpt2"]()
+    straight, _ = graph_steps(step_graph, step_graph.pack(whole.module, whole.optimizer, SEED), 3)
+    for name, a, b in zip(step_graph.names, resumed, straight, strict=True):
+        assert torch.allclose(a.double(), b.double(), atol=1e-4), name
+
+
+def test_an_optimizer_at_another_step_is_refused() -> None:
+    case = CASES["gpt2"]()
+    eager_steps(case, 2)
+    from tao.errors import ModelError
+
+    with pytest.raises(ModelError, match="has taken 2 steps with parameter .*, not 5"):
+        traced("gpt2").pack(case.module, case.optimizer, SEED, step=5)
+
+
+def test_the_batch_that_was_drawn_and_the_log_are_in_the_state() -> None:
+    case, step_graph = CASES["mlp"](), traced("mlp")
+    state, _ = graph_steps(step_graph, step_graph.pack(case.module, case.optimizer, SEED), 1)
+    indices = torch.ops.tao.sample(torch.tensor([0]), torch.tensor(SEED), 10, BATCH)
+    named = dict(zip(step_graph.names, state, strict=True))
+    assert torch.equal(named["batch.0"], case.dataset[0][indices])
+    assert torch.equal(named["batch.1"], case.dataset[1][indices])
+    assert torch.equal(named["log"], torch.ops.tao.log(32))
+
+
+def test_what_dropout_drops_gets_no_gradient() -> None:
+    class Dropped(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.weight = nn.Parameter(torch.randn(40, 5))
+
+        def forward(self, x: Tensor) -> Tensor:
+            return functional.dropout(self.weight, 0.3).tanh().sum() + x.sum() * 0
+
+    module = Dropped()
+    optimizer = torch.optim.SGD(module.parameters(), lr=1.0)
+    step_graph = trace_step(module, lambda m, x: m(x), describe(optimizer), (torch.zeros(3, 1),), 1)
+    state = step_graph.pack(module, optimizer, SEED)
+    after, _ = graph_steps(step_graph, state, 1)
+    mask = torch.ops.tao.keep(torch.tensor([0]), torch.tensor(SEED), [40, 5], 0x80000000, round(0.3 * 2**32))
+    gradient = (state[2] - after[2]).reshape(40, 5)
+    assert 0 < int((~mask).sum()) < mask.numel()
+    assert torch.equal(gradient == 0, ~mask)
+
+
+def test_dropout_inside_fused_attention_is_drawn_like_any_other() -> None:
+    step_graph = gpt2(attention="sdpa").trace()
+    masks = [n for n in step_graph.graph.nodes if n.target == "tao.keep.default"]
+    assert len(masks) == 7
+    assert [n.attributes[0] for n in masks] == [0x80000000 + i for i in range(7)]
+
+
+def test_fused_attention_without_dropout_agrees_with_the_eager_loop() -> None:
+    case, theirs = gpt2(dropout=0.0, attention="sdpa"), gpt2(dropout=0.0).double()
+    step_graph = case.trace()
+    state = step_graph.pack(case.module, case.optimizer, SEED)
+    _, losses = graph_steps(step_graph, state, STEPS, torch.float64)
+    assert losses == pytest.approx(eager_steps(theirs, STEPS), rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    "schedule, factors",
+    [
+        (schedules.linear(2, 6), [0, 0.5, 1, 0.75, 0.5, 0.25, 0, 0]),
+        (schedules.cosine(0, 4, 0.2), [1, 0.8828427, 0.6, 0.3171573, 0.2, 0.2]),
+        (schedules.table([1.0, 0.5, 0.25]), [1, 0.5, 0.25, 0.25]),
+    ],
+)
+def test_schedules_give_their_factors(schedule, factors: list[float]) -> None:
+    given = [float(schedule(torch.tensor([step]))) for step in range(len(factors))]
+    assert given == pytest.approx(factors, abs=1e-6)
