@@ -163,7 +163,8 @@ def arithmetic(name: str, a: int, b: Fraction | None = None) -> Zone | None:
     if exact is None:
         return None
     result = to_float64(exact)
-    return Zone(result, most=4 * abs(result) / 2**FLOAT64_DIGITS if name == "div.Scalar" else NOTHING)
+    tau = 4 * abs(result) / 2**FLOAT64_DIGITS if name == "div.Scalar" else NOTHING
+    return Zone(result, NOTHING, tau, tau)
 
 
 def _quotient(a: Fraction, b: Fraction) -> Fraction | None:
