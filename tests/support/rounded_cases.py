@@ -24,7 +24,7 @@ def floats_of(bits: Sequence[int]) -> np.ndarray:
 
 
 def midpoint(place: int) -> Fraction:
-    """Between the float32 numbers of orders `place` and `place` + 1; beyond the largest, where infinity begins."""
+    """Between the numbers of orders `place` and `place` + 1; beyond the largest, where infinity begins."""
     if place == rules.INFINITY - 1:
         return Fraction(2) ** 128 - Fraction(2) ** 103
     if place == -rules.INFINITY:

@@ -84,8 +84,8 @@ def rounded_proof(
 
     state_before: the values live before the node, in the order of `Graph.live`. outputs: the node's only
     output, as claimed. element: row-major index into it. Raises ModelError for tensors that are not the
-    graph's, UnsupportedOperator where the operator is none of these, or is not logged though the rule is about
-    the log, and InvalidTensor outside the output.
+    graph's, UnsupportedOperator where the operator is none of these, or is not logged though the rule is
+    about the log, or the log does not bear the rule out, and InvalidTensor outside the output.
     """
     leaf = Leaf.of(bundle, node_index, state_before, outputs)
     operator = leaf.node.operator
@@ -172,7 +172,7 @@ def words(number: float) -> tuple[int, int]:
 
 
 def number(attributes: Sequence[int]) -> Fraction:
-    """The number that the first two attributes are; raises OverflowError or ValueError where it is not finite."""
+    """The number that the first two attributes are; raises OverflowError or ValueError unless finite."""
     return Fraction(struct.unpack(">d", struct.pack(">II", *attributes[:2]))[0])
 
 

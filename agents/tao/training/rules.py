@@ -1,7 +1,7 @@
 """When a rounded element of a replayed step is provably wrong, in rationals (docs/protocol.md, section 7).
 
-An operator's element has an exact real value S. A conforming device computes f in float64, |f - S| <= tau, and
-rounds f to the nearest float32. With u = 2^-53 and gamma_n = n u / (1 - n u), tau is
+An operator's element has an exact real value S. A conforming device computes f in float64, |f - S| <= tau,
+and rounds f to the nearest float32. With u = 2^-53 and gamma_n = n u / (1 - n u), tau is
 
     sum of n exact terms       gamma_(n-1) T, T the sum of their magnitudes
     elementary function        c u |S|, c as in ROUNDOFFS
@@ -94,7 +94,7 @@ class Zone:
 
     @property
     def is_split(self) -> bool:
-        """Rule 3, omission: RN(S - tau) and RN(S + tau) differ, so that the element is in every honest log."""
+        """Rule 3, omission: RN(S - tau) and RN(S + tau) differ, so that every honest log has the element."""
         reach = self.least - self.rad
         return nearest(self.mid - reach) < nearest(self.mid + reach)
 
@@ -114,8 +114,8 @@ def term_window(x: Sequence[int]) -> int:
 
 
 def contraction(a: Sequence[int], b: Sequence[int], window: int = 2) -> Zone | None:
-    """Of sum a_i b_i, as the contract knows it with a window; from the lowest window, 2, on with no limit above
-    it, that is exactly. None where a number is not finite."""
+    """Of sum a_i b_i, as the contract knows it with a window; with the lowest one, 2, exactly, as there is no
+    limit above a window here. None where a number is not finite."""
     if not all(map(is_finite, (*a, *b))):
         return None
     total = magnitude = 0
@@ -155,7 +155,7 @@ def _sum(total: int, magnitude: int, skipped: int, terms: int, exponent: int) ->
 
 
 def arithmetic(name: str, a: int, b: Fraction | None = None) -> Zone | None:
-    """Of one float64 operation: `add sub rsub mul div` with a number b, as `.Tensor` or `.Scalar` overload, and
+    """Of one float64 operation: `add sub rsub mul div` with a number b, as `.Tensor` or `.Scalar` overload,
     `sqrt.default` and `reciprocal.default` without. None where it is not defined."""
     if not is_finite(a):
         return None
@@ -201,7 +201,9 @@ def elementary(name: str, x: int, radius: Fraction = NOTHING) -> Zone | None:
     if name == "log" and number <= 0 or name in ("sin", "cos") and abs(number) > _LARGEST_ANGLE:
         return None
     if name in ("exp", "sigmoid"):
-        number = max(min(number, Fraction(_SATURATION)), Fraction(-_SATURATION))  # beyond, RN is 0, 1 or infinite
+        number = max(
+            min(number, Fraction(_SATURATION)), Fraction(-_SATURATION)
+        )  # beyond, RN is 0, 1 or infinite
     before, ctx.prec = ctx.prec, 640
     try:
         argument = arb(number.numerator) / arb(number.denominator)
