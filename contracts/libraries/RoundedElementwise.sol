@@ -17,7 +17,7 @@ import { Zone, Zones } from "./Zone.sol";
 ///     log                                               within 4 u |f|
 ///     sigmoid                                           within 10 u |f|
 ///
-/// A root of an FP32 number is at least 2^-50 of it away from where FP32 rounding changes, so that three units in the
+/// A root of an FP32 number is at least 2^-51 of it away from where FP32 rounding changes, so that three units in the
 /// 53rd digit make no difference. Kernels may multiply by the rounded reciprocal of a number of the call.
 ///
 /// A number of the ATen call comes as two attributes, the high and the low word of its binary64 encoding: kernels get it

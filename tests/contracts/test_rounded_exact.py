@@ -18,6 +18,7 @@ import numpy as np
 import pytest
 import torch
 
+from support import philox
 from support import rounded_cases as cases
 from tao.training import rules
 
@@ -371,3 +372,24 @@ def test_what_torch_computes_of_elementary_functions_stands(batch, name):
             if verdict & SPLIT:
                 tau = 2 * (rules.ROUNDOFFS[name] + 1) * abs(Fraction(result)) / 2**53
                 assert rules.nearest(Fraction(result) - tau) != rules.nearest(Fraction(result) + tau)
+
+
+# ---- draws
+
+
+def test_batches_and_masks_are_the_reference_generators(batch):
+    random = np.random.default_rng(11)
+    for size in (1, 2, 3, 4, 5, 16, 17, 1000, 50_000, 2**20 + 1, 2**31 + 1, 2**32 - 1):
+        key = tuple(int(word) for word in random.integers(0, 2**32, 2))
+        positions = [int(p) for p in random.integers(0, 2**62, 400)] + list(range(20))
+        drawn = call(batch, "members", positions, size, key[0] << 32 | key[1])
+        expected = [philox.sample(p, 0, size, 1, key) for p in positions]
+        assert list(drawn) == expected, size
+    for threshold in (0, 1, 429496730, 2**31, 2**32 - 1):
+        key = tuple(int(word) for word in random.integers(0, 2**32, 2))
+        step, stream = int(random.integers(0, 2**40)), int(random.integers(2**31, 2**32))
+        elements = [int(e) for e in random.integers(0, 2**36, 1000)]
+        kept = call(batch, "areKept", elements, step, stream, threshold, key[0] << 32 | key[1])
+        assert list(kept) == [philox.is_kept(e, step, stream, threshold, key) for e in elements]
+        share = threshold / 2**32
+        assert abs(sum(kept) / 1000 - (1 - share)) < 0.07

@@ -1,4 +1,4 @@
-"""The adjudicators of training on whole proofs: the three rules, with openings of the operands and the log."""
+"""The adjudicators of training on whole proofs: the three rules, with openings of operands and the log."""
 
 from __future__ import annotations
 
@@ -61,6 +61,9 @@ def doubtful(kind: str, kept: torch.Tensor):
     grad = torch.randn(2 * 40, 2, generator=generator)
     indices = torch.randint(2, 3, (2, 40), generator=generator)
     indices[:, 5:17] = 1
+    grad[:, 1] = grad[
+        :, 1
+    ].round()  # sums of FP32 numbers often are midpoints, those of small integers are not
     grad[indices.flatten() == 1, 0] = floats(doubtful_terms(24, 4))
     step = steps.embedding_gradient(grad, indices, 3, kept)
     return step, torch.zeros(3, 2, dtype=torch.float64).index_add(0, indices.flatten(), grad.double())
@@ -143,10 +146,10 @@ def test_arithmetic_is_exact_and_has_no_log(judge, name):
 
 
 def test_numbers_of_a_call_count_with_all_their_digits(judge):
-    x = torch.tensor([1.0, 3.0, 2.0**-20])
+    x = torch.randn(8, generator=torch.Generator().manual_seed(0))
     step = steps.elementwise("mul.Scalar", [x], x.double() * 0.1, proofs.words(0.1))
     rounded_first = steps.elementwise("mul.Scalar", [x], (x * torch.tensor(0.1)).double(), proofs.words(0.1))
-    assert not any(judge(step, proofs.rounded_proof(*step.given, e)) for e in range(3))
+    assert not any(judge(step, proofs.rounded_proof(*step.given, e)) for e in range(8))
     differs = (step.output != rounded_first.output).tolist()
     assert any(differs)
     for element, other in enumerate(differs):
