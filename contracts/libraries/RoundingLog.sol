@@ -104,7 +104,9 @@ library RoundingLog {
         uint256 opening,
         uint256 element
     ) private pure returns (int256) {
-        if (opening >= evidence.openings.length) revert WrongLogOpeningCount(evidence.openings.length, opening + 1);
+        if (opening >= evidence.openings.length) {
+            revert WrongLogOpeningCount(evidence.openings.length, opening + 1);
+        }
         uint256 run = OperandProof.openOperand(leaf, _log(node), evidence.openings[opening], element, 1);
         uint256 bits;
         assembly ("memory-safe") {
