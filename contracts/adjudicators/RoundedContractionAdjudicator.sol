@@ -6,7 +6,7 @@ import { Float32Dot } from "../libraries/Float32Dot.sol";
 import { NodeRecord } from "../libraries/NodeRecord.sol";
 import { RoundedProof } from "../libraries/RoundedProof.sol";
 import { Operator } from "../types/Types.sol";
-import { Zone, Zones } from "../libraries/Zone.sol";
+import { Zones } from "../libraries/Zone.sol";
 
 /// @title Decides one element of a sum of products that was computed in float64, rounded to FP32 and logged.
 /// @notice Operands: a, b and the log. A proof by value or omission opens the runs of a and b; its hint is the window
