@@ -487,3 +487,49 @@ def test_log_proofs_of_another_form_revert(judge):
         judge(log_step(steps.log({0: 6})), proof)
     with pytest.raises(Reverted, match="MalformedProof"):
         judge(step, proof[:0x80])
+
+
+# ---- gas
+
+
+def cost(wire, people, deployment, family: str, step: steps.Step, proof: bytes) -> int:
+    """Gas of a whole transaction that carries the proof to its adjudicator."""
+    contract = getattr(deployment, family)
+    data = contract.data("refutes", step.leaf(), proof)
+    return int(wire.rpc("eth_estimateGas", {"from": people[0], "to": contract.address, "data": data}), 16)
+
+
+@pytest.mark.parametrize(
+    "kind, lanes, value, omission",
+    [
+        ("contraction", 64, 97_000, 124_000),
+        ("contraction", 1024, 391_000, 422_000),
+        ("sum", 64, 71_000, 97_000),
+        ("sum", 1024, 215_000, 247_000),
+        ("sigmoid", 1, 74_000, 98_000),
+    ],
+)
+def test_a_proof_costs_no_more_than_recorded(wire, people, deployment, kind, lanes, value, omission):
+    kept = steps.log({e: 0 for e in range(0, 4000, 2)}, 4096)
+    generator = torch.Generator().manual_seed(1)
+    a, b = torch.randn(2, lanes, generator=generator), torch.randn(3, lanes, generator=generator)
+    family = {"contraction": "rounded_contraction", "sum": "rounded_reduction"}.get(
+        kind, "rounded_elementwise"
+    )
+    if kind == "sigmoid":
+        x = torch.randn(100, generator=generator)
+        step = steps.elementwise("sigmoid.default", [x], x.double().sigmoid(), kept=kept)
+    else:
+        step = steps.contraction(a, b, kept) if kind == "contraction" else steps.row_sum(a, kept)
+    for rule, limit in ((VALUE, value), (OMISSION, omission)):
+        used = cost(wire, people, deployment, family, step, proofs.rounded_proof(*step.given, 1, rule))
+        assert 0.8 * limit < used < limit, (kind, lanes, rule, used)
+
+
+def test_draws_cost_less_than_100k(wire, people, deployment):
+    key = (1, 2)
+    batch = torch.tensor([philox.sample(3, i, 50_000, 128, key) for i in range(128)])
+    sample = drawn("tao.sample.default", batch, 3, key, (50_000, 128))
+    mask = drawn("tao.keep.default", torch.zeros(1000, dtype=torch.bool), 3, key, (2**31, 5))
+    for step in (sample, mask):
+        assert cost(wire, people, deployment, "training", step, proofs.draw_proof(*step.given, 7)) < 100_000
