@@ -86,6 +86,11 @@ class Step:
         """The adjudicator's verdict; raises Reverted."""
         return wire.call(contract, "refutes", self.leaf(), proof, gas=100_000_000)
 
+    def cost(self, wire: Wire, sender: str, contract: Contract, proof: bytes) -> int:
+        """Gas of a whole transaction that carries the proof to its adjudicator."""
+        data = contract.data("refutes", self.leaf(), proof)
+        return int(wire.rpc("eth_estimateGas", {"from": sender, "to": contract.address, "data": data}), 16)
+
 
 def log(entries: dict[int, int], capacity: int = 8) -> Tensor:
     """Of element and encoding of entries of the node here, as the trainer keeps it."""
