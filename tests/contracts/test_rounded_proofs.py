@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections import Counter
 from dataclasses import replace
 
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 import torch
 from eth_abi import decode, encode
 
+from support import rounded_cases as cases
 from support import steps
 from support.rounded_cases import bits_of, midpoint, split
 from support.wire import Reverted
@@ -370,6 +372,34 @@ def test_a_gradient_of_which_a_place_is_left_out_or_put_in_reverts(judge):
     assert not judge(step, unseen)
     wrong = step.claiming(0, 2.0**-149)
     assert judge(wrong, proofs.rounded_proof(*wrong.given, 0))
+
+
+def test_gradients_of_all_sizes_are_decided_as_in_exact_arithmetic(judge):
+    """Lanes steered next to midpoints, whichever places looked the row up."""
+    chance = np.random.default_rng(8)
+    seen = Counter()
+    for n in (1, 6):
+        for a, _ in cases.pairs(chance, n):
+            for terms, _ in [(a, []), *cases.steered(chance, a, [cases.ONE] * n)][::3]:
+                places = np.sort(chance.permutation(24)[: len(terms)])
+                indices, grad = torch.ones(3, 8, dtype=torch.int64), torch.randn(24, 2)
+                indices.view(-1)[places] = 0
+                grad[places, 1] = floats(terms)
+                zone = rules.row(terms)
+                if zone is None:
+                    continue
+                step = steps.embedding_gradient(grad, indices, 2, steps.log({}))
+                for y in cases.claims(chance, zone)[::2]:
+                    claimed = step.claiming(1, floats([y])[0])
+                    refuted = judge(claimed, proofs.rounded_proof(*claimed.given, 1))
+                    assert not refuted or zone.excludes(y)
+                    seen[refuted] += 1
+                    seen["not proven"] += zone.excludes(y) and not refuted
+                split = judge(step, proofs.rounded_proof(*step.given, 1, OMISSION))
+                assert not split or zone.is_split
+                seen["split"] += split
+    assert min(seen[True], seen[False], seen["split"]) > 40
+    assert seen["not proven"] < seen[True] / 10, seen
 
 
 # ---- gas
