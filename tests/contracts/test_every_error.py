@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from support.deployment import FAMILIES
+from support.deployment import FAMILIES, adjudicator
 
 TESTS = Path(__file__).parent.parent
 # A timestamp beyond 64 bits: no block can have it.
@@ -14,7 +14,7 @@ CONTRACTS = (
     "ClaimRegistry",
     "DisputeGame",
     "OperatorCommittee",
-    *(f"{family.title()}Adjudicator" for family in FAMILIES),
+    *(adjudicator(family) for family in FAMILIES),
 )
 
 

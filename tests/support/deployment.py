@@ -22,7 +22,11 @@ FAMILIES = (
     "normalisation",
     "pooling",
     "reduction",
+    "rounded_contraction",
+    "rounded_elementwise",
+    "rounded_reduction",
     "softmax",
+    "training",
 )
 """Each has an adjudicator."""
 
@@ -66,11 +70,20 @@ class Deployment:
     normalisation: Contract
     pooling: Contract
     reduction: Contract
+    rounded_contraction: Contract
+    rounded_elementwise: Contract
+    rounded_reduction: Contract
     softmax: Contract
+    training: Contract
 
     @property
     def contracts(self) -> tuple[Contract, ...]:
         return tuple(value for value in vars(self).values() if isinstance(value, Contract))
+
+
+def adjudicator(family: str) -> str:
+    """The name of a family's contract."""
+    return f"{family.title().replace('_', '')}Adjudicator"
 
 
 def created_address(sender: str, nonce: int) -> str:
@@ -117,9 +130,7 @@ def deploy(project: Any, account: Any, wire: Wire, rules: Rules = SMALL) -> Depl
     measuring = calibrated(wire, account.address)
     vault = account.deploy(project.BondVault)
     models = account.deploy(project.ModelRegistry)
-    adjudicators = {
-        family: account.deploy(getattr(project, f"{family.title()}Adjudicator")) for family in FAMILIES
-    }
+    adjudicators = {family: account.deploy(getattr(project, adjudicator(family))) for family in FAMILIES}
     game_address = created_address(account.address, account.nonce + 2)
     claims = account.deploy(project.ClaimRegistry, vault, models, game_address, claim_parameters(rules))
     committee = account.deploy(project.OperatorCommittee, vault, game_address, committee_parameters(rules))

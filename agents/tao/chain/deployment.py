@@ -23,7 +23,11 @@ ADJUDICATORS = (
     "NormalisationAdjudicator",
     "PoolingAdjudicator",
     "ReductionAdjudicator",
+    "RoundedContractionAdjudicator",
+    "RoundedElementwiseAdjudicator",
+    "RoundedReductionAdjudicator",
     "SoftmaxAdjudicator",
+    "TrainingAdjudicator",
 )
 CONTRACTS = ("BondVault", "ModelRegistry", "ClaimRegistry", "OperatorCommittee", *ADJUDICATORS, "DisputeGame")
 

@@ -1,0 +1,211 @@
+"""Proofs for the adjudicators of training: which element, by which rule, and the openings that show it.
+
+ABI encodings are those of the structs `RoundedProof.Proof`, `ElementProof.Proof` and
+`TrainingAdjudicator.LogProof`. A logged node has the step's log as its last operand and its number in the
+step's graph as its last attribute.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Sequence
+from fractions import Fraction
+
+import torch
+from eth_abi import encode
+from torch import Tensor
+
+from tao.errors import UnsupportedOperator
+from tao.model import ModelBundle
+from tao.proofs.leaf import Leaf
+from tao.tensors.tree import TensorTree
+from tao.training import rules
+from tao.training.rules import Zone
+
+VALUE, CONTRADICTION, OMISSION = range(3)
+"""The rules."""
+
+CONTRACTION = "rounded.contraction"
+SUM = "rounded.aten.sum.dim_IntList"
+EMBEDDING_GRADIENT = "rounded.tao.embedding_gradient.default"
+SAMPLE, KEEP, LOG = "tao.sample.default", "tao.keep.default", "tao.log.default"
+DRAWS = frozenset({SAMPLE, KEEP})
+
+_ROUNDED = "rounded.aten."
+ELEMENTARY = {f"{_ROUNDED}{name}.default": name for name in rules.ROUNDOFFS}
+ARITHMETIC = {
+    f"{_ROUNDED}{name}": name
+    for name in (
+        *(f"{word}.Tensor" for word in ("add", "sub", "mul", "div")),
+        *(f"{word}.Scalar" for word in ("add", "sub", "rsub", "mul", "div")),
+        "sqrt.default",
+        "reciprocal.default",
+    )
+}
+LOGGED = frozenset({CONTRACTION, SUM, EMBEDDING_GRADIENT, *ELEMENTARY})
+ROUNDED = LOGGED | frozenset(ARITHMETIC)
+
+KEY_BITS = 40
+ONE = 0x3F800000
+Read = tuple[int, int, int]
+"""Operand, first element and length of a run that an element is made of."""
+
+_OPENING = "(bytes,bytes32[],bytes32[])"
+_OUTPUT = "(bytes,bytes32[])"
+_EMPTY = (b"", [])
+_EVIDENCE = f"(uint256,uint256,{_OPENING}[])"
+
+
+def key(leaf: Leaf, element: int) -> int:
+    """Of an element of a logged node in its step's log."""
+    return leaf.node.attributes[-1] << KEY_BITS | element
+
+
+def log_of(leaf: Leaf) -> Tensor:
+    """The log that a logged node reads, int64 [2, capacity]."""
+    return leaf.operands[-1]
+
+
+def slot_of(keys: Tensor, wanted: int) -> tuple[int, bool]:
+    """The column of the first key that is not below the wanted one, and whether it is that."""
+    column = int(torch.searchsorted(keys.contiguous(), wanted))
+    return column, column < len(keys) and int(keys[column]) == wanted
+
+
+def rounded_proof(
+    bundle: ModelBundle,
+    node_index: int,
+    state_before: Sequence[Tensor],
+    outputs: Sequence[Tensor],
+    element: int,
+    rule: int = VALUE,
+) -> bytes:
+    """The `RoundedProof.Proof` about one element of a rounded node by one of the rules, ABI-encoded.
+
+    state_before: the values live before the node, in the order of `Graph.live`. outputs: the node's only
+    output, as claimed. element: row-major index into it. Raises ModelError for tensors that are not the
+    graph's, UnsupportedOperator where the operator is none of these, or is not logged though the rule is
+    about the log, or the log does not bear the rule out, and InvalidTensor outside the output.
+    """
+    leaf = Leaf.of(bundle, node_index, state_before, outputs)
+    operator = leaf.node.operator
+    if operator not in (ROUNDED if rule == VALUE else LOGGED):
+        raise UnsupportedOperator(f"node {node_index} is {operator}, which rule {rule} does not decide")
+    read = [] if rule == CONTRADICTION else reads(leaf, element)
+    output = _EMPTY if rule == OMISSION else leaf.open_output(element)
+    slot, openings = (0, []) if rule == VALUE else _evidence(leaf, element, rule)
+    values = (
+        element,
+        _hint(leaf, read),
+        [leaf.open_operand(*each) for each in read],
+        output,
+        (rule, slot, openings),
+    )
+    return encode([f"(uint256,uint256,{_OPENING}[],{_OUTPUT},{_EVIDENCE})"], [values])
+
+
+def draw_proof(
+    bundle: ModelBundle,
+    node_index: int,
+    state_before: Sequence[Tensor],
+    outputs: Sequence[Tensor],
+    element: int,
+) -> bytes:
+    """The `ElementProof.Proof` about one element of a sample or a dropout mask; as `rounded_proof`."""
+    leaf = Leaf.of(bundle, node_index, state_before, outputs)
+    if leaf.node.operator not in DRAWS:
+        raise UnsupportedOperator(f"node {node_index} is {leaf.node.operator}, which draws nothing")
+    openings = [leaf.open_operand(i, 0, tensor.numel()) for i, tensor in enumerate(leaf.operands)]
+    return encode([f"(uint256,{_OPENING}[],{_OUTPUT})"], [(element, openings, leaf.open_output(element))])
+
+
+def log_proof(log: Tensor, slot: int, of_order: bool) -> bytes:
+    """The `LogProof` that column `slot` of a log and the next are out of order, or that it is no entry."""
+    tree, capacity = TensorTree(log), log.shape[1]
+    first, second = (tree.open(element) for element in (slot, slot + (1 if of_order else capacity)))
+    openings = [(opening.data, list(opening.path)) for opening in (first, second)]
+    return encode([f"(uint256,bool,{_OUTPUT},{_OUTPUT})"], [(slot, of_order, *openings)])
+
+
+# ---- what an element is made of ----
+
+
+def reads(leaf: Leaf, element: int) -> list[Read]:
+    """The runs of its operands that an output element of a rounded node is made of, the log aside."""
+    operator, lanes = leaf.node.operator, leaf.node.reduction
+    if operator == EMBEDDING_GRADIENT:
+        return _scattered(leaf, element)
+    if operator == CONTRACTION:
+        return [(i, leaf.first(i, element), lanes) for i in (0, 1)]
+    if operator == SUM:
+        return [(0, leaf.first(0, element), lanes)]
+    inputs = len(leaf.operands) - (operator in LOGGED)
+    return [(i, leaf.first(i, element), 1) for i in range(inputs)]
+
+
+def zone(leaf: Leaf, element: int) -> Zone | None:
+    """What the contract knows of an element of a rounded node; None where it decides nothing."""
+    operator, read = leaf.node.operator, reads(leaf, element)
+    hint = _hint(leaf, read)
+    if operator == EMBEDDING_GRADIENT:
+        terms = _terms(leaf, read)
+        return rules.contraction(terms, [ONE] * len(terms), hint)
+    x, *others = (leaf.bits(*each) for each in read)
+    if operator == CONTRACTION:
+        return rules.contraction(x, others[0], hint)
+    if operator == SUM:
+        return rules.row(x, hint)
+    if operator in ELEMENTARY:
+        return rules.elementary(ELEMENTARY[operator], x[0], rules.RADIUS)
+    name = ARITHMETIC[operator]
+    if name.endswith(".Scalar"):
+        return rules.arithmetic(name, x[0], number(leaf.node.attributes))
+    if not others:
+        return rules.arithmetic(name, x[0])
+    (b,) = others[0]
+    return rules.arithmetic(name, x[0], rules.value(b)) if rules.is_finite(b) else None
+
+
+def words(number: float) -> tuple[int, int]:
+    """The attributes of a number of the call: the high and the low word of its binary64 encoding."""
+    return struct.unpack(">II", struct.pack(">d", number))
+
+
+def number(attributes: Sequence[int]) -> Fraction:
+    """The number that the first two attributes are; raises OverflowError or ValueError unless finite."""
+    return Fraction(struct.unpack(">d", struct.pack(">II", *attributes[:2]))[0])
+
+
+def _scattered(leaf: Leaf, element: int) -> list[Read]:
+    """Each row of the indices, then of grad one element for each place that looked up the element's row."""
+    indices = leaf.operands[1]
+    columns = indices.shape[-1]
+    row = leaf.coordinates(element)[0]
+    places = (indices.flatten() == row).nonzero().flatten().tolist()
+    first, stride = leaf.first(0, element), leaf.map(0).lane_stride
+    rows = [(1, start, columns) for start in range(0, indices.numel(), columns)]
+    return rows + [(0, first + place * stride, 1) for place in places]
+
+
+def _terms(leaf: Leaf, read: list[Read]) -> list[int]:
+    return [leaf.bits(*each)[0] for each in read if each[0] == 0]
+
+
+def _hint(leaf: Leaf, read: list[Read]) -> int:
+    if not read or leaf.node.operator not in (CONTRACTION, SUM, EMBEDDING_GRADIENT):
+        return 0
+    if leaf.node.operator == EMBEDDING_GRADIENT:
+        terms = _terms(leaf, read)
+        return rules.product_window(terms, [ONE] * len(terms))
+    lanes = [leaf.bits(*each) for each in read]
+    return rules.product_window(*lanes) if len(lanes) == 2 else rules.term_window(*lanes)
+
+
+def _evidence(leaf: Leaf, element: int, rule: int) -> tuple[int, list]:
+    log = log_of(leaf)
+    operand, capacity = len(leaf.operands) - 1, log.shape[1]
+    slot, found = slot_of(log[0], key(leaf, element))
+    if found != (rule == CONTRADICTION):
+        raise UnsupportedOperator(f"the log has {'an' if found else 'no'} entry for element {element}")
+    columns = [slot, capacity + slot] if found else [c for c in (slot - 1, slot) if 0 <= c < capacity]
+    return slot, [leaf.open_operand(operand, column, 1) for column in columns]

@@ -1,0 +1,115 @@
+"""The search for an element of a claimed training step that an adjudicator refutes, and the rule for it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from tao.model import ModelBundle
+from tao.proofs import MAX_OPENED
+from tao.proofs.leaf import Leaf
+from tao.training import proofs
+from tao.training.proofs import CONTRADICTION, KEEP, KEY_BITS, LOG, OMISSION, SAMPLE, VALUE
+
+_CANDIDATES = 64
+"""Elements that are looked at exactly, for each rule."""
+
+_END = 2**63 - 1
+
+
+@dataclass(frozen=True)
+class Fault:
+    """What `proof`, ABI-encoded, shows to be wrong: an output element by a rule, or a column of the log."""
+
+    element: int
+    rule: int
+    proof: bytes
+
+
+def find_fault(
+    bundle: ModelBundle,
+    node_index: int,
+    state_before: Sequence[Tensor],
+    outputs: Sequence[Tensor],
+    results: Tensor | None = None,
+    tolerance: Tensor | None = None,
+) -> Fault | None:
+    """An element of a node of a training step that its adjudicator refutes, None where none is found.
+
+    state_before, outputs: as for `tao.proofs.element_proof`. results: the node's output as this machine has
+    it, float64 before rounding, or the draws; not needed for a log. tolerance: of each result at least tau,
+    float64; without it omissions are not looked for. Raises ModelError for tensors that are not the graph's.
+    """
+    leaf = Leaf.of(bundle, node_index, state_before, outputs)
+    operator, given = leaf.node.operator, (bundle, node_index, state_before, outputs)
+    if operator == LOG:
+        return _of_log(leaf.output)
+    if operator in (SAMPLE, KEEP):
+        differs = (leaf.output != results).flatten().nonzero().flatten().tolist()
+        return Fault(differs[0], VALUE, proofs.draw_proof(*given, differs[0])) if differs else None
+    if operator not in proofs.ROUNDED or results is None:
+        return None
+    found = _of_rounding(leaf, results.flatten(), None if tolerance is None else tolerance.flatten())
+    for element, rule in found:
+        read = [] if rule == CONTRADICTION else proofs.reads(leaf, element)
+        if sum(leaf.opened_bytes(*each) for each in read) <= MAX_OPENED:
+            return Fault(element, rule, proofs.rounded_proof(*given, element, rule))
+    return None
+
+
+def _of_log(log: Tensor) -> Fault | None:
+    keys, values = log
+    unordered = (keys[:-1] >= keys[1:]) & ~((keys[:-1] == _END) & (keys[1:] == _END))
+    broken = (keys < 0) | (values < 0) | (values >= torch.where(keys == _END, 1, 1 << 32))
+    for wrong, of_order in ((unordered, True), (broken, False)):
+        if wrong.any():
+            slot = int(wrong.byte().argmax())
+            return Fault(slot, VALUE, proofs.log_proof(log, slot, of_order))
+    return None
+
+
+def _of_rounding(leaf: Leaf, results: Tensor, tolerance: Tensor | None) -> Iterator[tuple[int, int]]:
+    claimed = leaf.output.detach().contiguous().flatten()
+    logged = leaf.node.operator in proofs.LOGGED
+    entries = torch.zeros(0, dtype=torch.int64)
+    if logged:
+        keys, values = proofs.log_of(leaf)
+        first = leaf.node.attributes[-1] << KEY_BITS
+        mine = (keys >= first) & (keys < first + len(claimed))
+        entries, values = keys[mine] - first, values[mine]
+        encodings = claimed.view(torch.int32).to(torch.int64) & 0xFFFFFFFF
+        yield from ((element, CONTRADICTION) for element in entries[encodings[entries] != values].tolist())
+    yield from ((element, VALUE) for element in _excluded(leaf, claimed, results))
+    if logged and tolerance is not None:
+        yield from ((element, OMISSION) for element in _omitted(leaf, results, tolerance, entries))
+
+
+def _excluded(leaf: Leaf, claimed: Tensor, results: Tensor) -> Iterator[int]:
+    rounded = results.to(torch.float32)
+    differs = (claimed != rounded) & results.isfinite()
+    distance = (claimed.double() - results).abs().nan_to_num(torch.inf) / results.abs()
+    for element in _best(torch.where(differs, distance.nan_to_num(torch.inf), -1.0), 0.0):
+        zone = proofs.zone(leaf, element)
+        if zone is not None and zone.excludes(int(claimed[element].view(torch.int32)) & 0xFFFFFFFF):
+            yield element
+
+
+def _omitted(leaf: Leaf, results: Tensor, tolerance: Tensor, entries: Tensor) -> Iterator[int]:
+    """Results whose rounding is in doubt, those nearest to where it changes first."""
+    low, high = (results - tolerance).to(torch.float32), (results + tolerance).to(torch.float32)
+    doubtful = (low != high) & results.isfinite()
+    doubtful[entries] = False
+    middle = (low.double() + high.double()) / 2
+    nearness = 1 - (middle - results).abs() / tolerance
+    for element in _best(torch.where(doubtful, nearness, -torch.inf), -torch.inf):
+        zone = proofs.zone(leaf, element)
+        if zone is not None and zone.is_split:
+            yield element
+
+
+def _best(scores: Tensor, least: float) -> list[int]:
+    best = scores.topk(min(_CANDIDATES, len(scores)))
+    return [index for score, index in zip(*map(Tensor.tolist, best), strict=True) if score > least]

@@ -1,0 +1,136 @@
+// SPDX-License-Identifier: Apache-2.0
+pragma solidity 0.8.30;
+
+import { IAdjudicator } from "../interfaces/IAdjudicator.sol";
+import { DType } from "./DType.sol";
+import { NodeRecord } from "./NodeRecord.sol";
+import { OperandProof } from "./OperandProof.sol";
+import { RoundingLog } from "./RoundingLog.sol";
+import { TensorProof } from "./TensorProof.sol";
+import { Zone } from "./Zone.sol";
+
+/// @title Proofs about operators whose only output was computed in float64 and rounded to FP32, by one of three rules:
+/// @notice
+/// - value: no number of [S - tau, S + tau] rounds to the claimed element;
+/// - contradiction: the log's entry for the element is another encoding than the claimed one's;
+/// - omission: the log has no entry for the element, although RN(S - tau) and RN(S + tau) differ.
+library RoundedProof {
+    using OperandProof for NodeRecord.Operand;
+
+    /// @param element Row-major index of the output element.
+    /// @param hint What the operator's sums are scaled by; a bad one can only make the proof fail.
+    /// @param operands Openings of what the operator's rule reads, in its order; none for a contradiction.
+    /// @param output Opening of the output element; empty for an omission.
+    /// @param evidence The rule, and openings of the log.
+    struct Proof {
+        uint256 element;
+        uint256 hint;
+        OperandProof.OperandOpening[] operands;
+        TensorProof.Opening output;
+        RoundingLog.Evidence evidence;
+    }
+
+    uint256 internal constant VALUE = 0;
+    uint256 internal constant CONTRADICTION = 1;
+    uint256 internal constant OMISSION = 2;
+
+    error MalformedProof();
+    error UnknownRule(uint256 rule);
+    error UnsupportedType(uint8 dtype);
+    error WrongOutputCount(uint256 given, uint256 required);
+    error WrongOpeningCount(uint256 given, uint256 required);
+    error WrongLaneStride(uint256 operand, uint256 given, uint256 required);
+
+    /// @notice The proof in place: decoding into memory would copy all lanes.
+    function decode(NodeRecord.Node memory node, bytes calldata encoded) internal pure returns (Proof calldata proof) {
+        // INVARIANT: the encoding is that of one dynamic struct; its members are checked where they are read.
+        if (encoded.length < 0xc0 || bytes32(encoded) != bytes32(uint256(0x20))) revert MalformedProof();
+        assembly ("memory-safe") {
+            proof := add(encoded.offset, 0x20)
+        }
+        if (node.outputs.length != 1) revert WrongOutputCount(node.outputs.length, 1);
+        // INVARIANT: elements are FP32; other grids round otherwise.
+        requireFloat32(node.outputs[0]);
+    }
+
+    /// @notice Whether a proof by the rule of contradiction shows the element to be wrong; it needs no arithmetic.
+    function contradicts(IAdjudicator.Leaf calldata leaf, NodeRecord.Node memory node, Proof calldata proof)
+        internal
+        pure
+        returns (bool)
+    {
+        requireOpenings(proof, 0);
+        return RoundingLog.contradicts(leaf, node, proof.evidence, proof.element, claimed(leaf, node, proof));
+    }
+
+    /// @notice Whether a proof by the rule of value or omission shows the element of a logged node to be wrong.
+    function refutes(
+        IAdjudicator.Leaf calldata leaf,
+        NodeRecord.Node memory node,
+        Proof calldata proof,
+        Zone memory zone
+    ) internal pure returns (bool) {
+        uint256 rule = proof.evidence.rule;
+        if (rule == VALUE) return zone.excludes(claimed(leaf, node, proof));
+        if (rule != OMISSION) revert UnknownRule(rule);
+        RoundingLog.requireAbsent(leaf, node, proof.evidence, proof.element);
+        return zone.isSplit();
+    }
+
+    /// @notice Calldata position of a run of `length` FP32 numbers of operand `index`, which the map puts at the element.
+    function openLanes(
+        IAdjudicator.Leaf calldata leaf,
+        NodeRecord.Node memory node,
+        Proof calldata proof,
+        uint256 index,
+        uint256 length
+    ) internal pure returns (uint256 run) {
+        NodeRecord.Operand memory operand = node.operands[index];
+        requireFloat32(operand.tensorType);
+        return OperandProof.openOperand(leaf, operand, proof.operands[index], position(node, proof, index, 1), length);
+    }
+
+    /// @notice The FP32 bits of the only element of operand `index` that the output element reads.
+    function read(IAdjudicator.Leaf calldata leaf, NodeRecord.Node memory node, Proof calldata proof, uint256 index)
+        internal
+        pure
+        returns (uint32 bits)
+    {
+        NodeRecord.Operand memory operand = node.operands[index];
+        requireFloat32(operand.tensorType);
+        uint256 first = position(node, proof, index, 0);
+        uint256 run = OperandProof.openOperand(leaf, operand, proof.operands[index], first, 1);
+        assembly ("memory-safe") {
+            bits := shr(224, calldataload(run))
+        }
+    }
+
+    /// @notice Where the map of operand `index`, of the given lane stride, puts the output element.
+    function position(NodeRecord.Node memory node, Proof calldata proof, uint256 index, uint256 laneStride)
+        internal
+        pure
+        returns (uint256)
+    {
+        NodeRecord.Operand memory operand = node.operands[index];
+        // INVARIANT: lanes are read in one contiguous run, and a single element without them.
+        if (operand.laneStride != laneStride) revert WrongLaneStride(index, operand.laneStride, laneStride);
+        return operand.firstElement(node.outputs[0], proof.element);
+    }
+
+    /// @notice The FP32 bits of the output element.
+    function claimed(IAdjudicator.Leaf calldata leaf, NodeRecord.Node memory node, Proof calldata proof)
+        internal
+        pure
+        returns (uint32)
+    {
+        return uint32(OperandProof.openOutput(leaf, node.outputs[0], proof.output, proof.element));
+    }
+
+    function requireOpenings(Proof calldata proof, uint256 required) internal pure {
+        if (proof.operands.length != required) revert WrongOpeningCount(proof.operands.length, required);
+    }
+
+    function requireFloat32(NodeRecord.TensorType memory tensorType) internal pure {
+        if (tensorType.dtype != DType.FLOAT32) revert UnsupportedType(tensorType.dtype);
+    }
+}

@@ -1,0 +1,95 @@
+// SPDX-License-Identifier: Apache-2.0
+pragma solidity 0.8.30;
+
+import { IAdjudicator } from "../interfaces/IAdjudicator.sol";
+import { DType } from "./DType.sol";
+import { Float32Dot } from "./Float32Dot.sol";
+import { NodeRecord } from "./NodeRecord.sol";
+import { OperandProof } from "./OperandProof.sol";
+import { RoundedProof } from "./RoundedProof.sol";
+import { TensorProof } from "./TensorProof.sol";
+
+/// @title The gradient of an embedding: element (v, d) is the sum of grad[t, d] over the places t that looked up row v.
+/// @notice Operands: grad, the indices and the log. The indices are int64, read whole in row-major order, one for each of the
+/// record's `reduction` lanes; lane t of grad stands where its map puts element (v, d), and t times the lane stride
+/// behind. A proof opens each row of the indices and then, for each t with indices[t] = v, one element of grad; its hint is
+/// the window exponent of Float32Dot, for products with 1.
+library Scatter {
+    using OperandProof for NodeRecord.Operand;
+    using TensorProof for NodeRecord.TensorType;
+    using Float32Dot for Float32Dot.Sum;
+
+    uint256 private constant GRADIENT = 0;
+    uint256 private constant INDICES = 1;
+
+    error NotAMatrix(uint256 rank);
+    error NotIndices(uint8 dtype, uint256 count, uint256 required);
+
+    /// @notice The exact windowed sum for the proof's element, and the number of its terms.
+    function sum(IAdjudicator.Leaf calldata leaf, NodeRecord.Node memory node, RoundedProof.Proof calldata proof)
+        internal
+        pure
+        returns (Float32Dot.Sum memory total, uint256 terms)
+    {
+        if (node.reduction > Float32Dot.MAX_TERMS) {
+            revert Float32Dot.TooManyTerms(node.reduction, Float32Dot.MAX_TERMS);
+        }
+        if (proof.hint < Float32Dot.MIN_WINDOW || proof.hint > Float32Dot.MAX_WINDOW) {
+            revert Float32Dot.WindowOutOfRange(proof.hint);
+        }
+        uint256[] memory places = _places(leaf, node, proof);
+        terms = places.length;
+        uint256 rows = node.operands[INDICES].tensorType.rows();
+        // INVARIANT: every place that looked the row up is opened, and nothing else.
+        RoundedProof.requireOpenings(proof, rows + terms);
+        NodeRecord.Operand memory gradient = node.operands[GRADIENT];
+        RoundedProof.requireFloat32(gradient.tensorType);
+        uint256 first = gradient.firstElement(node.outputs[0], proof.element);
+        for (uint256 i; i < terms; ++i) {
+            uint256 at = first + places[i] * gradient.laneStride;
+            uint256 run = OperandProof.openOperand(leaf, gradient, proof.operands[rows + i], at, 1);
+            uint32 bits;
+            assembly ("memory-safe") {
+                bits := shr(224, calldataload(run))
+            }
+            total.add(bits, proof.hint);
+        }
+    }
+
+    /// @dev The lanes whose index is the row of the proof's element.
+    function _places(IAdjudicator.Leaf calldata leaf, NodeRecord.Node memory node, RoundedProof.Proof calldata proof)
+        private
+        pure
+        returns (uint256[] memory places)
+    {
+        uint32[] memory shape = node.outputs[0].shape;
+        if (shape.length != 2) revert NotAMatrix(shape.length);
+        uint256 wanted = proof.element / shape[1];
+        NodeRecord.Operand memory indices = node.operands[INDICES];
+        uint256 columns = indices.tensorType.rowLength();
+        uint256 count = indices.tensorType.numel();
+        // INVARIANT: each lane has an index.
+        if (indices.tensorType.dtype != DType.INT64 || count != node.reduction) {
+            revert NotIndices(indices.tensorType.dtype, count, node.reduction);
+        }
+        places = new uint256[](count);
+        uint256 found;
+        for (uint256 first; first < count; first += columns) {
+            uint256 opening = first / columns;
+            if (opening >= proof.operands.length) {
+                revert RoundedProof.WrongOpeningCount(proof.operands.length, opening + 1);
+            }
+            uint256 run = OperandProof.openOperand(leaf, indices, proof.operands[opening], first, columns);
+            for (uint256 i; i < columns; ++i) {
+                uint256 index;
+                assembly ("memory-safe") {
+                    index := shr(192, calldataload(add(run, shl(3, i))))
+                }
+                if (index == wanted) places[found++] = first + i;
+            }
+        }
+        assembly ("memory-safe") {
+            mstore(places, found)
+        }
+    }
+}

@@ -1,0 +1,98 @@
+"""Sums of FP32 numbers whose rounding is in doubt, or far from it; encodings, seeded."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from fractions import Fraction
+
+import numpy as np
+
+from tao.training import rules
+
+ONE = 0x3F800000
+NAN, NEGATIVE_NAN, NEGATIVE_INFINITY = 0x7FC00000, 0xFFC00001, 0xFF800000
+LARGEST = 0x7F7FFFFF
+
+
+def bits_of(values: np.ndarray | Sequence[float]) -> list[int]:
+    with np.errstate(over="ignore"):
+        return np.asarray(values, np.float32).view(np.uint32).tolist()
+
+
+def floats_of(bits: Sequence[int]) -> np.ndarray:
+    return np.asarray(bits, np.uint32).view(np.float32)
+
+
+def midpoint(place: int) -> Fraction:
+    """Between the numbers of orders `place` and `place` + 1; beyond the largest, where infinity begins."""
+    if place == rules.INFINITY - 1:
+        return Fraction(2) ** 128 - Fraction(2) ** 103
+    if place == -rules.INFINITY:
+        return -midpoint(rules.INFINITY - 1)
+    low, high = (rules.value(rules.encoding(p)) for p in (place, place + 1))
+    return (low + high) / 2
+
+
+def split(number: Fraction, parts: int) -> list[int]:
+    """Encodings of float32 numbers with about that sum."""
+    found = []
+    for _ in range(parts):
+        near = min(max(rules.nearest(number), -LARGEST), LARGEST)
+        found.append(rules.encoding(near))
+        number -= rules.value(found[-1])
+    return found
+
+
+def pairs(random: np.random.Generator, n: int) -> Iterator[tuple[list[int], list[int]]]:
+    """Two runs of n numbers each."""
+    a, b = random.normal(0, 1, (2, n))
+    for scale in (1.0, 1e-20, 1e-30, 3e18):
+        yield bits_of(a * scale), bits_of(b * scale)
+    yield bits_of(a * 2.0 ** random.integers(-100, 100, n)), bits_of(b)
+    yield bits_of(a * 2.0 ** random.integers(-12, 12, n)), bits_of(b)
+    yield random.integers(0, 2**32, n).tolist(), random.integers(0, 2**32, n).tolist()
+    subnormal = random.integers(0, 2**23, n) | random.integers(0, 2, n) << 31
+    yield subnormal.tolist(), bits_of(b)
+    yield bits_of(a * 1e-22), bits_of(b * 1e-22)
+    yield bits_of(np.rint(a * 8)), bits_of(np.rint(b * 8))
+    half = n // 2
+    same, other = bits_of(a[:half]), bits_of(b[:half])
+    rest = bits_of(a[: n - 2 * half])
+    yield same + same + rest, other + bits_of(-b[:half]) + [0] * len(rest)
+    tiny = bits_of(b[: n - 2 * half] * 1e-17)
+    yield same + same + rest, other + bits_of(-b[:half]) + tiny
+    yield [0] * n, bits_of(b)
+    yield bits_of(np.full(n, 3.4e38)), bits_of(np.sign(a) * 1.0)
+
+
+def steered(
+    random: np.random.Generator, a: Sequence[int], b: Sequence[int]
+) -> Iterator[tuple[list[int], list[int]]]:
+    """The runs with lanes behind them that bring the sum next to a midpoint, or a tau away from one."""
+    start = rules.contraction(a, b)
+    if start is None or abs(start.mid) > 2**127:
+        return
+    # Where the sum cancels, a midpoint of the size of its terms, too.
+    for place in {rules.nearest(start.mid), int(random.integers(2**23, 2**31 - 2**25))}:
+        target = midpoint(place)
+        if abs(target) > 2**126 and abs(start.mid) > 2**120:
+            continue
+        for factor in (0, 0.5, 0.99, 1.01, 1.5, 2.0):
+            tau = start.most
+            for _ in range(2):  # tau itself grows with the lanes
+                wanted = target + Fraction(factor) * tau * int(random.choice([-1, 1]))
+                lanes = split(wanted - start.mid, 4)
+                both = list(a) + lanes, list(b) + [ONE] * 4
+                tau = rules.contraction(*both).most
+            yield both
+
+
+def claims(random: np.random.Generator, zone: rules.Zone) -> list[int]:
+    """Claimed elements on both sides of what a zone allows, and non-finite ones."""
+    places = set()
+    for edge in (zone.mid, zone.mid - zone.most, zone.mid + zone.most):
+        near = rules.nearest(edge)
+        places |= {near - 1, near, near + 1}
+    places = {p for p in places if abs(p) <= rules.INFINITY}
+    others = {0x80000000, NAN, NEGATIVE_NAN, rules.INFINITY, NEGATIVE_INFINITY, int(random.integers(2**32))}
+    return sorted({rules.encoding(p) for p in places} | others)

@@ -1,0 +1,125 @@
+"""The rules of rounded elements in rationals against IEEE 754 as numpy and torch have it."""
+
+from __future__ import annotations
+
+import itertools
+from fractions import Fraction
+
+import numpy as np
+import pytest
+import torch
+
+from support import rounded_cases as cases
+from tao.training import rules
+
+
+def numbers(seed: int, count: int):
+    """Rationals with and without ties, of all sizes."""
+    random = np.random.default_rng(seed)
+    for _ in range(count):
+        significand = int(random.integers(1, 2**24)) << 29
+        significand |= int(random.choice([0, 1 << 28, (1 << 28) + 1, (1 << 28) - 1, random.integers(2**29)]))
+        exponent = int(random.integers(-215, 85))
+        yield int(random.choice([-1, 1])) * significand * Fraction(2) ** exponent
+
+
+def test_nearest_is_numpys_cast_from_float64():
+    for x in numbers(1, 20_000):
+        with np.errstate(over="ignore"):
+            expected = int(np.float32(float(x)).view(np.uint32))
+        assert rules.nearest(x) == rules.order(expected), x
+    assert rules.nearest(Fraction(0)) == 0
+
+
+def test_nearest_of_float32_numbers_is_themselves_and_order_is_theirs():
+    bits = sorted(cases.bits_of([0.0, 2.0**-149, 1.5, 3.4e38])) + [0x007FFFFF, 0x00800000, 0x7F7FFFFF]
+    for x in (*bits, *(b | rules.SIGN for b in bits)):
+        assert rules.nearest(rules.value(x)) == rules.order(x)
+        assert rules.encoding(rules.order(x)) in (x, x ^ rules.SIGN)
+    orders = sorted(map(rules.order, bits))
+    assert orders == [rules.order(b) for b in sorted(bits, key=lambda b: float(rules.value(b)))]
+
+
+def test_to_float64_is_pythons_division():
+    random = np.random.default_rng(2)
+    for _ in range(5_000):
+        x = Fraction(int.from_bytes(random.bytes(30), "big") + 1, int.from_bytes(random.bytes(25), "big") + 1)
+        assert rules.to_float64(x) == Fraction(float(x))
+
+
+@pytest.mark.parametrize("name", ["add", "sub", "mul", "div"])
+def test_arithmetic_is_float64s(name):
+    random = np.random.default_rng(3)
+    a, b = (cases.floats_of(random.integers(0, 2**31 - 2**24, 3000)) for _ in range(2))
+    with np.errstate(all="ignore"):
+        results = getattr(torch, name)(torch.from_numpy(a).double(), torch.from_numpy(b).double())
+        y = cases.bits_of(results.numpy())
+    for x, z, f, bits in zip(cases.bits_of(a), cases.bits_of(b), results.tolist(), y, strict=True):
+        zone = rules.arithmetic(f"{name}.Tensor", x, rules.value(z))
+        if zone is None:
+            assert name == "div" and rules.value(z) == 0
+            continue
+        assert zone.mid == Fraction(f)
+        assert not zone.excludes(bits) and zone.excludes(bits ^ 1) and not zone.is_split
+
+
+def test_roots_that_are_off_by_three_units_round_as_exact_ones():
+    """Libraries' float64 roots need not be correctly rounded."""
+    random = np.random.default_rng(4)
+    bits = [*random.integers(1, 2**31 - 2**23, 3000).tolist(), 1, 2, 3, 0x7FFFFF, 0x800001]
+    bits += [0x3F800000 + i for i in range(-300, 300)]
+    for x in bits:
+        zone = rules.arithmetic("sqrt.default", x)
+        unit = Fraction(np.spacing(float(zone.mid)))
+        unit /= 2 if np.log2(float(zone.mid)) % 1 == 0 else 1  # below a power of two
+        places = {rules.nearest(zone.mid + i * unit) for i in (-3, 0, 3)}
+        assert len(places) == 1
+    x = torch.from_numpy(cases.floats_of(bits).copy()).double()
+    for b, y in zip(bits, cases.bits_of(x.sqrt().float().numpy()), strict=True):
+        assert not rules.arithmetic("sqrt.default", b).excludes(y)
+
+
+def test_division_by_a_number_covers_multiplication_by_its_reciprocal():
+    for x, number in itertools.product(
+        cases.bits_of(np.random.default_rng(5).normal(0, 1, 500)), (0.1, 3.0, 7e-5)
+    ):
+        zone = rules.arithmetic("div.Scalar", x, Fraction(number))
+        product = float(rules.value(x)) * (1 / number)
+        assert abs(Fraction(product) - zone.mid) <= zone.most
+
+
+def test_windows_only_widen_what_is_known():
+    random = np.random.default_rng(6)
+    for a, b in cases.pairs(random, 40):
+        exact = rules.contraction(a, b)
+        if exact is None:
+            continue
+        seen = rules.contraction(a, b, rules.product_window(a, b))
+        assert abs(seen.mid - exact.mid) <= seen.rad
+        assert seen.least <= exact.most <= seen.most
+        whole, part = rules.row(a), rules.row(a, rules.term_window(a))
+        assert abs(part.mid - whole.mid) <= part.rad and part.least <= whole.most <= part.most
+
+
+def test_a_zone_spans_what_its_ends_round_to():
+    one = Fraction(1)
+    ulp = Fraction(1, 2**23)
+    tie = one + ulp / 2
+    zone = rules.Zone(tie)
+    assert not zone.is_split and not zone.excludes(cases.ONE) and zone.excludes(cases.ONE + 1)  # ties to even
+    zone = rules.Zone(tie, Fraction(0), ulp / 100, ulp / 100)
+    assert zone.is_split and not zone.excludes(cases.ONE) and not zone.excludes(cases.ONE + 1)
+    assert zone.excludes(cases.ONE - 1) and zone.excludes(cases.ONE + 2) and zone.excludes(cases.NAN)
+    assert not rules.Zone(tie, ulp / 50, ulp / 100, ulp / 100).is_split  # S is not known well enough
+    wide = rules.Zone(Fraction(0), Fraction(0), ulp, ulp)
+    assert not any(map(wide.excludes, (0, rules.SIGN, 1, 0x80000001, 0x33800000, 0xB3800000)))
+
+
+def test_beyond_the_largest_number_is_infinity_and_at_its_edge_either():
+    edge = cases.midpoint(rules.INFINITY - 1)
+    assert (
+        rules.nearest(edge) == rules.INFINITY and rules.nearest(edge * (1 - Fraction(1, 2**60))) == 0x7F7FFFFF
+    )
+    zone = rules.Zone(edge, Fraction(0), edge / 2**50, edge / 2**50)
+    assert zone.is_split and not zone.excludes(rules.INFINITY) and not zone.excludes(0x7F7FFFFF)
+    assert zone.excludes(rules.INFINITY | rules.SIGN) and zone.excludes(cases.NAN)
