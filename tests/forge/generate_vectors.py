@@ -197,9 +197,7 @@ class Generator(Random):
         return min(max(window + self.below(101) - 40, 2), 508)
 
 
-def generate(
-    seed: int, count: int, draw: Callable[[Generator], Case | None] = Generator.case
-) -> bytes:
+def generate(seed: int, count: int, draw: Callable[[Generator], Case | None] = Generator.case) -> bytes:
     generator, cases = Generator(seed), []
     while len(cases) < count:
         if case := draw(generator):

@@ -70,7 +70,9 @@ def perceptron(
     tape = Tape()
     step, key = tape.input(torch.zeros(1, dtype=torch.int64)), tape.input(torch.tensor([7, 11]))
     weights = [torch.randn(hidden, inputs) / inputs**0.5, torch.randn(classes, hidden) / hidden**0.5]
-    states = [[tape.input(w), tape.input(torch.zeros_like(w)), tape.input(torch.zeros_like(w))] for w in weights]
+    states = [
+        [tape.input(w), tape.input(torch.zeros_like(w)), tape.input(torch.zeros_like(w))] for w in weights
+    ]
     log = tape.input(torch.tensor([[2**63 - 1], [0]]).repeat(1, CAPACITY))
     images, labels = torch.randn(256, inputs), torch.randint(0, classes, (256,))
     data = tape.parameter(images)
@@ -98,7 +100,11 @@ def perceptron(
     outputs = []
     for (w, m, v), grad in zip(states, (g1, g2), strict=True):
         m = tape("add.Tensor", tape("mul.Scalar", m, 0.9), tape("mul.Scalar", grad, 0.1))
-        v = tape("add.Tensor", tape("mul.Scalar", v, 0.99), tape("mul.Scalar", tape("mul.Tensor", grad, grad), 0.01))
+        v = tape(
+            "add.Tensor",
+            tape("mul.Scalar", v, 0.99),
+            tape("mul.Scalar", tape("mul.Tensor", grad, grad), 0.01),
+        )
         root = tape("add.Scalar", tape("sqrt.default", v), 1e-6)
         update = tape("mul.Scalar", tape("div.Tensor", m, root), 1e-2)
         outputs += [tape("sub.Tensor", tape("mul.Scalar", w, 0.999), update), m, v]

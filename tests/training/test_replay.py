@@ -143,11 +143,18 @@ def test_single_operations_round_as_float64_does() -> None:
     bits = torch.randint(0, 2**32, (2, 1_000_000), generator=generator).to(torch.int32)
     a, b = bits.view(torch.float32)
     near = torch.ldexp(torch.randn(1_000_000, generator=generator), torch.tensor(-80))
-    for x, y in ((a, b), (a, a * (1 + 2.0**-22)), (near, near.flip(0)), (near, torch.ldexp(b.frexp()[0], torch.tensor(60)))):
+    for x, y in (
+        (a, b),
+        (a, a * (1 + 2.0**-22)),
+        (near, near.flip(0)),
+        (near, torch.ldexp(b.frexp()[0], torch.tensor(60))),
+    ):
         known = x.isfinite() & y.isfinite()
         x, y = x[known], y[known]
         for call in (torch.add, torch.sub, torch.mul, torch.div):
-            assert torch.equal(call(x, y).nan_to_num(), call(x.double(), y.double()).float().nan_to_num()), call
+            assert torch.equal(call(x, y).nan_to_num(), call(x.double(), y.double()).float().nan_to_num()), (
+                call
+            )
         assert torch.equal(x.reciprocal(), x.double().reciprocal().float())
 
 
@@ -155,7 +162,9 @@ def test_a_step_is_what_float64_rounded_after_every_node_gives() -> None:
     graph, parameters, inputs = perceptron(**SMALL)
     outputs, log = Replay(graph, parameters).record(inputs)
 
-    def rounding(index: int, node: object, operands: Sequence[Tensor], made: Sequence[Tensor]) -> list[Tensor]:
+    def rounding(
+        index: int, node: object, operands: Sequence[Tensor], made: Sequence[Tensor]
+    ) -> list[Tensor]:
         return [m.float().double() if m.is_floating_point() else m for m in made]
 
     from tao.execution.run import Executor
@@ -190,7 +199,9 @@ def test_every_segment_gives_the_states_of_the_whole() -> None:
     replay = Replay(graph, parameters)
     outputs, log = replay.record(inputs, 3)
     states: dict[int, list[Tensor]] = {}
-    whole = replay.advance(0, inputs, len(graph), keep=lambda cut, values: states.update({cut: values}), log=log)
+    whole = replay.advance(
+        0, inputs, len(graph), keep=lambda cut, values: states.update({cut: values}), log=log
+    )
     assert same(whole, outputs) and sorted(states) == list(range(len(graph) + 1))
     for start in range(0, len(graph), 5):
         for stop in (start, start + 1, min(start + 9, len(graph)), len(graph)):
@@ -221,7 +232,9 @@ def test_an_override_replaces_a_nodes_output() -> None:
     assert same(kept, outputs)
 
 
-def refused(change: Callable[[Graph, Tensor], Tensor], match: str, error: type[Exception] = ReplayError) -> None:
+def refused(
+    change: Callable[[Graph, Tensor], Tensor], match: str, error: type[Exception] = ReplayError
+) -> None:
     graph, parameters, inputs = cancelling()
     replay = Replay(graph, parameters)
     _, log = replay.record(inputs)
@@ -243,7 +256,9 @@ def test_the_next_float_is_refused_where_no_midpoint_is_near() -> None:
         assert not len(read(log).of(node)[0])
         x = Replay(graph, cancelling()[1])
         states: dict[int, list[Tensor]] = {}
-        x.advance(0, cancelling()[2], node + 1, keep=lambda c, v: states.update({c: v}), log=log, cuts=(node + 1,))
+        x.advance(
+            0, cancelling()[2], node + 1, keep=lambda c, v: states.update({c: v}), log=log, cuts=(node + 1,)
+        )
         value = states[node + 1][graph.live(node + 1).index(graph.nodes[node].outputs[0])].flatten()[3]
         return with_entry(log, node, 3, torch.nextafter(value, torch.tensor(9.0)).item())
 
@@ -267,7 +282,8 @@ def test_an_entry_of_no_logged_node_is_refused() -> None:
     refused(of("aten.mul.Scalar"), r"step 12 names node \d+, element 0; it is not a logged node")
     refused(lambda g, log: with_entry(log, len(g) + 3, 0, 1.0), "is not a logged node")
     refused(
-        lambda g, log: with_entry(log, node_of(g, "contraction"), 2**31, 1.0), "element 2147483648; it has no such"
+        lambda g, log: with_entry(log, node_of(g, "contraction"), 2**31, 1.0),
+        "element 2147483648; it has no such",
     )
 
 
@@ -297,7 +313,9 @@ def test_entries_that_say_what_is_computed_change_nothing() -> None:
 
 def test_a_log_too_small_names_the_node_with_most_entries() -> None:
     graph, parameters, inputs = cancelling(rows=50)
-    with pytest.raises(LogError, match=r"step 9 has \d+ values .* most, \d+, are of node 1 \(step:aten.bmm.*at least"):
+    with pytest.raises(
+        LogError, match=r"step 9 has \d+ values .* most, \d+, are of node 1 \(step:aten.bmm.*at least"
+    ):
         Replay(graph, parameters).record(inputs, step=9)
 
 
@@ -310,7 +328,9 @@ def test_values_that_are_not_finite_name_step_and_node(value: float) -> None:
         Replay(graph, parameters).record(broken, step=5)
     broken = [x.clone() for x in inputs]
     broken[3][0, 0] = value  # a moment: only single operations read it
-    with pytest.raises(ReplayError, match=r"step 5 has a NaN or infinite value in node \d+ \(step:aten.add.Tensor"):
+    with pytest.raises(
+        ReplayError, match=r"step 5 has a NaN or infinite value in node \d+ \(step:aten.add.Tensor"
+    ):
         Replay(graph, parameters).record(broken, step=5)
 
 

@@ -106,7 +106,8 @@ ZONES = {
         absolute=torch.rand(3000, dtype=torch.float64) * 1e-4, rows=torch.rand(67, dtype=torch.float64) * 1e-4
     ),
     "groups": Zone(
-        absolute=torch.rand(3, 1000, dtype=torch.float64) * 1e-4, rows=torch.rand(201, dtype=torch.float64) * 1e-4
+        absolute=torch.rand(3, 1000, dtype=torch.float64) * 1e-4,
+        rows=torch.rand(201, dtype=torch.float64) * 1e-4,
     ),
 }
 

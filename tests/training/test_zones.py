@@ -114,7 +114,9 @@ def argument(name: str, seed: int) -> Tensor:
     exponent = torch.randint(-30, 7, (ELEMENTS,), generator=generator(seed + 1))
     x = torch.ldexp(x, exponent)
     if name == "log":
-        x = torch.ldexp(x.abs() + 2.0**-60, torch.randint(-60, 60, (ELEMENTS,), generator=generator(seed + 2)))
+        x = torch.ldexp(
+            x.abs() + 2.0**-60, torch.randint(-60, 60, (ELEMENTS,), generator=generator(seed + 2))
+        )
         x[: ELEMENTS // 4] = 1 + torch.randn(ELEMENTS // 4, generator=generator(seed + 3)) * 2.0**-12
     if name in ("sin", "cos"):
         x[: ELEMENTS // 4] *= 2.0**20

@@ -7,6 +7,7 @@ operand that its call does not use).
 
 from __future__ import annotations
 
+import struct
 from dataclasses import replace
 from enum import Enum
 
@@ -48,10 +49,11 @@ _ON_INTEGERS = overloads("add.Tensor add.Scalar sub.Tensor sub.Scalar mul.Tensor
 _TYPES = (DType.BOOL, DType.UINT8, DType.INT32, DType.INT64, DType.FLOAT32)
 
 
-def rounded(call: Call, meaning: Meaning) -> Meaning:
-    """The meaning of a call in a graph with a log: its name, and for logged calls no map for the log.
+def rounded(call: Call, meaning: Meaning, index: int) -> Meaning:
+    """The meaning of node `index` in a graph with a log, by what its call means in inference.
 
-    Raises UnsupportedOperator for calls that are neither exact, single nor logged.
+    A number of the call is two attributes, its binary64 encoding; a logged call has no map for the log, and its
+    node's number as its attribute, which entries of the log begin with. Raises UnsupportedOperator for calls that are neither exact, single nor logged.
     """
     types = [*call.types, *call.outputs]
     strange = next((t.dtype for t in types if t.dtype not in _TYPES), None)
@@ -69,8 +71,10 @@ def rounded(call: Call, meaning: Meaning) -> Meaning:
         return meaning
     if call.kwargs.get("alpha", 1) != 1:
         raise UnsupportedOperator("it scales by alpha and adds: two roundings; write it as two calls")
-    maps = (*meaning.maps, None) if name in LOGGED else meaning.maps
-    return replace(meaning, operator=PREFIX + name, maps=maps)
+    if name in LOGGED:
+        return replace(meaning, operator=PREFIX + name, maps=(*meaning.maps, None), attributes=(index,))
+    numbers = struct.unpack(">II", struct.pack(">d", call.args[1])) if name.endswith(".Scalar") else ()
+    return replace(meaning, operator=PREFIX + name, attributes=numbers)
 
 
 def kind(operator: str) -> Kind:

@@ -361,9 +361,7 @@ def refuted(y: int, a: Sequence[int], b: Sequence[int], bias: int | None, window
     return found.distance(y) > tau
 
 
-def accusable(
-    y: int, a: Sequence[int], b: Sequence[int], bias: int | None, window: int, theta: int
-) -> bool:
+def accusable(y: int, a: Sequence[int], b: Sequence[int], bias: int | None, window: int, theta: int) -> bool:
     """Whether the contract accepts the proof that y exceeds theta, a Q16.16 number; the others as for `refuted`.
 
     Lanes in a convolution's padding count: give them as zeros.

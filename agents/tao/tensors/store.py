@@ -112,6 +112,10 @@ class TensorStore:
         """The bytes last stored under a name, unverified; StoreError where there are none."""
         return self._read(_named_path(name))
 
+    def has_named(self, name: str) -> bool:
+        """Whether there are bytes under a name."""
+        return self._exists(_named_path(name))
+
     def _exists(self, path: str) -> bool:
         return self._attempt(path, lambda: self._filesystem.exists(self._full(path)))
 

@@ -1,9 +1,9 @@
 """Verifiable training: each step a graph that anyone can replay bit for bit.
 
-    with tao.training.record(module, optimizer, loader, loss, steps=400, store="runs") as run:
-        for step in run:
-            print(step.index, step.loss)
-    report = tao.training.audit(tao.training.prepare(module, optimizer, loader, loss, steps=400), "runs")
+with tao.training.record(module, optimizer, loader, loss, steps=400, store="runs") as run:
+    for step in run:
+        print(step.index, step.loss)
+report = tao.training.audit(tao.training.prepare(module, optimizer, loader, loss, steps=400), "runs")
 """
 
 from tao.training.audit import AuditReport, audit

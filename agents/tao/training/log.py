@@ -205,7 +205,9 @@ def _read_varints(data: np.ndarray, count: int, step: int) -> np.ndarray:
     numbers = np.zeros(count, np.uint64)
     for group in range(int(lengths.max(initial=0))):
         has = lengths > group
-        numbers[has] |= (data[starts[has] + group].astype(np.uint64) & np.uint64(0x7F)) << np.uint64(7 * group)
+        numbers[has] |= (data[starts[has] + group].astype(np.uint64) & np.uint64(0x7F)) << np.uint64(
+            7 * group
+        )
     return numbers
 
 

@@ -126,15 +126,17 @@ class Replay(Executor):
         parameters: Sequence[Tensor],
         bits: int = FLOAT32_BITS,
         block: int | None = None,
+        watch: Iterable[int] = (),
     ) -> None:
         """bits: of significand of the record grid. block: elements of a run of elementwise nodes computed at a
-        time.
+        time. watch: values that are kept in `watched` whenever a run computes them.
 
         Raises ModelError where the parameters are not those of the graph or a rounded node is of no known
         kind.
         """
         super().__init__(graph, parameters)
         self.bits, self._block = bits, block
+        self.watched: dict[int, Tensor | None] = dict.fromkeys(watch)
         self._calls: dict[int, _Call] = {}
         self._plans: dict[tuple[int, int], list[tuple[int, int]]] = {}
         self.log_node: int | None = None
@@ -142,7 +144,9 @@ class Replay(Executor):
             if node.target == LOG:
                 self.log_node = index
             if kernels.is_logged(node) and not kernels.replays(node):
-                raise ModelError(f"node {index} ({node.operator}, {node.target}) is logged, but cannot be replayed")
+                raise ModelError(
+                    f"node {index} ({node.operator}, {node.target}) is logged, but cannot be replayed"
+                )
 
     @property
     def capacity(self) -> int:
@@ -242,6 +246,8 @@ class Replay(Executor):
                     self._run_overridden(context, first, env, override)
                 for index in range(first, last):
                     for value in self.graph.releases[index]:
+                        if value in self.watched:
+                            self.watched[value] = env[value]
                         env[value] = None
         result = [env[value].contiguous() for value in self.graph.live(stop)]
         context.check_finite(self.graph.live(stop), result)
@@ -433,6 +439,7 @@ class _Context:
                 keys.append(key)
             sources.append(keys)
         gone = {value for call in calls for value in self._graph.releases[call.index]}
+        gone -= self._replay.watched.keys()
         device = next(iter(given.values())).device
         outs = {
             value: torch.empty(shape, dtype=self._graph.types[value].dtype.torch, device=device)

@@ -208,7 +208,10 @@ def _mark_outer(f, relative, rows, columns, out, marks):
 
 
 _mark_parallel, _mark = njit(_mark, parallel=True, cache=True), njit(_mark, cache=True)
-_mark_outer_parallel, _mark_outer = njit(_mark_outer, parallel=True, cache=True), njit(_mark_outer, cache=True)
+_mark_outer_parallel, _mark_outer = (
+    njit(_mark_outer, parallel=True, cache=True),
+    njit(_mark_outer, cache=True),
+)
 
 
 @njit(cache=True)

@@ -78,10 +78,14 @@ def contraction_crosses(a: Tensor, b: Tensor, elements: Tensor, bits: int) -> Te
         magnitudes = products.abs()
         largest = magnitudes.amax(-1, keepdim=True)
         total = magnitudes.sum(-1)
-        cutter = torch.ldexp(torch.ones_like(largest), torch.frexp(largest).exponent) * (1.5 * 2.0 ** (52 - 30))
+        cutter = torch.ldexp(torch.ones_like(largest), torch.frexp(largest).exponent) * (
+            1.5 * 2.0 ** (52 - 30)
+        )
         upper = (products + cutter).sub_(cutter)
         s = upper.sum(-1) + products.sub_(upper).sum(-1)
-        lost = largest.squeeze(-1) * (lanes * lanes * UNIT_ROUNDOFF * 2.0**-28) + s.abs() * (4 * UNIT_ROUNDOFF)
+        lost = largest.squeeze(-1) * (lanes * lanes * UNIT_ROUNDOFF * 2.0**-28) + s.abs() * (
+            4 * UNIT_ROUNDOFF
+        )
         reach = total.mul_(gamma(max(lanes - 1, 0)) * _evaluated(lanes)).add_(lost)
         crosses.append(nearest(s - reach, bits) != nearest(s + reach, bits))
     return torch.cat(crosses)
@@ -90,7 +94,7 @@ def contraction_crosses(a: Tensor, b: Tensor, elements: Tensor, bits: int) -> Te
 def summation(magnitudes: Tensor, terms: int) -> Zone:
     """Of sums of `terms` numbers, given T = sum |x|, in float64 and any order, for each:
 
-        tau = gamma_(n-1) T    (Higham, 4.2)
+    tau = gamma_(n-1) T    (Higham, 4.2)
     """
     scale = gamma(max(terms - 1, 0)) * _evaluated(terms)
     return Zone(absolute=magnitudes.flatten() * scale)

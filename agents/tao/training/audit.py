@@ -1,0 +1,111 @@
+"""Auditing a recorded training run: replay it on other hardware and compare every checkpoint."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from tao.errors import ModelError, StoreError
+from tao.tensors import commit
+from tao.tensors.store import TensorStore
+from tao.training.checkpoints import Checkpoint, Trail
+from tao.training.job import Progress, TrainingClaim, TrainingJob
+from tao.training.log import LogError
+from tao.training.record import read_log, rebuild
+from tao.training.replay import Correction, Replay, ReplayError
+
+
+@dataclass(frozen=True)
+class Difference:
+    """The first step that does not lead where the run says. values: which values of the state differ.
+    reason: why the step cannot be replayed at all, where it cannot."""
+
+    step: int
+    values: tuple[str, ...] = ()
+    reason: str = ""
+
+    def __str__(self) -> str:
+        return f"step {self.step}: " + (self.reason or f"{', '.join(self.values)} differ from the replay's")
+
+
+@dataclass
+class AuditReport:
+    """What an audit found. steps: replayed. corrections: values that this device rounds elsewhere and the log
+    settled, by step. seconds: of wall time, by step."""
+
+    first: int
+    steps: int = 0
+    difference: Difference | None = None
+    corrections: list[list[Correction]] = field(default_factory=list)
+    seconds: list[float] = field(default_factory=list)
+
+    @property
+    def is_equal(self) -> bool:
+        """Whether every replayed checkpoint is the recorded one, bit for bit."""
+        return self.difference is None
+
+
+def audit(
+    job: TrainingJob,
+    store: TensorStore | str,
+    claim: TrainingClaim | None = None,
+    *,
+    first: int = 0,
+    last: int | None = None,
+    progress: Progress | None = None,
+) -> AuditReport:
+    """Replay the steps from `first` to `last` of a recorded run and compare the state after each of them.
+
+    job: as agreed, prepared by the auditor itself. claim: checked against the checkpoints in the store where
+    it is given. first: where not 0, the audit starts from the recorded state, and is about the steps that
+    follow. Stops at the first difference. Raises StoreError where what the trainer must publish is missing.
+    """
+    store = store if isinstance(store, TensorStore) else TensorStore(store)
+    trail = Trail(store, job.bundle.model_id, job.first)
+    last = job.steps if last is None else last
+    if not 0 <= first < last <= job.steps:
+        raise ModelError(f"steps {first} to {last} are not within the job's {job.steps}")
+    if claim is not None:
+        _require_claimed(job, trail, claim)
+    if trail.read(0).values != job.first:
+        raise ModelError("the run starts from another state than the one agreed on")
+    replay = Replay(job.bundle.graph, job.bundle.parameters)
+    state = job.initial if first == 0 else rebuild(job, trail, first, replay)
+    report = AuditReport(first)
+    for position in range(first, last):
+        start = time.monotonic()
+        checkpoint = trail.read(position + 1)
+        try:
+            state, corrections = replay.replay(state, read_log(job, trail, checkpoint), position)
+        except (LogError, ReplayError) as error:
+            report.difference = Difference(position, reason=str(error))
+            break
+        differing = tuple(_differing(job, checkpoint, state))
+        report.seconds.append(time.monotonic() - start)
+        report.corrections.append(corrections)
+        if differing:
+            report.difference = Difference(position, differing)
+            break
+        report.steps += 1
+        if progress is not None:
+            progress(f"step {position}: equal, {len(corrections)} corrections, {report.seconds[-1]:.2f} s")
+    return report
+
+
+def _differing(job: TrainingJob, checkpoint: Checkpoint, state: tuple) -> Iterator[str]:
+    for name, tensor, value in zip(job.step_graph.names, state, checkpoint.values, strict=True):
+        if commit(tensor) != value:
+            yield name
+
+
+def _require_claimed(job: TrainingJob, trail: Trail, claim: TrainingClaim) -> None:
+    """Raises ModelError for a claim of another job, StoreError where the store has other checkpoints."""
+    if (claim.model_id, claim.inputs) != (job.bundle.model_id, job.first):
+        raise ModelError("the claim is about another job: model, data, optimizer or first state differ")
+    stored = trail.root(job.steps) if job.steps > 1 else bytes(32)
+    if stored != claim.checkpoint_root or trail.read(job.steps).values != claim.outputs:
+        raise StoreError(
+            f"the checkpoints in the store {trail.store.url} are not those claimed; ask the trainer to "
+            "publish those"
+        )

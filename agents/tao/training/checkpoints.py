@@ -1,0 +1,116 @@
+"""The checkpoints of a training run: what is committed at each step boundary, and where it is kept.
+
+A checkpoint is the state at a boundary: the commitments of the step counter, the seed, weights, moments and
+buffers, and the batch and the rounding log of the step before it. Its leaf is the hash of that state, as at
+any other cut of the graph; the tree over the leaves of all boundaries is what a claim commits to.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from tao.errors import ModelError
+from tao.graph.literals import canonical_json
+from tao.tensors import merkle, state_hash
+from tao.tensors.keccak import keccak
+from tao.tensors.store import TensorStore
+from tao.untrusted import parse_json
+
+FORMAT = "tao.checkpoint.v1"
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """The boundary after `step` steps.
+
+    values: tensor commitments in the order of the graph's inputs. log: keccak of the file of the last step's
+    rounding log, None at the start. loss: of that step. is_held: whether the store has the tensors
+    themselves.
+    """
+
+    step: int
+    values: tuple[bytes, ...]
+    log: bytes | None
+    loss: float | None
+    is_held: bool
+
+    @property
+    def leaf(self) -> bytes:
+        """The state hash, leaf `step` of the checkpoint tree."""
+        return state_hash(self.values)
+
+    def to_json(self) -> bytes:
+        return canonical_json(
+            {
+                "format": FORMAT,
+                "step": self.step,
+                "values": [value.hex() for value in self.values],
+                "log": None if self.log is None else self.log.hex(),
+                "loss": None if self.loss is None else self.loss.hex(),
+                "held": self.is_held,
+            }
+        )
+
+    @classmethod
+    def from_json(cls, data: bytes, step: int) -> Checkpoint:
+        """Read what anybody may have written. Raises ModelError where it is no checkpoint of this step."""
+        try:
+            record = parse_json(data)
+            if (record["format"], record["step"]) != (FORMAT, step):
+                raise ValueError(f"it is {record['format']!r} of step {record['step']}")
+            loss = None if record["loss"] is None else float.fromhex(record["loss"])
+            if loss is not None and not math.isfinite(loss):
+                raise ValueError("its loss is not finite")
+            values = tuple(bytes.fromhex(value) for value in record["values"])
+            log = None if record["log"] is None else bytes.fromhex(record["log"])
+            if any(len(item) != 32 for item in (*values, *([log] if log else []))):
+                raise ValueError("a commitment has not 32 bytes")
+            return cls(step, values, log, loss, bool(record["held"]))
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            raise ModelError(f"the checkpoint of step {step} is malformed: {error}") from error
+
+
+class Trail:
+    """The checkpoints of one run in a store, written one by one; the last one written is its head.
+
+    A run is named by its model and its first state, so another run's checkpoints are never taken for its own.
+    """
+
+    def __init__(self, store: TensorStore, model_id: bytes, first: Sequence[bytes]) -> None:
+        """first: the commitments of the initial state."""
+        self.store = store
+        self.run_id = keccak(model_id + state_hash(first))
+        self._folder = f"runs/{self.run_id.hex()}"
+
+    def append(self, checkpoint: Checkpoint) -> None:
+        """Write a checkpoint whose log, and tensors if held, are in the store; it becomes the head.
+
+        Raises StoreError where it cannot be written; the head then is the one before.
+        """
+        self.store.put_named(f"{self._folder}/{checkpoint.step}.json", checkpoint.to_json())
+        self.store.put_named(f"{self._folder}/head", str(checkpoint.step).encode())
+
+    @property
+    def head(self) -> int | None:
+        """The last step written, None before the first. Raises ModelError where the head is no number."""
+        name = f"{self._folder}/head"
+        if not self.store.has_named(name):
+            return None
+        data = self.store.get_named(name)
+        if not data.isdigit():
+            raise ModelError(f"the head of run 0x{self.run_id.hex()} is {data[:20]!r}, which is no step")
+        return int(data)
+
+    def read(self, step: int) -> Checkpoint:
+        """The checkpoint of a step. Raises StoreError where it is missing, ModelError where malformed."""
+        return Checkpoint.from_json(self.store.get_named(f"{self._folder}/{step}.json"), step)
+
+    def leaves(self, steps: int) -> list[bytes]:
+        """The leaves of the boundaries 0 to `steps`."""
+        return [self.read(step).leaf for step in range(steps + 1)]
+
+    def root(self, steps: int) -> bytes:
+        """The checkpoint root of the run's first `steps` steps."""
+        return merkle.root(self.leaves(steps))

@@ -1,0 +1,66 @@
+"""A data set as tensors: what a training job commits to."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, default_collate
+
+from tao.errors import ModelError
+
+_READ_TWICE = 16
+"""Samples read a second time: a data set that draws as it reads cannot be committed to."""
+
+
+def tensors_of(data: DataLoader | Sequence[Any] | Tensor) -> tuple[Tensor, ...]:
+    """The tensors of a data set, sample by sample along their first dimension.
+
+    data: a tuple of tensors, a map-style data set or a DataLoader over one, whose sampler is not used:
+    batches follow from the seed. Raises ModelError where samples cannot be stacked, where reading one twice
+    gives two results, and where there is none.
+    """
+    if isinstance(data, Tensor):
+        data = (data,)
+    elif isinstance(data, DataLoader):
+        data = data.dataset
+    if isinstance(data, tuple | list) and data and all(isinstance(part, Tensor) for part in data):
+        parts = tuple(data)
+    else:
+        parts = _stacked(data)
+    if not parts or not all(part.dim() and len(part) == len(parts[0]) for part in parts) or not len(parts[0]):
+        shapes = [list(part.shape) for part in parts]
+        raise ModelError(
+            f"the data set has parts of shapes {shapes}; each needs as many samples, at least one"
+        )
+    return tuple(part.detach().cpu().contiguous() for part in parts)
+
+
+def _stacked(data: Any) -> tuple[Tensor, ...]:
+    try:
+        count = len(data)
+        samples = [_sample(data[index]) for index in range(count)]
+        parts = tuple(
+            default_collate([sample[slot] for sample in samples]) for slot in range(len(samples[0]))
+        )
+    except (TypeError, IndexError, RuntimeError, AttributeError, KeyError) as error:
+        reason = str(error).split("\n")[0]
+        raise ModelError(
+            f"the data set cannot be read as tensors ({reason}); give a map-style data set whose samples are "
+            "tensors of one shape, or the tensors themselves"
+        ) from error
+    again = range(0, count, max(1, count // _READ_TWICE))
+    for index in again:
+        for slot, value in enumerate(_sample(data[index])):
+            if not torch.equal(torch.as_tensor(value), parts[slot][index]):
+                raise ModelError(
+                    f"sample {index} of the data set is another one when read again; apply random transforms "
+                    "inside the module, or store their results"
+                )
+    return parts
+
+
+def _sample(sample: Any) -> tuple[Any, ...]:
+    return tuple(sample) if isinstance(sample, tuple | list) else (sample,)

@@ -1,0 +1,132 @@
+"""A training job: the graph of one step, how often it runs, and the state that it starts from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
+
+from tao.errors import ModelError
+from tao.model import ModelBundle
+from tao.tensors import commit, state_hash
+from tao.tensors.keccak import keccak
+from tao.tensors.tree import tag
+from tao.training.data import tensors_of
+from tao.training.optimizers import Schedule, describe
+from tao.training.state import StepGraph
+from tao.training.trace import Loss, trace_step
+
+LOG_CAPACITY = 1 << 16
+"""Values of one step that its rounding log holds, unless the job says otherwise."""
+
+
+@dataclass(frozen=True)
+class TrainingClaim:
+    """What a trainer claims: that a job's steps lead from one state to another through these checkpoints.
+
+    inputs, outputs: tensor commitments of the first and the last state. checkpoint_root: over the states'
+    hashes at all step boundaries, zero for a job of one step.
+    """
+
+    model_id: bytes
+    inputs: tuple[bytes, ...]
+    outputs: tuple[bytes, ...]
+    checkpoint_root: bytes
+
+
+@dataclass(frozen=True, eq=False)
+class TrainingJob:
+    """What is agreed on before training starts: model, data set and optimizer (`bundle`), and the first
+    state."""
+
+    step_graph: StepGraph
+    bundle: ModelBundle
+    initial: tuple[Tensor, ...]
+
+    @property
+    def steps(self) -> int:
+        return self.bundle.steps
+
+    @cached_property
+    def first(self) -> tuple[bytes, ...]:
+        """The commitments of the first state."""
+        return tuple(commit(tensor) for tensor in self.initial)
+
+    @property
+    def first_leaf(self) -> bytes:
+        """Leaf 0 of the checkpoint tree."""
+        return state_hash(self.first)
+
+
+def prepare(
+    module: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    data: DataLoader | Sequence[Any] | Tensor,
+    loss: Loss,
+    *,
+    steps: int,
+    batch_size: int | None = None,
+    seed: tuple[int, int] | None = None,
+    clip_norm: float | None = None,
+    schedule: Schedule | None = None,
+    log_capacity: int = LOG_CAPACITY,
+) -> TrainingJob:
+    """Agree on a training job: trace one step of it and commit to model, data set, optimizer and first state.
+
+    module, optimizer: an ordinary module in training mode, with its torch.optim.SGD or AdamW, as they stand.
+    data: a DataLoader, a map-style data set or tensors; batches are drawn from it by the seed. loss:
+    (module, *batch) -> scalar. batch_size: of the DataLoader unless given. seed: two 32-bit words; by
+    default they follow from the commitment to model and data, which therefore come first. clip_norm,
+    schedule: see `describe`.
+
+    Raises ModelError where the parts are no training job, UnsupportedOperator for what cannot be replayed.
+    """
+    places = {str(tensor.device) for tensor in (*module.parameters(), *module.buffers())}
+    if len(places) > 1:
+        raise ModelError(f"the module is spread over {', '.join(sorted(places))}; move it to one device")
+    if batch_size is None:
+        batch_size = getattr(data, "batch_size", None)
+    if batch_size is None:
+        raise ModelError("the batch size is not known; give batch_size, or a DataLoader that has one")
+    graph = trace_step(
+        module,
+        loss,
+        describe(optimizer, clip_norm, schedule),
+        tensors_of(data),
+        batch_size,
+        log_capacity=log_capacity,
+    )
+    bundle = ModelBundle(graph.graph, graph.parameters, steps=steps)
+    return TrainingJob(graph, bundle, graph.pack(module, optimizer, seed or seed_of(bundle.model_id)))
+
+
+def seed_of(model_id: bytes) -> tuple[int, int]:
+    """The seed that follows from a job's commitments: two words of keccak256(TAG_seed || model id)."""
+    digest = keccak(tag("seed") + model_id)
+    return int.from_bytes(digest[:4], "big"), int.from_bytes(digest[4:8], "big")
+
+
+class Watch:
+    """Notices parameters that are changed while a recording holds them."""
+
+    def __init__(self, module: nn.Module) -> None:
+        self._tensors = {**dict(module.named_parameters()), **dict(module.named_buffers())}
+        self._versions = {name: tensor._version for name, tensor in self._tensors.items()}
+
+    def check(self) -> None:
+        """Raises ModelError, naming it, where a tensor was written to."""
+        for name, tensor in self._tensors.items():
+            if tensor._version != self._versions[name]:
+                raise ModelError(
+                    f"{name} was changed outside the recording, which therefore cannot be replayed; leave "
+                    "the module alone until the recording ends"
+                )
+
+
+Progress = Callable[[str], None]
+"""Told in a sentence what happens."""

@@ -1,0 +1,174 @@
+"""Recording a training run so that anybody can replay it bit for bit."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from tao.errors import ModelError
+from tao.tensors import commit
+from tao.tensors.store import TensorStore
+from tao.training import log as logs
+from tao.training.checkpoints import Checkpoint, Trail
+from tao.training.job import TrainingClaim, TrainingJob, Watch, prepare
+from tao.training.replay import Replay
+
+KEEP_EVERY = 50
+"""Steps between states that are stored whole, unless the recording says otherwise."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """One recorded step. entries: values in its log. log_bytes: size of the log's file. seconds: of wall
+    time; commit_seconds: those of them that went into hashing and storing."""
+
+    index: int
+    loss: float
+    entries: int
+    log_bytes: int
+    seconds: float
+    commit_seconds: float
+
+
+class Recording:
+    """Runs a job's steps and writes down what an auditor needs to replay them.
+
+    A recording that was interrupted goes on where it stopped: from the last state that was stored whole,
+    with the steps recorded since replayed by their logs, so that the checkpoints are the same ones.
+    """
+
+    def __init__(self, job: TrainingJob, store: TensorStore, keep_every: int = KEEP_EVERY) -> None:
+        """keep_every: steps between states stored whole. Raises ModelError where it is not positive,
+        StoreError where the store cannot be used."""
+        if keep_every < 1:
+            raise ModelError(f"a state cannot be stored every {keep_every} steps; give 1 or more")
+        self.job, self.store, self.keep_every = job, store, keep_every
+        self.trail = Trail(store, job.bundle.model_id, job.first)
+        self.replay = Replay(job.bundle.graph, job.bundle.parameters, watch=(job.step_graph.loss,))
+        self.position = self.trail.head or 0
+        if self.trail.head is None:
+            job.bundle.save(store)
+            self._write(0, job.initial, None, None)
+            self.state = job.initial
+        else:
+            self.state = rebuild(job, self.trail, self.position, self.replay)
+
+    def __iter__(self) -> Iterator[Step]:
+        while self.position < self.job.steps:
+            yield self.advance()
+
+    def advance(self) -> Step:
+        """Record one step.
+
+        Raises ReplayError for a loss or another value that is not finite, LogError where the log is too
+        small and StoreError where the store is full or out of reach. What was recorded before stays.
+        """
+        start = time.monotonic()
+        outputs, log = self.replay.record(self.state, self.position)
+        computed = time.monotonic()
+        loss = float(self.replay.watched[self.job.step_graph.loss])
+        data = logs.encode(log, self.position, self.job.bundle.graph_root)
+        self._write(self.position + 1, outputs, data, loss)
+        done = time.monotonic()
+        self.state, self.position = outputs, self.position + 1
+        entries = int((log[0] != logs.END).sum())
+        return Step(self.position - 1, loss, entries, len(data), done - start, done - computed)
+
+    def claim(self) -> TrainingClaim:
+        """What the recorded run claims. Raises ModelError before the last step is recorded."""
+        return claim_of(self.job, self.trail)
+
+    def _write(self, step: int, state: Sequence[Tensor], log: bytes | None, loss: float | None) -> None:
+        is_held = step % self.keep_every == 0 or step == self.job.steps
+        put = self.store.put_tensor if is_held else commit
+        values = tuple(put(tensor) for tensor in state)
+        blob = None if log is None else self.store.put_blob(log)
+        self.trail.append(Checkpoint(step, values, blob, loss, is_held))
+
+
+class record:
+    """An ordinary training loop, recorded.
+
+        with tao.training.record(module, optimizer, loader, loss, steps=400, store="runs") as run:
+            for step in run:
+                print(step.index, step.loss)
+        claim = run.claim()
+
+    Takes what `prepare` takes, and the store: a directory or an fsspec URL. Module and optimizer are left
+    alone while the run goes on and hold its last state afterwards, also where an error ends it.
+    """
+
+    def __init__(
+        self,
+        module: nn.Module,
+        optimizer: torch.optim.Optimizer,
+        data: Any,
+        loss: Any,
+        *,
+        store: TensorStore | str,
+        keep_every: int = KEEP_EVERY,
+        **options: Any,
+    ) -> None:
+        self._module, self._optimizer = module, optimizer
+        store = store if isinstance(store, TensorStore) else TensorStore(store)
+        self.run = Recording(prepare(module, optimizer, data, loss, **options), store, keep_every)
+        self._watch = Watch(module)
+
+    def __enter__(self) -> record:
+        return self
+
+    def __iter__(self) -> Iterator[Step]:
+        for step in self.run:
+            yield step
+            self._watch.check()
+
+    def claim(self) -> TrainingClaim:
+        """What the recorded run claims."""
+        return self.run.claim()
+
+    def __exit__(self, *error: object) -> None:
+        self.run.job.step_graph.unpack(self.run.state, self._module, self._optimizer)
+
+
+def rebuild(job: TrainingJob, trail: Trail, step: int, replay: Replay) -> tuple[Tensor, ...]:
+    """The state after `step` steps, replayed from the last one before it that was stored whole.
+
+    Raises ModelError where a replayed state is not the recorded one, StoreError where a part is missing.
+    """
+    held = next(at for at in range(step, -1, -1) if trail.read(at).is_held)
+    state = tuple(trail.store.get_tensor(value) for value in trail.read(held).values)
+    for position in range(held, step):
+        checkpoint = trail.read(position + 1)
+        log = read_log(job, trail, checkpoint)
+        state, _ = replay.replay(state, log, position)
+        for name, tensor, value in zip(job.step_graph.names, state, checkpoint.values, strict=True):
+            if commit(tensor) != value:
+                raise ModelError(
+                    f"replaying step {position} gives another {name} than was recorded; the store holds "
+                    "another run's checkpoints, or this device computes wrongly"
+                )
+    return state
+
+
+def read_log(job: TrainingJob, trail: Trail, checkpoint: Checkpoint) -> Tensor:
+    """The rounding log of the step that ended at a checkpoint, int64[2, capacity].
+
+    Raises StoreError where it is missing, LogError where it is damaged or another step's.
+    """
+    capacity = job.step_graph.layout.log_capacity
+    data = trail.store.get_blob(checkpoint.log)
+    return logs.decode(data, checkpoint.step - 1, capacity, job.bundle.graph_root)
+
+
+def claim_of(job: TrainingJob, trail: Trail) -> TrainingClaim:
+    """What a finished run claims. Raises ModelError where steps are missing."""
+    if trail.head != job.steps:
+        raise ModelError(f"{trail.head or 0} of {job.steps} steps are recorded; record the others first")
+    root = trail.root(job.steps) if job.steps > 1 else bytes(32)
+    last = trail.read(job.steps)
+    return TrainingClaim(job.bundle.model_id, job.first, last.values, root)
