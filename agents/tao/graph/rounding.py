@@ -53,7 +53,8 @@ def rounded(call: Call, meaning: Meaning, index: int) -> Meaning:
     """The meaning of node `index` in a graph with a log, by what its call means in inference.
 
     A number of the call is two attributes, its binary64 encoding; a logged call has no map for the log, and its
-    node's number as its attribute, which entries of the log begin with. Raises UnsupportedOperator for calls that are neither exact, single nor logged.
+    node's number as its attribute, which entries of the log begin with. Raises UnsupportedOperator for calls that
+    are neither exact, single nor logged.
     """
     types = [*call.types, *call.outputs]
     strange = next((t.dtype for t in types if t.dtype not in _TYPES), None)

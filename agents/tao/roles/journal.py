@@ -13,6 +13,9 @@ from rich.status import Status
 
 from tao.chain.sender import Sent
 
+TELL_EVERY = 30.0
+"""Seconds between lines of progress in a log."""
+
 
 @dataclass(frozen=True)
 class Done:
@@ -58,6 +61,8 @@ class Journal:
         self._path = path
         self._console = console or Console(file=sys.stderr, highlight=False, soft_wrap=True)
         self._problems: dict[str, str] = {}
+        self._working: Status | None = None
+        self._told = 0.0
 
     def done(self, done: Done) -> None:
         """Report a finished action."""
@@ -80,7 +85,16 @@ class Journal:
 
     def working(self, what: str) -> Status:
         """A spinner around work that may take long, where a person is watching."""
-        return self._console.status(what)
+        self._working = self._console.status(what)
+        return self._working
+
+    def progress(self, what: str) -> None:
+        """How far the work has come; where nobody is watching, a line now and then."""
+        if self._working is not None:
+            self._working.update(what)
+        if not self._console.is_terminal and time.monotonic() > self._told + TELL_EVERY:
+            self._told = time.monotonic()
+            self._console.print(escape(what))
 
     def note(self, role: str, sentence: str) -> None:
         """Print a line that is no action, such as a verdict."""

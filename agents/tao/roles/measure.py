@@ -90,6 +90,6 @@ def require_inference(bundle: ModelBundle) -> None:
 
 
 def require_calibrated(bundle: ModelBundle) -> None:
-    """Raises ModelError for a model without tolerances, whose votes nobody could count."""
-    if bundle.profile is None:
+    """Raises ModelError for a model without tolerances, whose votes nobody could count; training has none."""
+    if bundle.profile is None and bundle.steps == 1:
         raise ModelError(f"the model 0x{bundle.model_id.hex()} has no tolerance profile; calibrate it first")

@@ -5,21 +5,20 @@ from collections.abc import Iterable, Sequence
 from typing import Protocol
 
 from torch import Tensor
-from web3.logs import DISCARD
 
-from tao.chain.sender import Sent
 from tao.errors import ModelError
 from tao.execution import Executor, capture
 from tao.model import ModelBundle
-from tao.protocol import actions, prover
+from tao.protocol import actions
 from tao.protocol.actions import Action
 from tao.protocol.views import ChainView, ClaimView, DisputeView, Phase, RequestView
 from tao.roles.context import Context
+from tao.roles.defender import Defender
 from tao.roles.journal import Done
 from tao.roles.measure import UNCOMPUTABLE, require_inference
-from tao.roles.role import OVER, Role, dispute_facts, short
+from tao.roles.role import OVER, dispute_facts, short
 from tao.roles.states import fetch
-from tao.tensors import TensorTree, TensorType, commit
+from tao.tensors import TensorType
 from tao.tensors.store import TensorStore
 
 States = dict[int, tuple[Tensor, ...]]
@@ -58,7 +57,7 @@ class Honest:
         return store.put_tensor(tensor)
 
 
-class ProverRole(Role):
+class ProverRole(Defender):
     """Serves requests for one model that pay `minimum_fee` wei or more, and defends this account's claims."""
 
     name = "prover"
@@ -66,36 +65,25 @@ class ProverRole(Role):
     def __init__(
         self, context: Context, bundle: ModelBundle, behaviour: Behaviour | None = None, minimum_fee: int = 0
     ):
-        super().__init__(context)
         require_inference(bundle)
-        self.bundle = bundle
-        self.minimum_fee = minimum_fee
+        super().__init__(context, bundle, minimum_fee)
         self._behaviour = behaviour or Honest(bundle)
         self._captured: dict[bytes, States] = {}  # by claim: the states of its disputes so far
-
-    def view(self) -> ChainView:
-        return self.context.reader.view({self.bundle.model_id})
 
     def decide(self, view: ChainView) -> Iterable[Action]:
         running = {d.claim.claim_id for d in view.disputes if d.phase is not Phase.CLOSED}
         self._captured = {claim: held for claim, held in self._captured.items() if claim in running}
-        return prover.decide(view, self.address, self.bundle.model_id, self.minimum_fee)
+        return super().decide(view)
 
     def perform(self, action: Action) -> Done | None:
         match action:
             case actions.Serve(request):
                 inputs = fetch(self.context.store, self.bundle.graph, 0, request.inputs)
                 return self.claim(inputs, request)
-            case actions.Finalise(claim):
-                return self._finalise(claim)
             case actions.Reveal(dispute, cuts):
                 return self._reveal(dispute, cuts)
-            case actions.Answer(dispute):
-                return self._answer(dispute)
-            case actions.Defend(dispute):
-                return self._defend(dispute)
             case _:
-                return self.upkeep(action)
+                return super().perform(action)
 
     def claim(self, inputs: Sequence[Tensor], request: RequestView | None = None) -> Done:
         """Run the model on `inputs` and claim its outputs, for `request` or for nobody in particular.
@@ -134,23 +122,6 @@ class ProverRole(Role):
             run_seconds=round(computed - start, 4),
         )
 
-    def _claim_id(self, sent: Sent) -> bytes:
-        if sent.receipt is None:
-            return b""
-        (event,) = self.context.contracts.claims.events.Claimed().process_receipt(
-            sent.receipt, errors=DISCARD
-        )
-        return event["args"]["claimId"]
-
-    def _finalise(self, claim: ClaimView) -> Done | None:
-        start = time.monotonic()
-        call = self.context.contracts.claims.functions.finalise(claim.claim_id)
-        sent = self.context.send(call, already=("NotFinalisable",))
-        if sent.already:
-            return None
-        what = f"finalised claim {short(claim.claim_id)}: bond and fee are credited"
-        return self.done("finalise", what, start, sent, claim="0x" + claim.claim_id.hex())
-
     def _reveal(self, dispute: DisputeView, cuts: Sequence[int]) -> Done | None:
         start = time.monotonic()
         states = self._states(dispute.claim, cuts)
@@ -171,31 +142,6 @@ class ProverRole(Role):
             **dispute_facts(dispute),
         )
 
-    def _answer(self, dispute: DisputeView) -> Done | None:
-        start = time.monotonic()
-        demand = dispute.demand
-        opening = TensorTree(self._tensor(dispute, demand.commitment)).open_chunk(demand.chunk)
-        sent = self.context.send(
-            self.context.contracts.game.functions.answer(
-                dispute.dispute_id,
-                demand.commitment,
-                demand.tensor_type,
-                demand.chunk,
-                opening.data,
-                list(opening.path),
-            ),
-            already=(*OVER, "DemandMismatch"),
-        )
-        what = f"opened chunk {demand.chunk} of 0x{demand.commitment.hex()[:8]} as demanded"
-        return self.done("answer", what, start, sent, chunk=demand.chunk, **dispute_facts(dispute))
-
-    def _defend(self, dispute: DisputeView) -> Done | None:
-        start = time.monotonic()
-        call = self.context.contracts.game.functions.escalate(dispute.dispute_id)
-        sent = self.context.send(call, already=OVER)
-        what = f"put operator {dispute.lo}, of which it was accused, to the committee"
-        return self.done("defend", what, start, sent, **dispute_facts(dispute))
-
     def _states(self, claim: ClaimView, cuts: Iterable[int]) -> States:
         """The states at `cuts`, captured in one run where they are not at hand."""
         held = self._captured.setdefault(claim.claim_id, {})
@@ -204,18 +150,6 @@ class ProverRole(Role):
             inputs = fetch(self.context.store, self.bundle.graph, 0, claim.inputs)
             held |= self._behaviour.capture(inputs, missing)
         return held
-
-    def _tensor(self, dispute: DisputeView, commitment: bytes) -> Tensor:
-        """A tensor at either end of the disputed operator."""
-        if self.context.store.has_tensor(commitment):
-            return self.context.store.get_tensor(commitment)
-        states = self._states(dispute.claim, (dispute.lo, dispute.hi))
-        for tensor in (*states[dispute.lo], *states[dispute.hi]):
-            if commit(tensor) == commitment:
-                return tensor
-        raise ModelError(
-            f"the demanded tensor 0x{commitment.hex()} is not what this prover computes any more"
-        )
 
     def _require_types(self, inputs: Sequence[Tensor]) -> None:
         expected = [self.bundle.graph.types[value] for value in self.bundle.graph.live(0)]

@@ -53,6 +53,7 @@ def audit(
     *,
     first: int = 0,
     last: int | None = None,
+    owner: str = "",
     progress: Progress | None = None,
 ) -> AuditReport:
     """Replay the steps from `first` to `last` of a recorded run and compare the state after each of them.
@@ -62,7 +63,7 @@ def audit(
     follow. Stops at the first difference. Raises StoreError where what the trainer must publish is missing.
     """
     store = store if isinstance(store, TensorStore) else TensorStore(store)
-    trail = Trail(store, job.bundle.model_id, job.first)
+    trail = Trail(store, job.bundle.model_id, job.first, owner)
     last = job.steps if last is None else last
     if not 0 <= first < last <= job.steps:
         raise ModelError(f"steps {first} to {last} are not within the job's {job.steps}")
@@ -75,17 +76,17 @@ def audit(
     report = AuditReport(first)
     for position in range(first, last):
         start = time.monotonic()
-        checkpoint = trail.read(position + 1)
+        checkpoint, before = trail.read(position + 1), state
         try:
-            state, corrections = replay.replay(state, read_log(job, trail, checkpoint), position)
+            state, corrections = replay.replay(before, read_log(job, trail, checkpoint), position)
         except (LogError, ReplayError) as error:
-            report.difference = Difference(position, reason=str(error))
+            report.difference = Difference(position, before, reason=str(error))
             break
         differing = tuple(_differing(job, checkpoint, state))
         report.seconds.append(time.monotonic() - start)
         report.corrections.append(corrections)
         if differing:
-            report.difference = Difference(position, differing)
+            report.difference = Difference(position, before, differing)
             break
         report.steps += 1
         if progress is not None:
@@ -94,7 +95,10 @@ def audit(
 
 
 def _differing(job: TrainingJob, checkpoint: Checkpoint, state: tuple) -> Iterator[str]:
-    for name, tensor, value in zip(job.step_graph.names, state, checkpoint.values, strict=True):
+    if len(checkpoint.values) != len(state):
+        yield "the number of values"
+        return
+    for name, tensor, value in zip(job.names, state, checkpoint.values, strict=True):
         if commit(tensor) != value:
             yield name
 

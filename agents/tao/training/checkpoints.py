@@ -65,6 +65,8 @@ class Checkpoint:
                 raise ValueError("its loss is not finite")
             values = tuple(bytes.fromhex(value) for value in record["values"])
             log = None if record["log"] is None else bytes.fromhex(record["log"])
+            if (log is None) != (step == 0):
+                raise ValueError("every step but the first boundary has a log")
             if any(len(item) != 32 for item in (*values, *([log] if log else []))):
                 raise ValueError("a commitment has not 32 bytes")
             return cls(step, values, log, loss, bool(record["held"]))
@@ -75,13 +77,14 @@ class Checkpoint:
 class Trail:
     """The checkpoints of one run in a store, written one by one; the last one written is its head.
 
-    A run is named by its model and its first state, so another run's checkpoints are never taken for its own.
+    A run is named by its model, its first state and its owner, so another run's checkpoints are never taken
+    for its own.
     """
 
-    def __init__(self, store: TensorStore, model_id: bytes, first: Sequence[bytes]) -> None:
-        """first: the commitments of the initial state."""
+    def __init__(self, store: TensorStore, model_id: bytes, first: Sequence[bytes], owner: str = "") -> None:
+        """first: the commitments of the initial state. owner: the trainer's address, where there are several."""
         self.store = store
-        self.run_id = keccak(model_id + state_hash(first))
+        self.run_id = keccak(model_id + state_hash(first) + owner.encode())
         self._folder = f"runs/{self.run_id.hex()}"
 
     def append(self, checkpoint: Checkpoint) -> None:

@@ -12,8 +12,9 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from tao.errors import ModelError
+from tao.graph.operators import LOG
 from tao.model import ModelBundle
-from tao.tensors import commit, state_hash
+from tao.tensors import TensorType, commit
 from tao.tensors.keccak import keccak
 from tao.tensors.tree import tag
 from tao.training.data import tensors_of
@@ -41,12 +42,27 @@ class TrainingClaim:
 
 @dataclass(frozen=True, eq=False)
 class TrainingJob:
-    """What is agreed on before training starts: model, data set and optimizer (`bundle`), and the first
-    state."""
+    """What is agreed on before training starts: model, data set and optimizer (`bundle`), and the first state.
 
-    step_graph: StepGraph
+    step_graph: what the state's values are of a module; None where only the registered graph is known. Raises
+    ModelError where the bundle is no training job or the state does not fit it.
+    """
+
     bundle: ModelBundle
     initial: tuple[Tensor, ...]
+    step_graph: StepGraph | None = None
+
+    def __post_init__(self) -> None:
+        graph = self.bundle.graph
+        if graph.nodes[0].target != LOG:
+            raise ModelError(
+                f"model 0x{self.bundle.model_id.hex()} has no rounding log: it is no training job"
+            )
+        expected = [graph.types[value] for value in graph.live(0)]
+        if [TensorType.of(tensor) for tensor in self.initial] != expected:
+            raise ModelError(
+                f"the first state does not have the {len(expected)} values that a step starts from"
+            )
 
     @property
     def steps(self) -> int:
@@ -58,9 +74,24 @@ class TrainingJob:
         return tuple(commit(tensor) for tensor in self.initial)
 
     @property
-    def first_leaf(self) -> bytes:
-        """Leaf 0 of the checkpoint tree."""
-        return state_hash(self.first)
+    def names(self) -> tuple[str, ...]:
+        """What each value of a state is."""
+        if self.step_graph is not None:
+            return self.step_graph.names
+        inner = (f"value {place}" for place in range(2, len(self.initial) - 1))
+        return ("step", "seed", *inner, "log")
+
+    @property
+    def log_capacity(self) -> int:
+        """Entries that the log of a step holds."""
+        return self.initial[-1].shape[1]
+
+    @cached_property
+    def loss(self) -> int | None:
+        """The value that is the loss: the one that a step computes and does not use."""
+        graph = self.bundle.graph
+        used = {o.value for node in graph.nodes for o in node.operands} | set(graph.outputs)
+        return next((v for node in graph.nodes for v in node.outputs if v not in used), None)
 
 
 def prepare(
@@ -102,7 +133,8 @@ def prepare(
         log_capacity=log_capacity,
     )
     bundle = ModelBundle(graph.graph, graph.parameters, steps=steps)
-    return TrainingJob(graph, bundle, graph.pack(module, optimizer, seed or seed_of(bundle.model_id)))
+    initial = graph.pack(module, optimizer, seed or seed_of(bundle.model_id))
+    return TrainingJob(bundle, initial, graph)
 
 
 def seed_of(model_id: bytes) -> tuple[int, int]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,7 +28,7 @@ class Step:
     time; commit_seconds: those of them that went into hashing and storing."""
 
     index: int
-    loss: float
+    loss: float | None
     entries: int
     log_bytes: int
     seconds: float
@@ -42,14 +42,19 @@ class Recording:
     with the steps recorded since replayed by their logs, so that the checkpoints are the same ones.
     """
 
-    def __init__(self, job: TrainingJob, store: TensorStore, keep_every: int = KEEP_EVERY) -> None:
-        """keep_every: steps between states stored whole. Raises ModelError where it is not positive,
+    def __init__(
+        self, job: TrainingJob, store: TensorStore, keep_every: int = KEEP_EVERY, owner: str = ""
+    ) -> None:
+        """keep_every: steps between states stored whole. owner: whose run it is, where several record one
+        job. Raises ModelError where it is not positive,
         StoreError where the store cannot be used."""
         if keep_every < 1:
             raise ModelError(f"a state cannot be stored every {keep_every} steps; give 1 or more")
         self.job, self.store, self.keep_every = job, store, keep_every
-        self.trail = Trail(store, job.bundle.model_id, job.first)
-        self.replay = Replay(job.bundle.graph, job.bundle.parameters, watch=(job.step_graph.loss,))
+        self.trail = Trail(store, job.bundle.model_id, job.first, owner)
+        self.replay = Replay(
+            job.bundle.graph, job.bundle.parameters, watch=() if job.loss is None else (job.loss,)
+        )
         self.position = self.trail.head or 0
         if self.trail.head is None:
             job.bundle.save(store)
@@ -69,15 +74,28 @@ class Recording:
         small and StoreError where the store is full or out of reach. What was recorded before stays.
         """
         start = time.monotonic()
-        outputs, log = self.replay.record(self.state, self.position)
+        outputs, log = self.compute(self.state, self.position)
         computed = time.monotonic()
-        loss = float(self.replay.watched[self.job.step_graph.loss])
+        loss = None if self.job.loss is None else float(self.replay.watched[self.job.loss])
         data = logs.encode(log, self.position, self.job.bundle.graph_root)
         self._write(self.position + 1, outputs, data, loss)
         done = time.monotonic()
         self.state, self.position = outputs, self.position + 1
         entries = int((log[0] != logs.END).sum())
         return Step(self.position - 1, loss, entries, len(data), done - start, done - computed)
+
+    def compute(self, state: tuple[Tensor, ...], step: int) -> tuple[tuple[Tensor, ...], Tensor]:
+        """One step from a state: the next state, and the log that is its last value."""
+        return self.replay.record(state, step)
+
+    def capture(self, step: int, cuts: Iterable[int]) -> dict[int, list[Tensor]]:
+        """The values live at cuts of a recorded step's graph."""
+        state = rebuild(self.job, self.trail, step, self.replay)
+        log = read_log(self.job, self.trail, self.trail.read(step + 1))
+        states: dict[int, list[Tensor]] = {}
+        end = len(self.job.bundle.graph)
+        self.replay.advance(0, state, end, keep=states.__setitem__, log=log, step=step, cuts=cuts)
+        return states
 
     def claim(self) -> TrainingClaim:
         """What the recorded run claims. Raises ModelError before the last step is recorded."""
@@ -146,7 +164,7 @@ def rebuild(job: TrainingJob, trail: Trail, step: int, replay: Replay) -> tuple[
         checkpoint = trail.read(position + 1)
         log = read_log(job, trail, checkpoint)
         state, _ = replay.replay(state, log, position)
-        for name, tensor, value in zip(job.step_graph.names, state, checkpoint.values, strict=True):
+        for name, tensor, value in zip(job.names, state, checkpoint.values, strict=True):
             if commit(tensor) != value:
                 raise ModelError(
                     f"replaying step {position} gives another {name} than was recorded; the store holds "
@@ -160,9 +178,8 @@ def read_log(job: TrainingJob, trail: Trail, checkpoint: Checkpoint) -> Tensor:
 
     Raises StoreError where it is missing, LogError where it is damaged or another step's.
     """
-    capacity = job.step_graph.layout.log_capacity
     data = trail.store.get_blob(checkpoint.log)
-    return logs.decode(data, checkpoint.step - 1, capacity, job.bundle.graph_root)
+    return logs.decode(data, checkpoint.step - 1, job.log_capacity, job.bundle.graph_root)
 
 
 def claim_of(job: TrainingJob, trail: Trail) -> TrainingClaim:

@@ -1,0 +1,105 @@
+"""Whoever claims: serves requests, defends its claims, collects. What it computes, subclasses say."""
+
+from __future__ import annotations
+
+import time
+from abc import abstractmethod
+from collections.abc import Iterable, Mapping, Sequence
+
+from torch import Tensor
+from web3.logs import DISCARD
+
+from tao.chain.sender import Sent
+from tao.errors import ModelError
+from tao.model import ModelBundle
+from tao.protocol import actions, prover
+from tao.protocol.actions import Action
+from tao.protocol.views import ChainView, ClaimView, DisputeView
+from tao.roles.context import Context
+from tao.roles.journal import Done
+from tao.roles.role import OVER, Role, dispute_facts, short
+from tao.tensors import TensorTree, commit
+
+
+class Defender(Role):
+    """Serves requests for one model that pay `minimum_fee` wei or more, and defends this account's claims."""
+
+    def __init__(self, context: Context, bundle: ModelBundle, minimum_fee: int = 0) -> None:
+        super().__init__(context)
+        self.bundle = bundle
+        self.minimum_fee = minimum_fee
+
+    @abstractmethod
+    def _states(self, claim: ClaimView, cuts: Iterable[int]) -> Mapping[int, Sequence[Tensor]]:
+        """The states at cuts of a claimed run."""
+
+    def decide(self, view: ChainView) -> Iterable[Action]:
+        return prover.decide(view, self.address, self.bundle.model_id, self.minimum_fee)
+
+    def perform(self, action: Action) -> Done | None:
+        match action:
+            case actions.Finalise(claim):
+                return self._finalise(claim)
+            case actions.Answer(dispute):
+                return self._answer(dispute)
+            case actions.Defend(dispute):
+                return self._defend(dispute)
+            case _:
+                return self.upkeep(action)
+
+    def view(self) -> ChainView:
+        return self.context.reader.view({self.bundle.model_id})
+
+    def _claim_id(self, sent: Sent) -> bytes:
+        if sent.receipt is None:
+            return b""
+        (event,) = self.context.contracts.claims.events.Claimed().process_receipt(
+            sent.receipt, errors=DISCARD
+        )
+        return event["args"]["claimId"]
+
+    def _finalise(self, claim: ClaimView) -> Done | None:
+        start = time.monotonic()
+        call = self.context.contracts.claims.functions.finalise(claim.claim_id)
+        sent = self.context.send(call, already=("NotFinalisable",))
+        if sent.already:
+            return None
+        what = f"finalised claim {short(claim.claim_id)}: bond and fee are credited"
+        return self.done("finalise", what, start, sent, claim="0x" + claim.claim_id.hex())
+
+    def _answer(self, dispute: DisputeView) -> Done | None:
+        start = time.monotonic()
+        demand = dispute.demand
+        opening = TensorTree(self._tensor(dispute, demand.commitment)).open_chunk(demand.chunk)
+        sent = self.context.send(
+            self.context.contracts.game.functions.answer(
+                dispute.dispute_id,
+                demand.commitment,
+                demand.tensor_type,
+                demand.chunk,
+                opening.data,
+                list(opening.path),
+            ),
+            already=(*OVER, "DemandMismatch"),
+        )
+        what = f"opened chunk {demand.chunk} of 0x{demand.commitment.hex()[:8]} as demanded"
+        return self.done("answer", what, start, sent, chunk=demand.chunk, **dispute_facts(dispute))
+
+    def _defend(self, dispute: DisputeView) -> Done | None:
+        start = time.monotonic()
+        call = self.context.contracts.game.functions.escalate(dispute.dispute_id)
+        sent = self.context.send(call, already=OVER)
+        what = f"put operator {dispute.lo}, of which it was accused, to the committee"
+        return self.done("defend", what, start, sent, **dispute_facts(dispute))
+
+    def _tensor(self, dispute: DisputeView, commitment: bytes) -> Tensor:
+        """A tensor at either end of the disputed operator."""
+        if self.context.store.has_tensor(commitment):
+            return self.context.store.get_tensor(commitment)
+        states = self._states(dispute.claim, (dispute.lo, dispute.hi))
+        for tensor in (*states[dispute.lo], *states[dispute.hi]):
+            if commit(tensor) == commitment:
+                return tensor
+        raise ModelError(
+            f"the demanded tensor 0x{commitment.hex()} is not what this prover computes any more"
+        )

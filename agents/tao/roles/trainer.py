@@ -1,0 +1,129 @@
+"""The trainer: records the runs that are asked for, claims them, and defends its claims."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Sequence
+
+from torch import Tensor
+
+from tao.errors import ModelError
+from tao.model import ModelBundle
+from tao.protocol import actions
+from tao.protocol.actions import Action
+from tao.protocol.views import ClaimView, DisputeView, RequestView
+from tao.roles.context import Context
+from tao.roles.defender import Defender
+from tao.roles.journal import Done
+from tao.roles.role import OVER, dispute_facts, short
+from tao.roles.states import fetch
+from tao.tensors import merkle
+from tao.training.job import TrainingJob
+from tao.training.record import KEEP_EVERY, Recording
+
+MakeRecording = Callable[..., Recording]
+
+
+class TrainerRole(Defender):
+    """Serves requests for one training job that pay `minimum_fee` wei or more, and defends this account's claims.
+
+    keep_every: steps between states that are stored whole. make: a Recording of a job; a cheat's differs.
+    """
+
+    name = "trainer"
+
+    def __init__(
+        self,
+        context: Context,
+        bundle: ModelBundle,
+        minimum_fee: int = 0,
+        keep_every: int = KEEP_EVERY,
+        make: MakeRecording = Recording,
+    ) -> None:
+        super().__init__(context, bundle, minimum_fee)
+        if bundle.steps == 1:
+            raise ModelError(f"the model 0x{bundle.model_id.hex()} runs one step; serve it as a prover")
+        self.keep_every, self._make = keep_every, make
+        self._recordings: dict[tuple[bytes, ...], Recording] = {}
+
+    def perform(self, action: Action) -> Done | None:
+        match action:
+            case actions.Serve(request):
+                return self._serve(request)
+            case actions.Reveal(dispute, cuts, checkpoints):
+                return self._reveal(dispute, cuts, checkpoints)
+            case _:
+                return super().perform(action)
+
+    def _serve(self, request: RequestView) -> Done:
+        start = time.monotonic()
+        recording = self._recording(request.inputs)
+        entries = size = 0
+        for step in recording:
+            entries, size = entries + step.entries, size + step.log_bytes
+            left = (recording.job.steps - step.index - 1) * step.seconds
+            loss = "" if step.loss is None else f"loss {step.loss:.4f}, "
+            self.context.journal.progress(
+                f"step {step.index + 1} of {recording.job.steps}: {loss}{step.seconds:.2f} s, "
+                f"{step.log_bytes:,} bytes of log, {left:.0f} s left"
+            )
+        computed = time.monotonic()
+        claim = recording.claim()
+        call = self.context.contracts.claims.functions.claim(
+            self.bundle.model_id,
+            request.request_id,
+            list(claim.inputs),
+            list(claim.outputs),
+            claim.checkpoint_root,
+        )
+        bond = self.context.reader.prover_bond
+        sent = self.context.send(call, value=bond, already=("RequestNotOpen", "DuplicateClaim"))
+        claim_id = self._claim_id(sent)
+        what = (
+            f"claimed {short(claim_id)}" if claim_id else "did not claim: another trainer or claim was first"
+        )
+        return self.done(
+            "claim",
+            f"{what} after {recording.job.steps} steps",
+            start,
+            sent,
+            claim="0x" + claim_id.hex(),
+            request="0x" + request.request_id.hex(),
+            run_seconds=round(computed - start, 4),
+            log_entries=entries,
+            log_bytes=size,
+        )
+
+    def _recording(self, inputs: Sequence[bytes]) -> Recording:
+        """The recording of a run, taken up where it stopped."""
+        key = tuple(inputs)
+        if key not in self._recordings:
+            state = fetch(self.context.store, self.bundle.graph, 0, key)
+            job = TrainingJob(self.bundle, state)
+            self._recordings[key] = self._make(job, self.context.store, self.keep_every, self.address)
+        return self._recordings[key]
+
+    def _reveal(self, dispute: DisputeView, cuts: Sequence[int], checkpoints: Sequence[int]) -> Done | None:
+        start = time.monotonic()
+        recording = self._recording(dispute.claim.inputs)
+        if checkpoints:
+            states = [list(recording.trail.read(step).values) for step in checkpoints]
+            leaves = recording.trail.leaves(self.bundle.steps)
+            paths = [merkle.path(leaves, step) for step in checkpoints]
+            what = f"revealed the states before steps {', '.join(map(str, checkpoints))}"
+        else:
+            held = self._states(dispute.claim, cuts)
+            states = [[self.context.store.put_tensor(tensor) for tensor in held[cut]] for cut in cuts]
+            paths = []
+            what = f"revealed {len(cuts)} states of operators {dispute.lo} to {dispute.hi - 1}"
+        call = self.context.contracts.game.functions.reveal(dispute.dispute_id, states, paths)
+        sent = self.context.send(call, already=OVER)
+        return self.done("reveal", what, start, sent, **dispute_facts(dispute))
+
+    def _states(self, claim: ClaimView, cuts: Iterable[int]) -> dict[int, Sequence[Tensor]]:
+        """The states at `cuts` of the run, which lie within one step or at its ends."""
+        recording, size = self._recording(claim.inputs), len(self.bundle.graph)
+        wanted = sorted(set(cuts))
+        step = wanted[0] // size
+        inner = recording.capture(step, [cut - step * size for cut in wanted])
+        return {cut: inner[cut - step * size] for cut in wanted}

@@ -1,0 +1,66 @@
+"""What is wrong with a recorded step: its first operator that does not follow, and an element that shows it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from torch import Tensor
+
+from tao.graph.operators import KEEP, SAMPLE
+from tao.graph.rounding import Kind, kind
+from tao.model import ModelBundle
+from tao.proofs import ADJUDICATED, element_proof, find_refutable_element
+from tao.training.log import LogError
+from tao.training.replay import Replay, ReplayError
+from tao.training.search import find_fault
+
+
+class StepReplay:
+    """One step replayed with the trainer's log as far as an honest one could have written it.
+
+    states: the values live at the cuts reached. blamed: the first node whose log entries or result no honest
+    trainer has, None where there is none.
+    """
+
+    def __init__(
+        self, replay: Replay, state: Sequence[Tensor], log: Tensor, step: int, cuts: Iterable[int]
+    ) -> None:
+        """cuts: where states are kept. log: as the trainer committed to it."""
+        self.states: dict[int, list[Tensor]] = {}
+        self.blamed: int | None = None
+        try:
+            replay.advance(0, state, len(replay.graph), keep=self._keep, log=log, step=step, cuts=cuts)
+        except ReplayError as error:
+            self.blamed = error.node
+        except LogError:
+            self.blamed = 0
+
+    def _keep(self, cut: int, values: list[Tensor]) -> None:
+        self.states[cut] = [value.clone() for value in values]
+
+
+def find_proof(
+    replay: Replay, bundle: ModelBundle, node: int, before: Sequence[Tensor], outputs: Sequence[Tensor]
+) -> tuple[int, bytes] | None:
+    """An element of a node's claimed outputs that its adjudicator refutes, with the proof; None without one.
+
+    before: the values live before the node, outputs: as claimed, both in the order of the graph.
+    """
+    operator = bundle.graph.nodes[node].operator
+    if operator in ADJUDICATED:
+        element = find_refutable_element(bundle, node, before, outputs)
+        return None if element is None else (element, element_proof(bundle, node, before, outputs, element))
+    results = tolerance = None
+    if kind(operator) is not Kind.EXACT:
+        results, tolerance = replay.results(node, before)
+    elif operator in (SAMPLE, KEEP):
+        (results,) = _drawn(replay, node, before)
+    fault = find_fault(bundle, node, before, outputs, results, tolerance)
+    return None if fault is None else (fault.element, fault.proof)
+
+
+def _drawn(replay: Replay, node: int, before: Sequence[Tensor]) -> tuple[Tensor, ...]:
+    graph = replay.graph
+    after = replay.advance(node, before, node + 1)
+    held = dict(zip(graph.live(node + 1), after, strict=True))
+    return tuple(held[value] for value in graph.nodes[node].outputs)
