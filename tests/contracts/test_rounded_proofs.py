@@ -339,6 +339,10 @@ def test_other_operators_types_and_shapes_revert(judge, wire, deployment):
     scattered = doubtful("embedding_gradient", kept)[0]
     with pytest.raises(Reverted, match="NotIndices"):
         judge(with_node(scattered, reduction=79), proofs.rounded_proof(*scattered.given, 3))
+    maps = (replace(scattered.bundle.graph.nodes[0].maps[0], strides=(1,)), None, None)
+    flat = steps.Step.of(proofs.EMBEDDING_GRADIENT, scattered.before[1:], maps, torch.zeros(6), 80, (5,))
+    with pytest.raises(Reverted, match="NotAMatrix"):
+        judge(flat, proofs.rounded_proof(*flat.given, 3))
     x = torch.ones(4)
     product = steps.elementwise("mul.Scalar", [x], x.double(), (0,))
     with pytest.raises(Reverted, match="WrongAttributeCount"):
