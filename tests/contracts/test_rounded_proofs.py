@@ -209,6 +209,14 @@ def test_an_element_in_doubt_must_be_logged_wherever_its_key_would_be(judge, kin
         proofs.rounded_proof(*step.given, 2, OMISSION)
 
 
+def test_a_log_out_of_order_does_not_stop_the_search(judge):
+    step, results = doubtful("sum", steps.log({}))
+    kept = steps.log({e: encoding(step, e) ^ 1 for e in range(6)})
+    wrong = step.logging(kept[:, [5, 3, 4, 1, 2, 0, 6, 7]]).claiming(3, 1e9)
+    fault = find_fault(*wrong.given, results, results.abs())
+    assert judge(wrong, fault.proof)
+
+
 def test_nothing_but_a_gap_around_the_key_shows_an_omission(judge):
     absent = doubtful("sum", steps.log({0: 0, 4: 0}))[0]
     proof = proofs.rounded_proof(*absent.given, 2, OMISSION)
