@@ -209,6 +209,14 @@ def test_an_element_in_doubt_must_be_logged_wherever_its_key_would_be(judge, kin
         proofs.rounded_proof(*step.given, 2, OMISSION)
 
 
+def test_a_log_out_of_order_does_not_stop_the_search(judge):
+    step, results = doubtful("sum", steps.log({}))
+    kept = steps.log({e: encoding(step, e) ^ 1 for e in range(6)})
+    wrong = step.logging(kept[:, [5, 3, 4, 1, 2, 0, 6, 7]]).claiming(3, 1e9)
+    fault = find_fault(*wrong.given, results, results.abs())
+    assert judge(wrong, fault.proof)
+
+
 def test_nothing_but_a_gap_around_the_key_shows_an_omission(judge):
     absent = doubtful("sum", steps.log({0: 0, 4: 0}))[0]
     proof = proofs.rounded_proof(*absent.given, 2, OMISSION)
@@ -339,6 +347,10 @@ def test_other_operators_types_and_shapes_revert(judge, wire, deployment):
     scattered = doubtful("embedding_gradient", kept)[0]
     with pytest.raises(Reverted, match="NotIndices"):
         judge(with_node(scattered, reduction=79), proofs.rounded_proof(*scattered.given, 3))
+    maps = (replace(scattered.bundle.graph.nodes[0].maps[0], strides=(1,)), None, None)
+    flat = steps.Step.of(proofs.EMBEDDING_GRADIENT, scattered.before[1:], maps, torch.zeros(6), 80, (5,))
+    with pytest.raises(Reverted, match="NotAMatrix"):
+        judge(flat, proofs.rounded_proof(*flat.given, 3))
     x = torch.ones(4)
     product = steps.elementwise("mul.Scalar", [x], x.double(), (0,))
     with pytest.raises(Reverted, match="WrongAttributeCount"):

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from tao.errors import UnsupportedOperator
 from tao.model import ModelBundle
 from tao.proofs import MAX_OPENED
 from tao.proofs.leaf import Leaf
@@ -55,8 +56,12 @@ def find_fault(
     found = _of_rounding(leaf, results.flatten(), None if tolerance is None else tolerance.flatten())
     for element, rule in found:
         read = [] if rule == CONTRADICTION else proofs.reads(leaf, element)
-        if sum(leaf.opened_bytes(*each) for each in read) <= MAX_OPENED:
+        if sum(leaf.opened_bytes(*each) for each in read) > MAX_OPENED:
+            continue
+        try:
             return Fault(element, rule, proofs.rounded_proof(*given, element, rule))
+        except UnsupportedOperator:
+            continue  # a log out of order may not show what it holds; it is at fault itself
     return None
 
 
