@@ -18,12 +18,13 @@ from tao.errors import ModelError
 from tao.graph import Graph
 from tao.graph.rounding import Kind, kind
 from tao.numerics import variants
-from tao.training import kernels, zones
+from tao.training import kernels, trace_step, zones
 from tao.training import replay as replaying
 from tao.training.kernels import Piece
 from tao.training.log import ELEMENT_BITS, END, LogError, Writer, read
 from tao.training.replay import Correction, Recorder, Replay, ReplayError
 from tao.training.rounding import round_to_grid
+from training.cases import BATCH, CASES, SEED, graph_steps
 from training.orders import ORDERS, compute_in, compute_worst
 from training.steps import cancelling, perceptron
 
@@ -106,6 +107,27 @@ def test_a_run_of_many_steps_has_no_false_mismatch(monkeypatch: pytest.MonkeyPat
         state = outputs
     assert entries > 10
     assert not torch.equal(state[2], inputs[2])
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_traced_networks_replay_in_other_orders(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    case = CASES[name]()
+    traced = trace_step(case.module, case.loss, case.description, case.dataset, BATCH, log_capacity=8192)
+    replay = Replay(traced.graph, traced.parameters)
+    state, entries = traced.pack(case.module, case.optimizer, SEED), 0
+    for step, order in enumerate(("backward", "blocked", "largest first")):
+        outputs, log = replay.record(state, step)
+        with monkeypatch.context() as patch:
+            compute_in(patch, ORDERS[order], step)
+            replayed, _ = replay.replay(state, log, step)
+        assert same(outputs, replayed)
+        entries += len(read(log))
+        state = outputs
+    assert entries
+    again = CASES[name]()
+    reference, _ = graph_steps(traced, traced.pack(again.module, again.optimizer, SEED), 3, torch.float64)
+    for mine, other in zip(state[2:-1], reference[2:-1], strict=True):
+        assert torch.allclose(mine.double(), other.double(), rtol=1e-3, atol=1e-5)
 
 
 _CHILD = """
