@@ -53,10 +53,9 @@ ORDERS: dict[str, Order] = {
 }
 
 
-
-
 def compute_in(monkeypatch: pytest.MonkeyPatch, order: Order, seed: int = 0) -> None:
-    """Let this process be a device that adds in this order, and whose functions are off by an ulp at times."""
+    """Let this process be a device that adds in this order, and whose functions are off by an ulp at
+    times."""
     generator = torch.Generator().manual_seed(seed)
 
     def product(a: Tensor, b: Tensor) -> Tensor:
@@ -75,7 +74,12 @@ def compute_in(monkeypatch: pytest.MonkeyPatch, order: Order, seed: int = 0) -> 
         ulps = torch.randint(-1, 2, x.shape, generator=generator).double()
         return getattr(torch, name)(x) * (1 + ulps * 2.0**-52)
 
-    for name, function in (("product", product), ("add_up", add_up), ("add_rows", add_rows), ("apply", apply)):
+    for name, function in (
+        ("product", product),
+        ("add_up", add_up),
+        ("add_rows", add_rows),
+        ("apply", apply),
+    ):
         monkeypatch.setattr(kernels, name, function)
 
 

@@ -62,7 +62,8 @@ class Tape:
 def perceptron(
     batch: int = 16, inputs: int = 32, hidden: int = 48, classes: int = 10, seed: int = 0
 ) -> tuple[Graph, list[Tensor], tuple[Tensor, ...]]:
-    """A step of AdamW on a perceptron with softmax cross-entropy, dropout and tanh: graph, parameters, inputs.
+    """A step of AdamW on a perceptron with softmax cross-entropy, dropout and tanh: graph, parameters,
+    inputs.
 
     State: step, seed, weights [hidden, inputs] and [classes, hidden], two moments of each, previous log.
     """
@@ -70,7 +71,9 @@ def perceptron(
     tape = Tape()
     step, key = tape.input(torch.zeros(1, dtype=torch.int64)), tape.input(torch.tensor([7, 11]))
     weights = [torch.randn(hidden, inputs) / inputs**0.5, torch.randn(classes, hidden) / hidden**0.5]
-    states = [[tape.input(w), tape.input(torch.zeros_like(w)), tape.input(torch.zeros_like(w))] for w in weights]
+    states = [
+        [tape.input(w), tape.input(torch.zeros_like(w)), tape.input(torch.zeros_like(w))] for w in weights
+    ]
     log = tape.input(torch.tensor([[2**63 - 1], [0]]).repeat(1, CAPACITY))
     images, labels = torch.randn(256, inputs), torch.randint(0, classes, (256,))
     data = tape.parameter(images)
@@ -98,7 +101,11 @@ def perceptron(
     outputs = []
     for (w, m, v), grad in zip(states, (g1, g2), strict=True):
         m = tape("add.Tensor", tape("mul.Scalar", m, 0.9), tape("mul.Scalar", grad, 0.1))
-        v = tape("add.Tensor", tape("mul.Scalar", v, 0.99), tape("mul.Scalar", tape("mul.Tensor", grad, grad), 0.01))
+        v = tape(
+            "add.Tensor",
+            tape("mul.Scalar", v, 0.99),
+            tape("mul.Scalar", tape("mul.Tensor", grad, grad), 0.01),
+        )
         root = tape("add.Scalar", tape("sqrt.default", v), 1e-6)
         update = tape("mul.Scalar", tape("div.Tensor", m, root), 1e-2)
         outputs += [tape("sub.Tensor", tape("mul.Scalar", w, 0.999), update), m, v]
@@ -111,8 +118,8 @@ def perceptron(
 def cancelling(
     rows: int = 24, lanes: int = 256, rest: float = 2.0**-22
 ) -> tuple[Graph, list[Tensor], tuple[Tensor, ...]]:
-    """Products whose halves take each other back, of which devices keep little: state x, batched products, a lookup's
-    gradient, sums and functions of them."""
+    """Products whose halves take each other back, of which devices keep little: state x, batched products, a
+    lookup's gradient, sums and functions of them."""
     torch.manual_seed(1)
     tape = Tape()
     half = torch.randn(2, rows, lanes // 2)

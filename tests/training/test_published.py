@@ -1,4 +1,5 @@
-"""The published method replays where its thresholds hold, with a trit for every result, and obeys any entry."""
+"""The published method replays where its thresholds hold, with a trit for every result, and obeys any
+entry."""
 
 from __future__ import annotations
 

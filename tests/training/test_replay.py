@@ -1,5 +1,5 @@
-"""A step replayed on another device gives the trainer's bits with the log, and not without; a log that no honest
-trainer writes is refused by step, node and element."""
+"""A step replayed on another device gives the trainer's bits with the log, and not without; a log that no
+honest trainer writes is refused by step, node and element."""
 
 from __future__ import annotations
 
@@ -15,14 +15,15 @@ import torch
 from torch import Tensor
 
 from tao.errors import ModelError
+from tao.execution import Executor
 from tao.graph import Graph
-from tao.graph.rounding import Kind, kind
+from tao.graph.rounding import LOGGED, Kind, kind
 from tao.numerics import variants
-from tao.training import kernels, trace_step, zones
-from tao.training import replay as replaying
+from tao.training import kernels, policies, trace_step, zones
 from tao.training.kernels import Piece
 from tao.training.log import ELEMENT_BITS, END, LogError, Writer, read
-from tao.training.replay import Correction, Recorder, Replay, ReplayError
+from tao.training.policies import Correction, ReplayError
+from tao.training.replay import Replay
 from tao.training.rounding import round_to_grid
 from training.cases import BATCH, CASES, SEED, graph_steps
 from training.orders import ORDERS, compute_in, compute_worst
@@ -160,16 +161,24 @@ def test_the_log_makes_another_library_give_the_same_bits(tmp_path: Path) -> Non
 
 
 def test_single_operations_round_as_float64_does() -> None:
-    """In float32, beside float64 rounded once: over all exponents, near ties, and where results are subnormal."""
+    """In float32, beside float64 rounded once: over all exponents, near ties, and where results are
+    subnormal."""
     generator = torch.Generator().manual_seed(3)
     bits = torch.randint(0, 2**32, (2, 1_000_000), generator=generator).to(torch.int32)
     a, b = bits.view(torch.float32)
     near = torch.ldexp(torch.randn(1_000_000, generator=generator), torch.tensor(-80))
-    for x, y in ((a, b), (a, a * (1 + 2.0**-22)), (near, near.flip(0)), (near, torch.ldexp(b.frexp()[0], torch.tensor(60)))):
+    for x, y in (
+        (a, b),
+        (a, a * (1 + 2.0**-22)),
+        (near, near.flip(0)),
+        (near, torch.ldexp(b.frexp()[0], torch.tensor(60))),
+    ):
         known = x.isfinite() & y.isfinite()
         x, y = x[known], y[known]
         for call in (torch.add, torch.sub, torch.mul, torch.div):
-            assert torch.equal(call(x, y).nan_to_num(), call(x.double(), y.double()).float().nan_to_num()), call
+            assert torch.equal(call(x, y).nan_to_num(), call(x.double(), y.double()).float().nan_to_num()), (
+                call
+            )
         assert torch.equal(x.reciprocal(), x.double().reciprocal().float())
 
 
@@ -177,10 +186,10 @@ def test_a_step_is_what_float64_rounded_after_every_node_gives() -> None:
     graph, parameters, inputs = perceptron(**SMALL)
     outputs, log = Replay(graph, parameters).record(inputs)
 
-    def rounding(index: int, node: object, operands: Sequence[Tensor], made: Sequence[Tensor]) -> list[Tensor]:
+    def rounding(
+        index: int, node: object, operands: Sequence[Tensor], made: Sequence[Tensor]
+    ) -> list[Tensor]:
         return [m.float().double() if m.is_floating_point() else m for m in made]
-
-    from tao.execution.run import Executor
 
     plain = Executor(graph, parameters, torch.float64).advance(0, inputs, len(graph), rounding)
     worst = max(float((o - p).abs().max()) for o, p in zip(outputs[:-1], plain[:-1], strict=True))
@@ -212,7 +221,9 @@ def test_every_segment_gives_the_states_of_the_whole() -> None:
     replay = Replay(graph, parameters)
     outputs, log = replay.record(inputs, 3)
     states: dict[int, list[Tensor]] = {}
-    whole = replay.advance(0, inputs, len(graph), keep=lambda cut, values: states.update({cut: values}), log=log)
+    whole = replay.advance(
+        0, inputs, len(graph), keep=lambda cut, values: states.update({cut: values}), log=log
+    )
     assert same(whole, outputs) and sorted(states) == list(range(len(graph) + 1))
     for start in range(0, len(graph), 5):
         for stop in (start, start + 1, min(start + 9, len(graph)), len(graph)):
@@ -243,7 +254,9 @@ def test_an_override_replaces_a_nodes_output() -> None:
     assert same(kept, outputs)
 
 
-def refused(change: Callable[[Graph, Tensor], Tensor], match: str, error: type[Exception] = ReplayError) -> None:
+def refused(
+    change: Callable[[Graph, Tensor], Tensor], match: str, error: type[Exception] = ReplayError
+) -> None:
     graph, parameters, inputs = cancelling()
     replay = Replay(graph, parameters)
     _, log = replay.record(inputs)
@@ -265,7 +278,9 @@ def test_the_next_float_is_refused_where_no_midpoint_is_near() -> None:
         assert not len(read(log).of(node)[0])
         x = Replay(graph, cancelling()[1])
         states: dict[int, list[Tensor]] = {}
-        x.advance(0, cancelling()[2], node + 1, keep=lambda c, v: states.update({c: v}), log=log, cuts=(node + 1,))
+        x.advance(
+            0, cancelling()[2], node + 1, keep=lambda c, v: states.update({c: v}), log=log, cuts=(node + 1,)
+        )
         value = states[node + 1][graph.live(node + 1).index(graph.nodes[node].outputs[0])].flatten()[3]
         return with_entry(log, node, 3, torch.nextafter(value, torch.tensor(9.0)).item())
 
@@ -289,7 +304,8 @@ def test_an_entry_of_no_logged_node_is_refused() -> None:
     refused(of("aten.mul.Scalar"), r"step 12 names node \d+, element 0; it is not a logged node")
     refused(lambda g, log: with_entry(log, len(g) + 3, 0, 1.0), "is not a logged node")
     refused(
-        lambda g, log: with_entry(log, node_of(g, "contraction"), 2**31, 1.0), "element 2147483648; it has no such"
+        lambda g, log: with_entry(log, node_of(g, "contraction"), 2**31, 1.0),
+        "element 2147483648; it has no such",
     )
 
 
@@ -319,7 +335,9 @@ def test_entries_that_say_what_is_computed_change_nothing() -> None:
 
 def test_a_log_too_small_names_the_node_with_most_entries() -> None:
     graph, parameters, inputs = cancelling(rows=50)
-    with pytest.raises(LogError, match=r"step 9 has \d+ values .* most, \d+, are of node 1 \(step:aten.bmm.*at least"):
+    with pytest.raises(
+        LogError, match=r"step 9 has \d+ values .* most, \d+, are of node 1 \(step:aten.bmm.*at least"
+    ):
         Replay(graph, parameters).record(inputs, step=9)
 
 
@@ -332,7 +350,9 @@ def test_values_that_are_not_finite_name_step_and_node(value: float) -> None:
         Replay(graph, parameters).record(broken, step=5)
     broken = [x.clone() for x in inputs]
     broken[3][0, 0] = value  # a moment: only single operations read it
-    with pytest.raises(ReplayError, match=r"step 5 has a NaN or infinite value in node \d+ \(step:aten.add.Tensor"):
+    with pytest.raises(
+        ReplayError, match=r"step 5 has a NaN or infinite value in node \d+ \(step:aten.add.Tensor"
+    ):
         Replay(graph, parameters).record(broken, step=5)
 
 
@@ -351,9 +371,9 @@ class _AlwaysUp:
         self.writer, self.entries, self.refuted = writer, 0, 0
 
     def settle(self, index: int, piece: Piece, out: Tensor) -> bool:
-        values, candidates, finite = round_to_grid(piece.f, piece.zone().scaled(replaying.OBEYED), 24, out)
+        values, candidates, finite = round_to_grid(piece.f, piece.zone().scaled(policies.OBEYED), 24, out)
         f = piece.f.view(-1)[candidates]
-        up = (f + piece.zone().scaled(replaying.OBEYED).at(candidates, f)).float()
+        up = (f + piece.zone().scaled(policies.OBEYED).at(candidates, f)).float()
         values.view(-1)[candidates] = up
         self.writer.add(index, piece.elements(candidates), up)
         if index == 1:
@@ -407,11 +427,8 @@ def test_an_honest_entry_is_never_refuted_by_exact_arithmetic(monkeypatch: pytes
 
 
 def test_every_logged_operator_has_a_zone() -> None:
-    from tao.graph.rounding import LOGGED
-
     functions = {f"aten.{name}.default" for name in zones.RELATIVE}
     assert LOGGED == functions | set(kernels.COMPUTED)
     graph, parameters, inputs = cancelling()
     seen = {kernels.name_of(node) for node in graph.nodes if kind(node.operator) is Kind.LOGGED}
     assert seen == LOGGED  # the step that the tests replay has all of them
-    assert isinstance(Recorder, type)

@@ -109,12 +109,15 @@ def test_the_bound_is_never_below_its_formula() -> None:
 
 
 def argument(name: str, seed: int) -> Tensor:
-    """Float32 numbers over the range where the function's value is neither 0, 1 nor infinite, and tiny ones."""
+    """Float32 numbers over the range where the function's value is neither 0, 1 nor infinite, and tiny
+    ones."""
     x = torch.randn(ELEMENTS, generator=generator(seed))
     exponent = torch.randint(-30, 7, (ELEMENTS,), generator=generator(seed + 1))
     x = torch.ldexp(x, exponent)
     if name == "log":
-        x = torch.ldexp(x.abs() + 2.0**-60, torch.randint(-60, 60, (ELEMENTS,), generator=generator(seed + 2)))
+        x = torch.ldexp(
+            x.abs() + 2.0**-60, torch.randint(-60, 60, (ELEMENTS,), generator=generator(seed + 2))
+        )
         x[: ELEMENTS // 4] = 1 + torch.randn(ELEMENTS // 4, generator=generator(seed + 3)) * 2.0**-12
     if name in ("sin", "cos"):
         x[: ELEMENTS // 4] *= 2.0**20

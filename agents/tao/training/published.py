@@ -1,11 +1,12 @@
 """The published method of replicating training on other hardware, to compare ours with.
 
-"Optimistic Verifiable Training by Controlling Hardware Nondeterminism" (Srivastava, Arora, Boneh, NeurIPS 2024):
-every result has an entry, a trit, that says whether the trainer rounded a value near a midpoint up or down. Near
-is what a threshold says, one for each layer, found by trying two devices. An auditor obeys every entry.
+"Optimistic Verifiable Training by Controlling Hardware Nondeterminism" (Srivastava, Arora, Boneh, NeurIPS
+2024): every result has an entry, a trit, that says whether the trainer rounded a value near a midpoint up or
+down. Near is what a threshold says, one for each layer, found by trying two devices. An auditor obeys every
+entry.
 
-Nothing bounds how far two devices may differ, so that a replay may fail; that the threshold holds is measured, not
-proven. Here the exponent is binary; the results that are logged are those of our logged nodes.
+Nothing bounds how far two devices may differ, so that a replay may fail; that the threshold holds is
+measured, not proven. Here the exponent is binary; the results that are logged are those of our logged nodes.
 """
 
 from __future__ import annotations
@@ -48,8 +49,8 @@ def unpack(data: bytes, count: int) -> np.ndarray:
 
 
 def directions(f: Tensor, rounded: Tensor, threshold: float) -> Tensor:
-    """uint8 of f's shape: where f is further than the threshold from its rounded value, relative to its binary
-    exponent, whether it was rounded up or down."""
+    """uint8 of f's shape: where f is further than the threshold from its rounded value, relative to its
+    binary exponent, whether it was rounded up or down."""
     error = rounded.double() - f
     scale = torch.ldexp(torch.ones_like(f), torch.frexp(f).exponent - 1)
     way = torch.where(error > 0, UP, DOWN)
@@ -67,8 +68,8 @@ def obey(f: Tensor, trits: Tensor) -> Tensor:
 
 
 def threshold(a: Tensor, b: Tensor) -> float:
-    """The largest threshold with which the log of either of two devices makes the other round alike, by binary
-    search. a, b: one layer's results on both, float64.
+    """The largest threshold with which the log of either of two devices makes the other round alike, by
+    binary search. a, b: one layer's results on both, float64.
 
     Gives `LOWEST`, which may not do, where no threshold does.
     """
