@@ -54,7 +54,8 @@ ORDERS: dict[str, Order] = {
 
 
 def compute_in(monkeypatch: pytest.MonkeyPatch, order: Order, seed: int = 0) -> None:
-    """Let this process be a device that adds in this order, and whose functions are off by an ulp at times."""
+    """Let this process be a device that adds in this order, and whose functions are off by an ulp at
+    times."""
     generator = torch.Generator().manual_seed(seed)
 
     def product(a: Tensor, b: Tensor) -> Tensor:

@@ -62,7 +62,8 @@ class Tape:
 def perceptron(
     batch: int = 16, inputs: int = 32, hidden: int = 48, classes: int = 10, seed: int = 0
 ) -> tuple[Graph, list[Tensor], tuple[Tensor, ...]]:
-    """A step of AdamW on a perceptron with softmax cross-entropy, dropout and tanh: graph, parameters, inputs.
+    """A step of AdamW on a perceptron with softmax cross-entropy, dropout and tanh: graph, parameters,
+    inputs.
 
     State: step, seed, weights [hidden, inputs] and [classes, hidden], two moments of each, previous log.
     """
@@ -117,8 +118,8 @@ def perceptron(
 def cancelling(
     rows: int = 24, lanes: int = 256, rest: float = 2.0**-22
 ) -> tuple[Graph, list[Tensor], tuple[Tensor, ...]]:
-    """Products whose halves take each other back, of which devices keep little: state x, batched products, a lookup's
-    gradient, sums and functions of them."""
+    """Products whose halves take each other back, of which devices keep little: state x, batched products, a
+    lookup's gradient, sums and functions of them."""
     torch.manual_seed(1)
     tape = Tape()
     half = torch.randn(2, rows, lanes // 2)

@@ -1,5 +1,5 @@
-"""A step replayed on another device gives the trainer's bits with the log, and not without; a log that no honest
-trainer writes is refused by step, node and element."""
+"""A step replayed on another device gives the trainer's bits with the log, and not without; a log that no
+honest trainer writes is refused by step, node and element."""
 
 from __future__ import annotations
 
@@ -15,15 +15,17 @@ import torch
 from torch import Tensor
 
 from tao.errors import ModelError
+from tao.execution import Executor
 from tao.graph import Graph
-from tao.graph.rounding import Kind, kind
+from tao.graph.rounding import LOGGED, Kind, kind
 from tao.numerics import variants
-from tao.training import kernels, zones
-from tao.training import replay as replaying
+from tao.training import kernels, policies, trace_step, zones
 from tao.training.kernels import Piece
 from tao.training.log import ELEMENT_BITS, END, LogError, Writer, read
-from tao.training.replay import Correction, Recorder, Replay, ReplayError
+from tao.training.policies import Correction, ReplayError
+from tao.training.replay import Replay
 from tao.training.rounding import round_to_grid
+from training.cases import BATCH, CASES, SEED, graph_steps
 from training.orders import ORDERS, compute_in, compute_worst
 from training.steps import cancelling, perceptron
 
@@ -108,6 +110,27 @@ def test_a_run_of_many_steps_has_no_false_mismatch(monkeypatch: pytest.MonkeyPat
     assert not torch.equal(state[2], inputs[2])
 
 
+@pytest.mark.parametrize("name", CASES)
+def test_traced_networks_replay_in_other_orders(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    case = CASES[name]()
+    traced = trace_step(case.module, case.loss, case.description, case.dataset, BATCH, log_capacity=8192)
+    replay = Replay(traced.graph, traced.parameters)
+    state, entries = traced.pack(case.module, case.optimizer, SEED), 0
+    for step, order in enumerate(("backward", "blocked", "largest first")):
+        outputs, log = replay.record(state, step)
+        with monkeypatch.context() as patch:
+            compute_in(patch, ORDERS[order], step)
+            replayed, _ = replay.replay(state, log, step)
+        assert same(outputs, replayed)
+        entries += len(read(log))
+        state = outputs
+    assert entries
+    again = CASES[name]()
+    reference, _ = graph_steps(traced, traced.pack(again.module, again.optimizer, SEED), 3, torch.float64)
+    for mine, other in zip(state[2:-1], reference[2:-1], strict=True):
+        assert torch.allclose(mine.double(), other.double(), rtol=1e-3, atol=1e-5)
+
+
 _CHILD = """
 import sys
 from tao.numerics import variants
@@ -138,7 +161,8 @@ def test_the_log_makes_another_library_give_the_same_bits(tmp_path: Path) -> Non
 
 
 def test_single_operations_round_as_float64_does() -> None:
-    """In float32, beside float64 rounded once: over all exponents, near ties, and where results are subnormal."""
+    """In float32, beside float64 rounded once: over all exponents, near ties, and where results are
+    subnormal."""
     generator = torch.Generator().manual_seed(3)
     bits = torch.randint(0, 2**32, (2, 1_000_000), generator=generator).to(torch.int32)
     a, b = bits.view(torch.float32)
@@ -166,8 +190,6 @@ def test_a_step_is_what_float64_rounded_after_every_node_gives() -> None:
         index: int, node: object, operands: Sequence[Tensor], made: Sequence[Tensor]
     ) -> list[Tensor]:
         return [m.float().double() if m.is_floating_point() else m for m in made]
-
-    from tao.execution.run import Executor
 
     plain = Executor(graph, parameters, torch.float64).advance(0, inputs, len(graph), rounding)
     worst = max(float((o - p).abs().max()) for o, p in zip(outputs[:-1], plain[:-1], strict=True))
@@ -349,9 +371,9 @@ class _AlwaysUp:
         self.writer, self.entries, self.refuted = writer, 0, 0
 
     def settle(self, index: int, piece: Piece, out: Tensor) -> bool:
-        values, candidates, finite = round_to_grid(piece.f, piece.zone().scaled(replaying.OBEYED), 24, out)
+        values, candidates, finite = round_to_grid(piece.f, piece.zone().scaled(policies.OBEYED), 24, out)
         f = piece.f.view(-1)[candidates]
-        up = (f + piece.zone().scaled(replaying.OBEYED).at(candidates, f)).float()
+        up = (f + piece.zone().scaled(policies.OBEYED).at(candidates, f)).float()
         values.view(-1)[candidates] = up
         self.writer.add(index, piece.elements(candidates), up)
         if index == 1:
@@ -405,11 +427,8 @@ def test_an_honest_entry_is_never_refuted_by_exact_arithmetic(monkeypatch: pytes
 
 
 def test_every_logged_operator_has_a_zone() -> None:
-    from tao.graph.rounding import LOGGED
-
     functions = {f"aten.{name}.default" for name in zones.RELATIVE}
     assert LOGGED == functions | set(kernels.COMPUTED)
     graph, parameters, inputs = cancelling()
     seen = {kernels.name_of(node) for node in graph.nodes if kind(node.operator) is Kind.LOGGED}
     assert seen == LOGGED  # the step that the tests replay has all of them
-    assert isinstance(Recorder, type)

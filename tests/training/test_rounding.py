@@ -1,4 +1,5 @@
-"""Rounding is IEEE's on every grid, midpoints are found in every binade, and both paths give the same bits."""
+"""Rounding is IEEE's on every grid, midpoints are found in every binade, and both paths give the same
+bits."""
 
 from __future__ import annotations
 
@@ -26,7 +27,8 @@ def random_doubles(count: int, seed: int, low: int = -160, high: int = 130) -> T
 
 
 def exact(f: float, bits: int) -> float:
-    """RN by rational arithmetic: to nearest, ties to even, infinity from the midpoint above the largest on."""
+    """RN by rational arithmetic: to nearest, ties to even, infinity from the midpoint above the largest
+    on."""
     if f == 0:
         return 0.0
     magnitude = Fraction(abs(f))

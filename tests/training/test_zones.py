@@ -109,7 +109,8 @@ def test_the_bound_is_never_below_its_formula() -> None:
 
 
 def argument(name: str, seed: int) -> Tensor:
-    """Float32 numbers over the range where the function's value is neither 0, 1 nor infinite, and tiny ones."""
+    """Float32 numbers over the range where the function's value is neither 0, 1 nor infinite, and tiny
+    ones."""
     x = torch.randn(ELEMENTS, generator=generator(seed))
     exponent = torch.randint(-30, 7, (ELEMENTS,), generator=generator(seed + 1))
     x = torch.ldexp(x, exponent)

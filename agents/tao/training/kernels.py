@@ -1,9 +1,8 @@
 """The nodes of a replayable step by kind, and the float64 results of those whose rounding is logged.
 
-A node with the operator `rounded.` + a name has its float output rounded to the record grid. *Logged* ones may
-differ between devices before that; all others are single IEEE operations. Results come in pieces that fit a
-cache, or at least leave memory to others, each with its zone.
-"""
+A node with the operator `rounded.` + a name has its float output rounded to the record grid. *Logged* ones
+may differ between devices before that; all others are single IEEE operations. Results come in pieces that fit
+a cache, or at least leave memory to others, each with its zone."""
 
 from __future__ import annotations
 
@@ -31,10 +30,9 @@ Place = tuple[int | slice, ...]
 class Piece:
     """Float64 results of a run of output elements, in row-major order from element `first` on.
 
-    zone: tau, when it is wanted. rows: where the result is a set of rows of the output instead of a run, their
-    numbers, ascending. crosses: whether, given places in f and the grid's bits, a midpoint lies within tau of the
-    exact values, where that can be told better than by f.
-    """
+    zone: tau, when it is wanted. rows: where the result is a set of rows of the output instead of a run,
+    their numbers, ascending. crosses: whether, given places in f and the grid's bits, a midpoint lies within
+    tau of the exact values, where that can be told better than by f."""
 
     first: int
     f: Tensor
@@ -77,7 +75,8 @@ def function_of(node: Node) -> str | None:
 
 
 def blocks(shape: tuple[int, ...], size: int) -> Iterator[tuple[int, Place]]:
-    """Cut a shape into runs of at most `size` elements (at least one): first element, and index of the run."""
+    """Cut a shape into runs of at most `size` elements (at least one): first element, and index of the
+    run."""
     inner, dim = 1, len(shape)
     while dim and inner * shape[dim - 1] <= size:
         dim -= 1

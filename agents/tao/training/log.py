@@ -74,7 +74,8 @@ def read(log: Tensor, step: int = 0) -> Entries:
 
 
 class Writer:
-    """The log of one step in the making. Nodes may come in any order, elements of a node in ascending order."""
+    """The log of one step in the making. Nodes may come in any order, elements of a node in ascending
+    order."""
 
     def __init__(self, capacity: int, step: int = 0, names: Iterable[str] = ()) -> None:
         """names: of the graph's nodes, for messages."""
@@ -102,8 +103,8 @@ class Writer:
             name = f" ({self._names[node]})" if node < len(self._names) else ""
             raise LogError(
                 f"step {self.step} has {total} values near a rounding boundary, but the log holds "
-                f"{self.capacity}; most, {counts[node]}, are of node {node}{name}. Trace the step again with a "
-                f"log of at least {1 << total.bit_length()} entries, or keep the values of that node in range"
+                f"{self.capacity}; most, {counts[node]}, are of node {node}{name}. Trace the step again with "
+                f"a log of at least {1 << total.bit_length()} entries, or keep that node's values in range"
             )
         log = torch.zeros(2, self.capacity, dtype=torch.int64)
         log[0] = END
@@ -135,9 +136,8 @@ def encode(log: Tensor, step: int = 0, root: bytes = _NO_ROOT) -> bytes:
 def decode(data: bytes, step: int, capacity: int, root: bytes = _NO_ROOT) -> Tensor:
     """The log, int64[2, capacity], of a file that anybody may have written.
 
-    Memory and time are bounded by the capacity. Raises LogError where the file is damaged, or of another step,
-    graph or capacity.
-    """
+    Memory and time are bounded by the capacity. Raises LogError where the file is damaged, or of another
+    step, graph or capacity."""
     if len(data) < _HEADER.size:
         raise LogError(f"the log of step {step} ends within its header")
     magic, its_step, its_root, its_capacity, count = _HEADER.unpack_from(data)
@@ -205,9 +205,8 @@ def _read_varints(data: np.ndarray, count: int, step: int) -> np.ndarray:
     numbers = np.zeros(count, np.uint64)
     for group in range(int(lengths.max(initial=0))):
         has = lengths > group
-        numbers[has] |= (data[starts[has] + group].astype(np.uint64) & np.uint64(0x7F)) << np.uint64(
-            7 * group
-        )
+        bits = data[starts[has] + group].astype(np.uint64) & np.uint64(0x7F)
+        numbers[has] |= bits << np.uint64(7 * group)
     return numbers
 
 

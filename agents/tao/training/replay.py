@@ -8,13 +8,13 @@ Runs of elementwise nodes are computed block by block, so that what lies between
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from tao.errors import ModelError, TaoError
+from tao.errors import ModelError
 from tao.execution.layout import view_operand
 from tao.execution.run import Executor, Override
 from tao.graph.canonical import Graph, Node
@@ -24,99 +24,13 @@ from tao.graph.rounding import Kind, kind
 from tao.graph.views import View
 from tao.training import kernels
 from tao.training.kernels import COMPUTED, Piece
-from tao.training.log import Entries, Writer, read
-from tao.training.rounding import FLOAT32_BITS, nearest, round_to_grid
+from tao.training.log import Writer, read
+from tao.training.policies import Correction, Follower, Policy, Recorder, ReplayError
+from tao.training.rounding import FLOAT32_BITS, round_to_grid
 
-RECORDED = 2.0
-"""A value is logged where a midpoint lies within this many tau of it: two devices differ by no more."""
-OBEYED = 4.0
-"""An entry is obeyed where a point within this many tau of one's own result rounds to it."""
-NEGATIVE_ZERO = 0x80000000
-_INFINITY = 0x7F800000
 _BLOCK = {"cpu": 1 << 15}
 _PIECE = {"cpu": 1 << 20}
 _ACCELERATOR_ELEMENTS = 1 << 24
-
-
-class ReplayError(TaoError):
-    """A step cannot be recorded, or a log is not one that an honest trainer writes for it. node: to blame."""
-
-    def __init__(self, message: str, node: int = 0) -> None:
-        super().__init__(message)
-        self.node = node
-
-
-class Correction(NamedTuple):
-    """An element that a log rounds elsewhere than one's own device. own, logged: the values."""
-
-    node: int
-    element: int
-    own: float
-    logged: float
-
-
-class Policy(Protocol):
-    """What is done with the float64 results of logged nodes."""
-
-    def settle(self, index: int, piece: Piece, out: Tensor) -> bool:
-        """Round results of node `index` into `out`, contiguous float32; whether all of them are finite."""
-
-
-class Recorder:
-    """Rounds to nearest and writes down what may be rounded apart."""
-
-    def __init__(self, writer: Writer, bits: int) -> None:
-        self._writer, self._bits = writer, bits
-
-    def settle(self, index: int, piece: Piece, out: Tensor) -> bool:
-        values, candidates, finite = round_to_grid(piece.f, piece.zone().scaled(RECORDED), self._bits, out)
-        if len(candidates) and piece.crosses is not None:
-            candidates = candidates[piece.crosses(candidates, self._bits)]
-        if len(candidates):
-            self._writer.add(index, piece.elements(candidates), values.view(-1)[candidates])
-        return finite
-
-
-class Follower:
-    """Rounds to nearest but where the log says otherwise, if it may."""
-
-    def __init__(self, entries: Entries, bits: int, step: int, names: Sequence[str]) -> None:
-        self._entries, self._bits, self._step, self._names = entries, bits, step, names
-        self.corrections: list[Correction] = []
-
-    def settle(self, index: int, piece: Piece, out: Tensor) -> bool:
-        values, _, finite = round_to_grid(piece.f, None, self._bits, out)
-        elements, words = self._entries.of(index)
-        if len(elements) and finite:
-            places = piece.places(torch.from_numpy(elements).to(out.device))
-            if len(places):
-                words = words[np.searchsorted(elements, piece.elements(places).cpu().numpy())]
-                self._correct(index, piece, places, torch.from_numpy(words).to(out.device), values.view(-1))
-        return finite
-
-    def _correct(self, index: int, piece: Piece, places: Tensor, words: Tensor, values: Tensor) -> None:
-        differs = (values[places].view(torch.int32).long() & 0xFFFFFFFF) != words
-        if not bool(differs.any()):
-            return
-        places, words = places[differs], words[differs]
-        logged = words.to(torch.int32).view(torch.float32)
-        f = piece.f.view(-1)[places]
-        reach = piece.zone().scaled(OBEYED).widened().at(places, f)
-        allowed = (nearest(f - reach, self._bits) <= logged) & (logged <= nearest(f + reach, self._bits))
-        allowed &= nearest(logged.double(), self._bits) == logged
-        allowed &= (words != NEGATIVE_ZERO) & (words & _INFINITY != _INFINITY)
-        own, elements = values[places], piece.elements(places)
-        if not bool(allowed.all()):
-            at = int((~allowed).nonzero()[0])
-            raise ReplayError(
-                f"the log of step {self._step} has {float(logged[at])!r} for node {index} ({self._names[index]}), "
-                f"element {int(elements[at])}, where {float(f[at])!r} was computed and no point within "
-                f"{float(reach[at]):.3g} of it rounds to that",
-                index,
-            )
-        values[places] = logged
-        columns = (elements.tolist(), own.tolist(), logged.tolist())
-        self.corrections += [Correction(index, *row) for row in zip(*columns, strict=True)]
 
 
 class Replay(Executor):
@@ -131,19 +45,15 @@ class Replay(Executor):
         parameters: Sequence[Tensor],
         bits: int = FLOAT32_BITS,
         block: int | None = None,
-        watch: Iterable[int] = (),
-        strict: bool = True,
     ) -> None:
-        """bits: of significand of the record grid. block: elements of a run of elementwise nodes computed at a
-        time. watch: values that are kept in `watched` whenever a run computes them. strict: whether a log's
-        entries must be of elements that can have some; no contract minds others, which do nothing.
+        """bits: of significand of the record grid. block: elements of a run of elementwise nodes computed at
+        a time.
 
         Raises ModelError where the parameters are not those of the graph or a rounded node is of no known
         kind.
         """
         super().__init__(graph, parameters)
-        self.bits, self._block, self._strict = bits, block, strict
-        self.watched: dict[int, Tensor | None] = dict.fromkeys(watch)
+        self.bits, self._block = bits, block
         self._calls: dict[int, _Call] = {}
         self._plans: dict[tuple[int, int], list[tuple[int, int]]] = {}
         self.log_node: int | None = None
@@ -162,10 +72,8 @@ class Replay(Executor):
             raise ModelError(f"the graph has no node {LOG}, so nothing can be recorded or replayed")
         return self.graph.types[self.graph.nodes[self.log_node].outputs[0]].shape[1]
 
-    def record(
-        self, inputs: Sequence[Tensor], step: int = 0, override: Override | None = None
-    ) -> tuple[tuple[Tensor, ...], Tensor]:
-        """The step's outputs, and its log, int64[2, capacity]. override: may replace the outputs of a node.
+    def record(self, inputs: Sequence[Tensor], step: int = 0) -> tuple[tuple[Tensor, ...], Tensor]:
+        """The step's outputs, and its log, int64[2, capacity].
 
         Raises LogError where the log is too small, ReplayError where a result is not finite and ModelError
         where the inputs do not fit.
@@ -174,8 +82,7 @@ class Replay(Executor):
         state = tuple(inputs)
         device = state[0].device if state else torch.device("cpu")
         log = torch.zeros(2, self.capacity, dtype=torch.int64, device=device)
-        recorder = Recorder(writer, self.bits)
-        outputs = self._run(0, state, len(self.graph), recorder, log, step, override)
+        outputs = self._run(0, state, len(self.graph), Recorder(writer, self.bits), log, step)
         writer.finish(log)
         return outputs, log
 
@@ -222,7 +129,7 @@ class Replay(Executor):
         entries = read(log, step)
         if self.log_node is not None and log.shape[1] != self.capacity:
             raise ReplayError(f"the log of step {step} is {list(log.shape)}, not [2, {self.capacity}]")
-        for node in np.unique(entries.nodes).tolist() if self._strict else ():
+        for node in np.unique(entries.nodes).tolist():
             most = int(entries.of(node)[0][-1])
             logged = node < len(self.graph) and kernels.is_logged(self.graph.nodes[node])
             if not logged or most >= self.graph.types[self.graph.nodes[node].outputs[0]].numel:
@@ -256,8 +163,6 @@ class Replay(Executor):
                     self._run_overridden(context, first, env, override)
                 for index in range(first, last):
                     for value in self.graph.releases[index]:
-                        if value in self.watched:
-                            self.watched[value] = env[value]
                         env[value] = None
         result = [env[value].contiguous() for value in self.graph.live(stop)]
         context.check_finite(self.graph.live(stop), result)
@@ -285,29 +190,6 @@ class Replay(Executor):
                 self._plans[first, last] = list(_groups(self.graph, first, last))
             plan += self._plans[first, last]
         return plan
-
-    def results(self, index: int, state: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
-        """The float64 results of a rounded node before rounding, and at least tau of each, both flat.
-
-        state: the values live before the node. Raises ModelError where they do not fit.
-        """
-        env = self._enter(index, state, index)
-        node, call = self.graph.nodes[index], self.call_of(index)
-        tensors = [view_operand(env[o.value], o) for o in call.operands]
-        count = self.graph.types[node.outputs[0]].numel
-        if not kernels.is_logged(node):
-            return call.in_float64(tensors).reshape(-1), torch.zeros(count, dtype=torch.float64)
-        results, tau = torch.zeros(count, dtype=torch.float64), torch.zeros(count, dtype=torch.float64)
-        if call.function is not None:
-            pieces: Iterable[Piece] = [kernels.elementary(call.function, tensors[0])]
-        else:
-            pieces = kernels.COMPUTED[kernels.name_of(node)](node, tensors, count + 1)
-        for piece in pieces:
-            places = torch.arange(piece.f.numel())
-            elements, f = piece.elements(places), piece.f.reshape(-1)
-            results[elements] = f
-            tau[elements] = piece.zone().widened().at(places, f)
-        return results, tau
 
     def call_of(self, index: int) -> _Call:
         """Node `index` prepared for the loop."""
@@ -384,10 +266,6 @@ class _Call:
         if self._wide:
             return round_to_grid(result.contiguous(), None, self.bits).values
         return result
-
-    def in_float64(self, tensors: list[Tensor]) -> Tensor:
-        """The result of a single operation in float64."""
-        return self._apply([t.double() if t.is_floating_point() else t for t in tensors]).contiguous()
 
     def _apply(self, tensors: list[Tensor]) -> Any:
         if self._nested:
@@ -476,7 +354,6 @@ class _Context:
                 keys.append(key)
             sources.append(keys)
         gone = {value for call in calls for value in self._graph.releases[call.index]}
-        gone -= self._replay.watched.keys()
         device = next(iter(given.values())).device
         outs = {
             value: torch.empty(shape, dtype=self._graph.types[value].dtype.torch, device=device)
@@ -507,8 +384,7 @@ class _Context:
 
     def _not_finite(self, index: int) -> None:
         name = self._graph.names[index]
-        message = f"step {self._step} has a NaN or infinite value in node {index} ({name})"
-        raise ReplayError(message, index)
+        raise ReplayError(f"step {self._step} has a NaN or infinite value in node {index} ({name})")
 
     def check_finite(self, values: Sequence[int], tensors: Sequence[Tensor]) -> None:
         """Raises ReplayError, naming the node, where a float among the values computed is not finite."""

@@ -34,9 +34,8 @@ class Zone:
 
         zone[i, j] = relative |f[i, j]| + rows[i] * absolute[j]
 
-    absolute: a number, or float64 with one for each column (each element where there are no rows); float64[G, C]
-    where R rows come in G groups of their own columns. rows: float64[R], or None for ones.
-    """
+    absolute: a number, or float64 with one for each column (each element where there are no rows); float64[G,
+    C] where R rows come in G groups of their own columns. rows: float64[R], or None for ones."""
 
     relative: float = 0.0
     absolute: float | Tensor = 0.0
@@ -94,9 +93,9 @@ def round_to_grid(
 ) -> Rounded:
     """Round f to the grid, and name the elements for which RN(f - zone) and RN(f + zone) differ.
 
-    f: contiguous float64. out: contiguous float32 of as many elements, to write to. Elements whose zone or value is
-    not a number are candidates. Candidates are a superset: the zone is widened by what float64 rounds away.
-    """
+    f: contiguous float64. out: contiguous float32 of as many elements, to write to. Elements whose zone or
+    value is not a number are candidates. Candidates are a superset: the zone is widened by what float64
+    rounds away."""
     if f.dtype != torch.float64 or not f.is_contiguous():
         raise ValueError(f"results to round must be contiguous float64, not {f.dtype}{list(f.stride())}")
     if not 2 <= bits <= FLOAT32_BITS:
@@ -207,11 +206,10 @@ def _mark_outer(f, relative, rows, columns, out, marks):
         marks[place] = _mark_row_run(f[start:stop], relative, rows[row], here, out[start:stop])
 
 
-_mark_parallel, _mark = njit(_mark, parallel=True, cache=True), njit(_mark, cache=True)
-_mark_outer_parallel, _mark_outer = (
-    njit(_mark_outer, parallel=True, cache=True),
-    njit(_mark_outer, cache=True),
-)
+_mark_parallel = njit(_mark, parallel=True, cache=True)
+_mark = njit(_mark, cache=True)
+_mark_outer_parallel = njit(_mark_outer, parallel=True, cache=True)
+_mark_outer = njit(_mark_outer, cache=True)
 
 
 @njit(cache=True)

@@ -42,14 +42,14 @@ def contraction(a: Tensor, b: Tensor) -> Zone:
 
         tau_ij = gamma_(K-1) |a_i| |b_j|
 
-    Products of two float32 numbers are exact in float64 (48 bits, at least 2^-298), so only the K - 1 additions
-    round: gamma_(K-1) sum |a_ik b_kj| (Higham, 4.2), by Cauchy-Schwarz at most the above. An upper bound of the
-    sum for each element costs as much as the product itself; the norms cost as much as reading the operands.
-    """
+    Products of two float32 numbers are exact in float64 (48 bits, at least 2^-298), so only the K - 1
+    additions round: gamma_(K-1) sum |a_ik b_kj| (Higham, 4.2), by Cauchy-Schwarz at most the above. An upper
+    bound of the sum for each element costs as much as the product itself; the norms cost as much as reading
+    the operands."""
     lanes = a.shape[-1]
     scale = gamma(max(lanes - 1, 0))
-    rows = torch.linalg.vector_norm(a, dim=-1).mul_(scale * _evaluated(lanes))
-    columns = torch.linalg.vector_norm(b, dim=-2).mul_(_evaluated(lanes))
+    rows = _norms(a, -1).mul_(scale * _evaluated(lanes))
+    columns = _norms(b, -2).mul_(_evaluated(lanes))
     return Zone(absolute=columns.flatten(0, -2) if columns.dim() > 2 else columns, rows=rows.flatten())
 
 
@@ -58,12 +58,11 @@ def contraction_crosses(a: Tensor, b: Tensor, elements: Tensor, bits: int) -> Te
 
         tau = gamma_(K-1) sum |a_ik b_kj|
 
-    the test that a contract does with exact numbers: true wherever that one is. a, b: as in `contraction`; elements:
-    row-major indices.
+    the test that a contract does with exact numbers: true wherever that one is. a, b: as in `contraction`;
+    elements: row-major indices.
 
-    Every product is cut at a multiple of 2^-30 of the largest: the upper parts add up exactly (K < 2^21), and the
-    lower ones lose K^2 u 2^-30 of the largest product (Rump, Ogita and Oishi, 2008, "Accurate floating-point
-    summation", 3).
+    Every product is cut at a multiple of a last bit of T = sum |a_ik b_kj|: the upper parts add up exactly,
+    and the lower ones lose K^2 u^2 T (Rump, Ogita and Oishi, 2008, "Accurate floating-point summation", 3).
     """
     lanes, length, width = a.shape[-1], a.shape[-2], b.shape[-1]
     rows = elements // width
@@ -75,17 +74,11 @@ def contraction_crosses(a: Tensor, b: Tensor, elements: Tensor, bits: int) -> Te
     at_once = max(_GATHERED // max(lanes, 1), 1)
     for some_rows, some_columns in zip(rows.split(at_once), columns.split(at_once), strict=True):
         products = a[some_rows].mul_(b[some_columns])
-        magnitudes = products.abs()
-        largest = magnitudes.amax(-1, keepdim=True)
-        total = magnitudes.sum(-1)
-        cutter = torch.ldexp(torch.ones_like(largest), torch.frexp(largest).exponent) * (
-            1.5 * 2.0 ** (52 - 30)
-        )
+        total = torch.linalg.vector_norm(products, 1, dim=-1)
+        cutter = torch.ldexp(torch.full_like(total, 1.5), torch.frexp(total).exponent + 1)[:, None]
         upper = (products + cutter).sub_(cutter)
         s = upper.sum(-1) + products.sub_(upper).sum(-1)
-        lost = largest.squeeze(-1) * (lanes * lanes * UNIT_ROUNDOFF * 2.0**-28) + s.abs() * (
-            4 * UNIT_ROUNDOFF
-        )
+        lost = total * (16 * (lanes * UNIT_ROUNDOFF) ** 2) + s.abs() * (4 * UNIT_ROUNDOFF)
         reach = total.mul_(gamma(max(lanes - 1, 0)) * _evaluated(lanes)).add_(lost)
         crosses.append(nearest(s - reach, bits) != nearest(s + reach, bits))
     return torch.cat(crosses)
@@ -94,7 +87,7 @@ def contraction_crosses(a: Tensor, b: Tensor, elements: Tensor, bits: int) -> Te
 def summation(magnitudes: Tensor, terms: int) -> Zone:
     """Of sums of `terms` numbers, given T = sum |x|, in float64 and any order, for each:
 
-    tau = gamma_(n-1) T    (Higham, 4.2)
+        tau = gamma_(n-1) T    (Higham, 4.2)
     """
     scale = gamma(max(terms - 1, 0)) * _evaluated(terms)
     return Zone(absolute=magnitudes.flatten() * scale)
@@ -115,6 +108,13 @@ def elementary(name: str, x: Tensor) -> Zone:
             beyond = torch.where(far, torch.inf, zone.absolute)
             return Zone(relative=zone.relative, absolute=beyond.flatten())
     return zone
+
+
+def _norms(x: Tensor, dim: int) -> Tensor:
+    """2-norms along a dimension; the library's own kernel is slow across strides."""
+    if x.stride(dim) == 1:
+        return torch.linalg.vector_norm(x, dim=dim)
+    return (x * x).sum(dim).sqrt_()
 
 
 def _evaluated(terms: int) -> float:
