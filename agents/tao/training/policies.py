@@ -23,7 +23,11 @@ _INFINITY = 0x7F800000
 
 
 class ReplayError(TaoError):
-    """A step cannot be recorded, or a log is not one that an honest trainer writes for it."""
+    """A step cannot be recorded, or a log is not one that an honest trainer writes for it. node: to blame."""
+
+    def __init__(self, message: str, node: int = 0) -> None:
+        super().__init__(message)
+        self.node = node
 
 
 class Correction(NamedTuple):
@@ -91,7 +95,8 @@ class Follower:
             raise ReplayError(
                 f"the log of step {self._step} has {float(logged[at])!r} for node {index} "
                 f"({self._names[index]}), element {int(elements[at])}, where {float(f[at])!r} was computed "
-                f"and no point within {float(reach[at]):.3g} of it rounds to that"
+                f"and no point within {float(reach[at]):.3g} of it rounds to that",
+                index,
             )
         values[places] = logged
         columns = (elements.tolist(), own.tolist(), logged.tolist())

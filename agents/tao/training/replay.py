@@ -45,15 +45,20 @@ class Replay(Executor):
         parameters: Sequence[Tensor],
         bits: int = FLOAT32_BITS,
         block: int | None = None,
+        watch: Iterable[int] = (),
+        strict: bool = True,
     ) -> None:
         """bits: of significand of the record grid. block: elements of a run of elementwise nodes computed at
-        a time.
+        a time. watch: values that are kept in `watched` whenever a run computes them. strict: whether a log's
+        entries must be of elements that can have some; no contract minds others, which do nothing.
 
         Raises ModelError where the parameters are not those of the graph or a rounded node is of no known
         kind.
         """
         super().__init__(graph, parameters)
-        self.bits, self._block = bits, block
+        self.bits, self._block, self._strict = bits, block, strict
+        self.watched: dict[int, Tensor | None] = dict.fromkeys(watch)
+        self.recorder: Callable[[Writer, int], Policy] = Recorder
         self._calls: dict[int, _Call] = {}
         self._plans: dict[tuple[int, int], list[tuple[int, int]]] = {}
         self.log_node: int | None = None
@@ -72,8 +77,10 @@ class Replay(Executor):
             raise ModelError(f"the graph has no node {LOG}, so nothing can be recorded or replayed")
         return self.graph.types[self.graph.nodes[self.log_node].outputs[0]].shape[1]
 
-    def record(self, inputs: Sequence[Tensor], step: int = 0) -> tuple[tuple[Tensor, ...], Tensor]:
-        """The step's outputs, and its log, int64[2, capacity].
+    def record(
+        self, inputs: Sequence[Tensor], step: int = 0, override: Override | None = None
+    ) -> tuple[tuple[Tensor, ...], Tensor]:
+        """The step's outputs, and its log, int64[2, capacity]. override: may replace the outputs of a node.
 
         Raises LogError where the log is too small, ReplayError where a result is not finite and ModelError
         where the inputs do not fit.
@@ -82,7 +89,8 @@ class Replay(Executor):
         state = tuple(inputs)
         device = state[0].device if state else torch.device("cpu")
         log = torch.zeros(2, self.capacity, dtype=torch.int64, device=device)
-        outputs = self._run(0, state, len(self.graph), Recorder(writer, self.bits), log, step)
+        recorder = self.recorder(writer, self.bits)
+        outputs = self._run(0, state, len(self.graph), recorder, log, step, override)
         writer.finish(log)
         return outputs, log
 
@@ -129,7 +137,7 @@ class Replay(Executor):
         entries = read(log, step)
         if self.log_node is not None and log.shape[1] != self.capacity:
             raise ReplayError(f"the log of step {step} is {list(log.shape)}, not [2, {self.capacity}]")
-        for node in np.unique(entries.nodes).tolist():
+        for node in np.unique(entries.nodes).tolist() if self._strict else ():
             most = int(entries.of(node)[0][-1])
             logged = node < len(self.graph) and kernels.is_logged(self.graph.nodes[node])
             if not logged or most >= self.graph.types[self.graph.nodes[node].outputs[0]].numel:
@@ -163,6 +171,8 @@ class Replay(Executor):
                     self._run_overridden(context, first, env, override)
                 for index in range(first, last):
                     for value in self.graph.releases[index]:
+                        if value in self.watched:
+                            self.watched[value] = env[value]
                         env[value] = None
         result = [env[value].contiguous() for value in self.graph.live(stop)]
         context.check_finite(self.graph.live(stop), result)
@@ -190,6 +200,29 @@ class Replay(Executor):
                 self._plans[first, last] = list(_groups(self.graph, first, last))
             plan += self._plans[first, last]
         return plan
+
+    def results(self, index: int, state: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+        """The float64 results of a rounded node before rounding, and at least tau of each, both flat.
+
+        state: the values live before the node. Raises ModelError where they do not fit.
+        """
+        env = self._enter(index, state, index)
+        node, call = self.graph.nodes[index], self.call_of(index)
+        tensors = [view_operand(env[o.value], o) for o in call.operands]
+        count = self.graph.types[node.outputs[0]].numel
+        if not kernels.is_logged(node):
+            return call.in_float64(tensors).reshape(-1), torch.zeros(count, dtype=torch.float64)
+        results, tau = torch.zeros(count, dtype=torch.float64), torch.zeros(count, dtype=torch.float64)
+        if call.function is not None:
+            pieces: Iterable[Piece] = [kernels.elementary(call.function, tensors[0])]
+        else:
+            pieces = COMPUTED[kernels.name_of(node)](node, tensors, count + 1)
+        for piece in pieces:
+            places = torch.arange(piece.f.numel())
+            elements, f = piece.elements(places), piece.f.reshape(-1)
+            results[elements] = f
+            tau[elements] = piece.zone().widened().at(places, f)
+        return results, tau
 
     def call_of(self, index: int) -> _Call:
         """Node `index` prepared for the loop."""
@@ -266,6 +299,10 @@ class _Call:
         if self._wide:
             return round_to_grid(result.contiguous(), None, self.bits).values
         return result
+
+    def in_float64(self, tensors: list[Tensor]) -> Tensor:
+        """The result of a single operation in float64."""
+        return self._apply([t.double() if t.is_floating_point() else t for t in tensors]).contiguous()
 
     def _apply(self, tensors: list[Tensor]) -> Any:
         if self._nested:
@@ -354,6 +391,7 @@ class _Context:
                 keys.append(key)
             sources.append(keys)
         gone = {value for call in calls for value in self._graph.releases[call.index]}
+        gone -= self._replay.watched.keys()
         device = next(iter(given.values())).device
         outs = {
             value: torch.empty(shape, dtype=self._graph.types[value].dtype.torch, device=device)
@@ -384,7 +422,8 @@ class _Context:
 
     def _not_finite(self, index: int) -> None:
         name = self._graph.names[index]
-        raise ReplayError(f"step {self._step} has a NaN or infinite value in node {index} ({name})")
+        message = f"step {self._step} has a NaN or infinite value in node {index} ({name})"
+        raise ReplayError(message, index)
 
     def check_finite(self, values: Sequence[int], tensors: Sequence[Tensor]) -> None:
         """Raises ReplayError, naming the node, where a float among the values computed is not finite."""
