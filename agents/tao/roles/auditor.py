@@ -134,7 +134,11 @@ class AuditJudge:
             else:
                 state = rebuild(case.job, case.trail, step, self.replay)
             cuts = range(dispute.node_count + 1)
-            case.steps[step] = StepReplay(self.replay, state, self._log(dispute, case, step), step, cuts)
+            case.steps[step] = replayed = StepReplay(
+                self.replay, state, self._log(dispute, case, step), step, cuts
+            )
+            if found is not None and found.step == step and found.node is not None:
+                replayed.blamed = found.node if replayed.blamed is None else min(replayed.blamed, found.node)
         return case.steps[step]
 
     def _log(self, dispute: DisputeView, case: _Case, step: int) -> Tensor:

@@ -6,24 +6,31 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from torch import Tensor
+
 from tao.errors import ModelError, StoreError
 from tao.tensors import commit
 from tao.tensors.store import TensorStore
 from tao.training.checkpoints import Checkpoint, Trail
+from tao.training.examine import find_implausible
 from tao.training.job import Progress, TrainingClaim, TrainingJob
 from tao.training.log import LogError
+from tao.training.policies import Correction, ReplayError
 from tao.training.record import read_log, rebuild
-from tao.training.replay import Correction, Replay, ReplayError
+from tao.training.replay import Replay
 
 
 @dataclass(frozen=True)
 class Difference:
-    """The first step that does not lead where the run says. values: which values of the state differ.
-    reason: why the step cannot be replayed at all, where it cannot."""
+    """The first step that does not lead where the run says. before: the state that it starts from. values: which
+    values of the next state differ. reason: why the step cannot be replayed at all, where it cannot, and node:
+    the operator to blame for that."""
 
     step: int
+    before: tuple[Tensor, ...]
     values: tuple[str, ...] = ()
     reason: str = ""
+    node: int | None = None
 
     def __str__(self) -> str:
         return f"step {self.step}: " + (self.reason or f"{', '.join(self.values)} differ from the replay's")
@@ -78,15 +85,25 @@ def audit(
         start = time.monotonic()
         checkpoint, before = trail.read(position + 1), state
         try:
-            state, corrections = replay.replay(before, read_log(job, trail, checkpoint), position)
-        except (LogError, ReplayError) as error:
-            report.difference = Difference(position, before, reason=str(error))
+            log = read_log(job, trail, checkpoint)
+            state, corrections = replay.replay(before, log, position)
+        except LogError as error:
+            report.difference = Difference(position, before, reason=str(error), node=0)
+            break
+        except ReplayError as error:
+            report.difference = Difference(position, before, reason=str(error), node=error.node)
             break
         differing = tuple(_differing(job, checkpoint, state))
         report.seconds.append(time.monotonic() - start)
         report.corrections.append(corrections)
         if differing:
             report.difference = Difference(position, before, differing)
+            break
+        wrong = find_implausible(replay, job.bundle, before, log, position, corrections)
+        if wrong is not None:
+            where = f"element {wrong.element} of node {wrong.node} ({job.bundle.graph.names[wrong.node]})"
+            reason = f"{where} is rounded to {wrong.logged!r}, to which no device rounds it"
+            report.difference = Difference(position, before, reason=reason, node=wrong.node)
             break
         report.steps += 1
         if progress is not None:

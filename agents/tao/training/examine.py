@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Iterable, Sequence
 
 from torch import Tensor
@@ -10,9 +11,15 @@ from tao.graph.operators import KEEP, SAMPLE
 from tao.graph.rounding import Kind, kind
 from tao.model import ModelBundle
 from tao.proofs import ADJUDICATED, element_proof, find_refutable_element
+from tao.proofs.leaf import Leaf
+from tao.training import proofs
 from tao.training.log import LogError
-from tao.training.replay import Replay, ReplayError
+from tao.training.policies import Correction, ReplayError
+from tao.training.replay import Replay
 from tao.training.search import find_fault
+
+CHECKED = 64
+"""Corrections of a step that are checked exactly. Honest devices need a few in a thousand steps."""
 
 
 class StepReplay:
@@ -57,6 +64,36 @@ def find_proof(
         (results,) = _drawn(replay, node, before)
     fault = find_fault(bundle, node, before, outputs, results, tolerance)
     return None if fault is None else (fault.element, fault.proof)
+
+
+def find_implausible(
+    replay: Replay,
+    bundle: ModelBundle,
+    state: Sequence[Tensor],
+    log: Tensor,
+    step: int,
+    corrections: Sequence[Correction],
+) -> Correction | None:
+    """A correction that no conforming device needs: the exact value and its bound exclude what was logged.
+
+    state: before the step. Looks at the first CHECKED corrections, in exact arithmetic.
+    """
+    chosen = corrections[:CHECKED]
+    states: dict[int, list[Tensor]] = {}
+    if chosen:
+        end, cuts = max(c.node for c in chosen) + 1, {c.node for c in chosen} | {c.node + 1 for c in chosen}
+        replay.advance(0, state, end, keep=states.__setitem__, log=log, step=step, cuts=cuts)
+    for correction in chosen:
+        node = bundle.graph.nodes[correction.node]
+        after = dict(zip(bundle.graph.live(correction.node + 1), states[correction.node + 1], strict=True))
+        outputs = [after[value] for value in node.outputs]
+        zone = proofs.zone(
+            Leaf.of(bundle, correction.node, states[correction.node], outputs), correction.element
+        )
+        (bits,) = struct.unpack(">I", struct.pack(">f", correction.logged))
+        if zone is not None and zone.excludes(bits):
+            return correction
+    return None
 
 
 def _drawn(replay: Replay, node: int, before: Sequence[Tensor]) -> tuple[Tensor, ...]:
