@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import struct
 import subprocess
 import sys
 from typing import Any
@@ -62,11 +63,12 @@ def test_logged_nodes_and_no_others_have_the_log_as_last_operand(name: str) -> N
     assert graph.nodes[0].operator == "tao.log.default" and not graph.nodes[0].operands
     assert graph.nodes[step_graph.sample].attributes[1] == min(BATCH, graph.types[graph.input_count].shape[0])
     whole = View.whole((2, 32))
-    for node, kind in zip(graph.nodes[1:], step_graph.kinds[1:], strict=True):
+    for number, (node, kind) in enumerate(zip(graph.nodes[1:], step_graph.kinds[1:], strict=True), 1):
         places = [i for i, operand in enumerate(node.operands) if operand.value == step_graph.log]
         assert places == ([len(node.operands) - 1] if kind is Kind.LOGGED else [])
         if places:
             assert node.maps[-1] is None and node.operands[-1].view == whole
+            assert node.attributes == (number,)
         assert all(index_map is not None for index_map in node.maps[: len(node.operands) - len(places)])
 
 
@@ -85,6 +87,30 @@ def test_lanes_of_contractions_and_sums_are_runs_inside_rows(name: str) -> None:
             checked += 1
         assert node.reduction > 0
     assert checked > 5
+
+
+def test_numbers_of_single_nodes_are_the_words_of_their_binary64_encoding() -> None:
+    seen = set()
+    for node in traced("gpt2").graph.nodes:
+        if node.operator.startswith(PREFIX) and node.operator.endswith(".Scalar"):
+            (number,) = struct.unpack(">d", struct.pack(">II", *node.attributes[:2]))
+            assert number == node.args[1] == struct.unpack("f", struct.pack("f", number))[0]
+            assert node.attributes[2:] == (
+                (0x3F800000,) if "add" in node.operator or "sub" in node.operator else ()
+            )
+            seen.add(node.operator)
+    assert len(seen) >= 3
+
+
+def test_indices_of_an_embedding_gradient_are_a_whole_value() -> None:
+    module = nn.Embedding(7, 3)
+    optimizer = describe(torch.optim.SGD(module.parameters(), lr=0.1))
+    tokens = (torch.randint(7, (5, 4)),)
+    graph = trace_step(module, lambda m, x: m(x[:, 1:]).sum(), optimizer, tokens, 2).graph
+    (node,) = (n for n in graph.nodes if n.target == "tao.embedding_gradient.default")
+    indices = node.operands[1]
+    assert node.reduction == 6 == graph.types[indices.value].numel
+    assert indices.view.covers_in_order(6)
 
 
 @pytest.mark.parametrize("name", CASES)

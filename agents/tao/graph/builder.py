@@ -241,7 +241,7 @@ def _number(
         types=tuple(value.type for value in values),
         input_count=len(inputs),
         parameter_count=len(parameters),
-        nodes=tuple(_node(step, ids, trains) for step in steps),
+        nodes=tuple(_node(step, ids, number if trains else None) for number, step in enumerate(steps)),
         outputs=tuple(ids[value] for value in results),
         layouts=tuple(None if v.layout == row_major(v.type.shape) else v.layout for v in values),
         names=tuple(f"{step.path}:{step.target}" for step in steps),
@@ -249,10 +249,10 @@ def _number(
     return graph.checked(), [value.tensor for value in parameters], ids
 
 
-def _node(step: Step, ids: dict[Value, int], trains: bool) -> Node:
+def _node(step: Step, ids: dict[Value, int], number: int | None) -> Node:
     outputs = [value.type for value in step.outputs.values()]
     call = _call(step.target, step.args, step.kwargs, step.operands, outputs, [*step.outputs])
-    what = rounded(call, _meaning(call)) if trains else _meaning(call)
+    what = _meaning(call) if number is None else rounded(call, _meaning(call), number)
     return Node(
         operator=what.operator,
         target=step.target,

@@ -7,6 +7,7 @@ operand that its call does not use).
 
 from __future__ import annotations
 
+import struct
 from dataclasses import replace
 from enum import Enum
 
@@ -48,10 +49,12 @@ _ON_INTEGERS = overloads("add.Tensor add.Scalar sub.Tensor sub.Scalar mul.Tensor
 _TYPES = (DType.BOOL, DType.UINT8, DType.INT32, DType.INT64, DType.FLOAT32)
 
 
-def rounded(call: Call, meaning: Meaning) -> Meaning:
-    """The meaning of a call in a graph with a log: its name, and for logged calls no map for the log.
+def rounded(call: Call, meaning: Meaning, number: int = 0) -> Meaning:
+    """The meaning of a call in a graph with a log, as node `number` of it.
 
-    Raises UnsupportedOperator for calls that are neither exact, single nor logged.
+    Of a single call with a number, that number is two words, the high and the low one of its binary64
+    encoding. A logged call has no map for the log, and as last attribute the node's number, which the log's
+    keys begin with. Raises UnsupportedOperator for calls that are neither exact, single nor logged.
     """
     types = [*call.types, *call.outputs]
     strange = next((t.dtype for t in types if t.dtype not in _TYPES), None)
@@ -69,8 +72,15 @@ def rounded(call: Call, meaning: Meaning) -> Meaning:
         return meaning
     if call.kwargs.get("alpha", 1) != 1:
         raise UnsupportedOperator("it scales by alpha and adds: two roundings; write it as two calls")
-    maps = (*meaning.maps, None) if name in LOGGED else meaning.maps
-    return replace(meaning, operator=PREFIX + name, maps=maps)
+    operator, attributes = PREFIX + name, meaning.attributes
+    if name in LOGGED:
+        return replace(
+            meaning, operator=operator, maps=(*meaning.maps, None), attributes=(*attributes, number)
+        )
+    if name.endswith(".Scalar"):
+        alpha = attributes[1:]
+        attributes = (*struct.unpack(">II", struct.pack(">d", call.args[1])), *alpha)
+    return replace(meaning, operator=operator, attributes=attributes)
 
 
 def kind(operator: str) -> Kind:

@@ -150,7 +150,7 @@ class _Loader:
         if target == LOG:
             (self.log,) = outputs
         if self.log is not None:
-            what = rounded(call, what)
+            what = rounded(call, what, index)
         needs = self.log is not None and kind_of(what.operator) is Kind.LOGGED
         _require(needs == bool(log), "the log is not the last operand of the logged nodes alone")
         return Node(
