@@ -100,6 +100,36 @@ def test_what_dropout_drops_gets_no_gradient() -> None:
     assert torch.equal(gradient == 0, ~mask)
 
 
+def test_bytes_are_converted_exactly_and_long_norms_are_summed_in_parts() -> None:
+    def loss(module: nn.Module, images: Tensor) -> Tensor:
+        return (module(images.to(module.weight.dtype) / 255) ** 2).mean()
+
+    def build() -> Case:
+        torch.manual_seed(1)
+        module = nn.Linear(3, 2500)
+        images = torch.randint(256, (9, 3), dtype=torch.uint8)
+        return Case(module, torch.optim.SGD(module.parameters(), lr=1.0), loss, (images,), clip_norm=0.01)
+
+    case, theirs = build(), build().double()
+    step_graph = case.trace()
+    lanes = {n.reduction for n in step_graph.graph.nodes if n.target == "aten.sum.dim_IntList"}
+    assert 1024 in lanes and 5000 not in lanes
+    state = step_graph.pack(case.module, case.optimizer, SEED)
+    state, losses = graph_steps(step_graph, state, 2, torch.float64)
+    assert losses == pytest.approx(eager_steps(theirs, 2), rel=1e-6)
+    step_graph.unpack(state, case.module)
+    for mine, other in zip(case.module.parameters(), theirs.module.parameters(), strict=True):
+        assert torch.allclose(mine.double(), other, atol=1e-6)
+
+
+def test_the_loss_is_a_value_of_its_own_even_as_part_of_another() -> None:
+    module = nn.Linear(3, 2)
+    optimizer = describe(torch.optim.SGD(module.parameters(), lr=0.1))
+    step_graph = trace_step(module, lambda m, x: m(x)[0, 1], optimizer, (torch.ones(3, 3),), 2)
+    assert step_graph.graph.types[step_graph.loss].numel == 1
+    assert step_graph.loss not in step_graph.graph.outputs
+
+
 def test_dropout_inside_fused_attention_is_drawn_like_any_other() -> None:
     step_graph = gpt2(attention="sdpa").trace()
     masks = [n for n in step_graph.graph.nodes if n.target == "tao.keep.default"]

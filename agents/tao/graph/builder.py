@@ -139,7 +139,7 @@ class Builder:
         step = self._step(target, args, kwargs, tuple(operands), path)
         if self.log is not None:
             call = _call(target, args, kwargs, operands, types, [*results])
-            step.log = self.log if kind(rounded(call, _meaning(call), 0).operator) is Kind.LOGGED else None
+            step.log = self.log if kind(rounded(call, _meaning(call)).operator) is Kind.LOGGED else None
         refs = {}
         for index, tensor in results.items():
             if index not in step.outputs:
@@ -241,7 +241,7 @@ def _number(
         types=tuple(value.type for value in values),
         input_count=len(inputs),
         parameter_count=len(parameters),
-        nodes=tuple(_node(step, ids, index if trains else None) for index, step in enumerate(steps)),
+        nodes=tuple(_node(step, ids, number if trains else None) for number, step in enumerate(steps)),
         outputs=tuple(ids[value] for value in results),
         layouts=tuple(None if v.layout == row_major(v.type.shape) else v.layout for v in values),
         names=tuple(f"{step.path}:{step.target}" for step in steps),
@@ -249,13 +249,10 @@ def _number(
     return graph.checked(), [value.tensor for value in parameters], ids
 
 
-def _node(step: Step, ids: dict[Value, int], rounded_as: int | None) -> Node:
-    """rounded_as: the node's number in the graph of a training step."""
+def _node(step: Step, ids: dict[Value, int], number: int | None) -> Node:
     outputs = [value.type for value in step.outputs.values()]
     call = _call(step.target, step.args, step.kwargs, step.operands, outputs, [*step.outputs])
-    what = _meaning(call)
-    if rounded_as is not None:
-        what = rounded(call, what, rounded_as)
+    what = _meaning(call) if number is None else rounded(call, _meaning(call), number)
     return Node(
         operator=what.operator,
         target=step.target,

@@ -2,11 +2,26 @@
 
 from __future__ import annotations
 
-from tao.graph.maps import Call, IndexMap, Meaning
+from tao.graph.maps import Call, IndexMap, Meaning, Rows
 from tao.graph.operators import EMBEDDING_GRADIENT, KEEP, LOG, SAMPLE
+from tao.graph.views import View
 from tao.tensors.codec import DType
 
 OPERATORS = (LOG, SAMPLE, KEEP, EMBEDDING_GRADIENT)
+
+
+class _Apart(Rows):
+    """What an operand must be like that is to be a value of its own; needed only where it is not."""
+
+    def holds(self, view: View, row_length: int) -> bool:
+        return False
+
+
+def rows(call: Call) -> dict[int, Rows]:
+    """Looked-up indices are read whole, in the order of their value."""
+    if call.target != EMBEDDING_GRADIENT or call.views[1].covers_in_order(call.types[1].numel):
+        return {}
+    return {1: _Apart((0,), call.views[1].shape[0])}
 
 
 def meaning(call: Call) -> Meaning:

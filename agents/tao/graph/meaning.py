@@ -55,7 +55,7 @@ _OPAQUE = _Family(Call.opaque)
 _MOVE = _Family(moves.meaning)
 _ROW = _Family(on_rows.meaning, on_rows.rows)
 _WINDOW = _Family(windows.meaning, windows.rows)
-_DRAWN = _Family(drawn.meaning)
+_DRAWN = _Family(drawn.meaning, drawn.rows)
 _FAMILIES = {
     COPY: _POINTWISE,
     **dict.fromkeys((moves.CAT, *moves.PADS, *moves.UPSAMPLES, *moves.LOOKUPS), _MOVE),

@@ -49,12 +49,12 @@ _ON_INTEGERS = overloads("add.Tensor add.Scalar sub.Tensor sub.Scalar mul.Tensor
 _TYPES = (DType.BOOL, DType.UINT8, DType.INT32, DType.INT64, DType.FLOAT32)
 
 
-def rounded(call: Call, meaning: Meaning, index: int) -> Meaning:
-    """The meaning of node `index` in a graph with a log, by what its call means in inference.
+def rounded(call: Call, meaning: Meaning, number: int = 0) -> Meaning:
+    """The meaning of a call in a graph with a log, as node `number` of it.
 
-    A number of the call is two attributes, its binary64 encoding; a logged call has no map for the log, and its
-    node's number as its attribute, which entries of the log begin with. Raises UnsupportedOperator for calls that
-    are neither exact, single nor logged.
+    Of a single call with a number, that number is two words, the high and the low one of its binary64
+    encoding. A logged call has no map for the log, and as last attribute the node's number, which the log's
+    keys begin with. Raises UnsupportedOperator for calls that are neither exact, single nor logged.
     """
     types = [*call.types, *call.outputs]
     strange = next((t.dtype for t in types if t.dtype not in _TYPES), None)
@@ -72,10 +72,15 @@ def rounded(call: Call, meaning: Meaning, index: int) -> Meaning:
         return meaning
     if call.kwargs.get("alpha", 1) != 1:
         raise UnsupportedOperator("it scales by alpha and adds: two roundings; write it as two calls")
+    operator, attributes = PREFIX + name, meaning.attributes
     if name in LOGGED:
-        return replace(meaning, operator=PREFIX + name, maps=(*meaning.maps, None), attributes=(index,))
-    numbers = struct.unpack(">II", struct.pack(">d", call.args[1])) if name.endswith(".Scalar") else ()
-    return replace(meaning, operator=PREFIX + name, attributes=numbers)
+        return replace(
+            meaning, operator=operator, maps=(*meaning.maps, None), attributes=(*attributes, number)
+        )
+    if name.endswith(".Scalar"):
+        alpha = attributes[1:]
+        attributes = (*struct.unpack(">II", struct.pack(">d", call.args[1])), *alpha)
+    return replace(meaning, operator=operator, attributes=attributes)
 
 
 def kind(operator: str) -> Kind:

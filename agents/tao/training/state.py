@@ -217,7 +217,7 @@ class StepGraph:
         step: int = 0,
     ) -> tuple[Tensor, ...]:
         """The state before a step: copies of the module's and the optimizer's tensors, a batch of zeros and
-        an empty log.
+        an empty log, on the module's device.
 
         module, optimizer: those traced or alike. seed: two 32-bit words. Raises ModelError where the
         optimizer is not at `step`.
@@ -225,20 +225,20 @@ class StepGraph:
         if len(seed) != 2 or not all(0 <= word <= WORD for word in seed):
             raise ModelError("a seed is two numbers of 32 bits")
         tensors = {**dict(module.named_parameters()), **dict(module.named_buffers())}
-        state = [torch.tensor([step]), torch.tensor(seed)]
-        with torch.no_grad():
+        with torch.no_grad(), torch.device(next(module.parameters()).device):
+            state = [torch.tensor([step]), torch.tensor(seed)]
             for group in self.layout.groups:
-                held = {
-                    p.name: optimizer.state.get(tensors[p.name], {}) for b in group.banks for p in b.places
-                }
+                names = [place.name for bank in group.banks for place in bank.places]
+                held = {name: optimizer.state.get(tensors[name], {}) for name in names}
                 state += [bank.join(tensors).clone() for bank in group.banks]
                 for moment in group.rule.moments:
                     moments = {name: _moment(held[name], moment, tensors[name], name, step) for name in held}
                     state += [bank.join(moments).clone() for bank in group.banks]
-                state += [torch.tensor([1 - decay**step]) for decay in group.rule.decays]
+                weights = [1 - decay**step for decay in group.rule.decays]
+                state += [torch.tensor([weight], dtype=torch.float32) for weight in weights]
             state += [bank.join(tensors).clone() for bank in self.layout.buffers]
-        state += [torch.zeros(shape, dtype=dtype) for shape, dtype in self.layout.batch]
-        empty = torch.tensor([[NO_ENTRY], [0]]).repeat(1, self.layout.log_capacity)
+            state += [torch.zeros(shape, dtype=dtype) for shape, dtype in self.layout.batch]
+            empty = torch.tensor([[NO_ENTRY], [0]]).repeat(1, self.layout.log_capacity)
         return (*state, empty)
 
     def unpack(

@@ -268,6 +268,8 @@ def _assembled(traced: GraphModule, layout: Layout, dataset: Sequence[Tensor]) -
     walk.calls()
     (results,) = graph.output_node().args
     *outputs, loss = (walk.ref(result) for result in results)
+    if loss.value.type.numel != 1:
+        loss = walk.builder.copy(loss, loss.strides, "")
     made, parameters, ids = walk.builder.finish([*outputs, walk.builder.log], [loss])
     sample = next(i for i, node in enumerate(made.nodes) if node.target == "tao.sample.default")
     return StepGraph(made, tuple(parameters), layout, ids[loss.value], sample)

@@ -177,6 +177,34 @@ def leaky_relu_backward(g: Tensor, x: Tensor, slope: float, self_is_result: bool
     return torch.where(x > 0, g, g * slope)
 
 
+@register(TABLE, "elu")
+def elu(x: Tensor, alpha: float = 1, scale: float = 1, input_scale: float = 1) -> Tensor:
+    falling = (torch.clamp(x * input_scale, max=0.0).exp() - 1) * (alpha * scale)
+    return torch.where(x > 0, x * scale, falling)
+
+
+@register(TABLE, "elu_backward")
+def elu_backward(
+    g: Tensor, alpha: float, scale: float, input_scale: float, is_result: bool, x: Tensor
+) -> Tensor:
+    if is_result:
+        return torch.where(x > 0, g * scale, g * ((x + alpha * scale) * input_scale))
+    falling = torch.clamp(x * input_scale, max=0.0).exp() * (alpha * scale * input_scale)
+    return torch.where(x > 0, g * scale, g * falling)
+
+
+@register(TABLE, "softplus")
+def softplus(x: Tensor, beta: float = 1, threshold: float = 20) -> Tensor:
+    scaled = x * beta
+    return torch.where(scaled > threshold, x, (torch.clamp(scaled, max=threshold).exp() + 1).log() / beta)
+
+
+@register(TABLE, "softplus_backward")
+def softplus_backward(g: Tensor, x: Tensor, beta: float, threshold: float) -> Tensor:
+    scaled = x * beta
+    return torch.where(scaled > threshold, g, g * scaled.sigmoid())
+
+
 @register(TABLE, "log_sigmoid_forward")
 def log_sigmoid_forward(x: Tensor) -> tuple[Tensor, Tensor]:
     return torch.clamp(x, max=0.0) - ((-x.abs()).exp() + 1).log(), x.new_zeros(1)

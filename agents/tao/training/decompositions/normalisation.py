@@ -155,14 +155,18 @@ def batch_norm_backward(
     dims = [d for d in range(x.dim()) if d != 1]
     if not training:
         average, rstd = running_mean, (running_var + eps).sqrt().reciprocal()
-    centre, rstd, scale = _channels(x, average, rstd, weight)
+    factor = rstd if weight is None else rstd * weight
+    centre, rstd, factor = _channels(x, average, rstd, factor)
     xhat = (x - centre) * rstd
-    h = g if scale is None else g * scale
-    dx = None
-    if wanted[0]:
-        dx = _input_gradient(h, xhat, rstd, dims) if training else h * rstd
-    dweight = (g * xhat).sum(dims) if wanted[1] else None
-    return dx, dweight, g.sum(dims) if wanted[2] else None
+    # The weight is one number for all that is averaged, so both means are gradients of weight and bias.
+    dweight, dbias = (g * xhat).sum(dims), g.sum(dims)
+    if training:
+        count = math.prod(x.shape[d] for d in dims)
+        of_bias, of_weight = _channels(x, dbias / count, dweight / count)
+        dx = (g - of_bias - xhat * of_weight) * factor
+    else:
+        dx = g * factor
+    return tuple(d if want else None for d, want in zip((dx, dweight, dbias), wanted, strict=True))
 
 
 def _channels(x: Tensor, *vectors: Tensor | None) -> list[Tensor | None]:

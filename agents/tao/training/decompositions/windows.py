@@ -187,8 +187,8 @@ def max_pool(
     order = torch.arange(lanes, 0, -1, dtype=torch.float32)
     first = torch.amax(torch.where(windows == values[..., None], order, 0.0), [-1])
     read = torch.stack([torch.zeros(pool.out, dtype=torch.int64), *reversed(pool.read())])
-    base = read[lanes]  # of the window's first place; the others lie at equal distances from it
-    return values, (read - base)[:, 0, 0][first.to(torch.int64)] + base
+    rows, columns = (torch.arange(n) for n in pool.out)
+    return values, read[first.to(torch.int64), rows[:, None], columns]
 
 
 @register(TABLE, "max_pool2d_with_indices_backward")
