@@ -19,7 +19,7 @@ from tao.execution import Executor
 from tao.graph import Graph
 from tao.graph.rounding import LOGGED, Kind, kind
 from tao.numerics import variants
-from tao.training import kernels, policies, trace_step, zones
+from tao.training import kernels, policies, rounding, trace_step, zones
 from tao.training.kernels import Piece
 from tao.training.log import ELEMENT_BITS, END, LogError, Writer, read
 from tao.training.policies import Correction, ReplayError
@@ -270,6 +270,27 @@ def test_an_entry_outside_the_zone_is_refused(value: float) -> None:
         return with_entry(log, node_of(graph, "contraction"), 17, value)
 
     refused(change, r"step 12 has .* for node \d+ \(step:aten.bmm.default\), element 17, where")
+
+
+def test_an_entry_outside_the_zone_changes_nothing_in_a_dispute() -> None:
+    graph, parameters, inputs = cancelling()
+    replay = Replay(graph, parameters)
+    outputs, log = replay.record(inputs)
+    wrong = with_entry(log, node_of(graph, "contraction"), 17, 1e-3)
+    states = replay.advance(0, inputs, len(graph), log=wrong, strict=False)
+    assert same(states[:-1], outputs[:-1]) and torch.equal(states[-1], wrong)
+
+
+def test_the_path_of_other_processors_gives_the_same_log(monkeypatch: pytest.MonkeyPatch) -> None:
+    for graph, parameters, inputs in (perceptron(**SMALL), cancelling()):
+        replay = Replay(graph, parameters)
+        outputs, log = replay.record(inputs)
+        with monkeypatch.context() as patch:
+            patch.setattr(
+                rounding, "_round_compiled", lambda f, zone, out: rounding._round_torch(f, zone, 24, out)
+            )
+            others, other = replay.record(inputs)
+        assert same(outputs, others) and torch.equal(log, other)
 
 
 def test_the_next_float_is_refused_where_no_midpoint_is_near() -> None:

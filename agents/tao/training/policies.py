@@ -62,10 +62,14 @@ class Recorder:
 
 
 class Follower:
-    """Rounds to nearest but where the log says otherwise, if it may."""
+    """Rounds to nearest but where the log says otherwise, if it may. strict: raises where it may not, rather
+    than do as if there were no such entry."""
 
-    def __init__(self, entries: Entries, bits: int, step: int, names: Sequence[str]) -> None:
+    def __init__(
+        self, entries: Entries, bits: int, step: int, names: Sequence[str], strict: bool = True
+    ) -> None:
         self._entries, self._bits, self._step, self._names = entries, bits, step, names
+        self._strict = strict
         self.corrections: list[Correction] = []
 
     def settle(self, index: int, piece: Piece, out: Tensor) -> bool:
@@ -90,7 +94,7 @@ class Follower:
         allowed &= nearest(logged.double(), self._bits) == logged
         allowed &= (words != NEGATIVE_ZERO) & (words & _INFINITY != _INFINITY)
         own, elements = values[places], piece.elements(places)
-        if not bool(allowed.all()):
+        if self._strict and not bool(allowed.all()):
             at = int((~allowed).nonzero()[0])
             raise ReplayError(
                 f"the log of step {self._step} has {float(logged[at])!r} for node {index} "
@@ -98,6 +102,7 @@ class Follower:
                 f"and no point within {float(reach[at]):.3g} of it rounds to that",
                 index,
             )
+        places, elements, own, logged = (x[allowed] for x in (places, elements, own, logged))
         values[places] = logged
         columns = (elements.tolist(), own.tolist(), logged.tolist())
         self.corrections += [Correction(index, *row) for row in zip(*columns, strict=True)]

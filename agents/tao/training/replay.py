@@ -28,7 +28,7 @@ from tao.training.log import Writer, read
 from tao.training.policies import Correction, Follower, Policy, Recorder, ReplayError
 from tao.training.rounding import FLOAT32_BITS, round_to_grid
 
-_BLOCK = {"cpu": 1 << 15}
+_BLOCK = {"cpu": 1 << 17}
 _PIECE = {"cpu": 1 << 20}
 _ACCELERATOR_ELEMENTS = 1 << 24
 
@@ -117,21 +117,23 @@ class Replay(Executor):
         log: Tensor | None = None,
         step: int = 0,
         cuts: Iterable[int] | None = None,
+        strict: bool = True,
     ) -> tuple[Tensor, ...]:
         """The values live at cut `stop`, given those live at cut `start`, replayed with a log.
 
         log: wanted only where the segment contains the log node; elsewhere the state holds it. keep: called
-        with each of `cuts` from `start` to `stop` (all of them by default) and the values live there. Raises
-        as `replay` does.
+        with each of `cuts` from `start` to `stop` (all of them by default) and the values live there. strict:
+        whether an entry outside its zone raises; else it is not obeyed, which is how the states of a dispute
+        about it are computed. Raises as `replay` does otherwise.
         """
         if self.log_node is not None and self.log_node < start:
             live = self.graph.live(start)
             value = self.graph.nodes[self.log_node].outputs[0]
             log = state[live.index(value)] if value in live and len(live) == len(state) else None
-        follower = self._follower(log, step)
+        follower = self._follower(log, step, strict)
         return self._run(start, state, stop, follower, log, step, override, keep, cuts)
 
-    def _follower(self, log: Tensor | None, step: int) -> Follower:
+    def _follower(self, log: Tensor | None, step: int, strict: bool = True) -> Follower:
         if log is None:
             return Follower(read(torch.empty(2, 0, dtype=torch.int64)), self.bits, step, self.graph.names)
         entries = read(log, step)
@@ -143,7 +145,7 @@ class Replay(Executor):
             if not logged or most >= self.graph.types[self.graph.nodes[node].outputs[0]].numel:
                 what = "has no such element" if logged else "is not a logged node"
                 raise ReplayError(f"the log of step {step} names node {node}, element {most}; it {what}")
-        return Follower(entries, self.bits, step, self.graph.names)
+        return Follower(entries, self.bits, step, self.graph.names, strict)
 
     def _run(
         self,
@@ -406,7 +408,9 @@ class _Context:
                 out = outs[value][place] if value in outs else None
                 if call.function is not None:
                     piece = kernels.elementary(call.function, tensors[0], first)
-                    run = torch.empty(piece.f.shape, device=device) if out is None else out
+                    run = (
+                        torch.empty(piece.f.shape, dtype=torch.float32, device=device) if out is None else out
+                    )
                     self._settle(call.index, piece, run)
                     local[value] = run
                 else:

@@ -87,7 +87,9 @@ def contraction_crosses(a: Tensor, b: Tensor, elements: Tensor, bits: int) -> Te
 def summation(magnitudes: Tensor, terms: int) -> Zone:
     """Of sums of `terms` numbers, given T = sum |x|, in float64 and any order, for each:
 
-    tau = gamma_(n-1) T    (Higham, 4.2)
+        tau = gamma_(n-1) T    (Higham, 4.2)
+
+    A sum of one number is exact.
     """
     scale = gamma(max(terms - 1, 0)) * _evaluated(terms)
     return Zone(absolute=magnitudes.flatten() * scale)
