@@ -12,6 +12,7 @@ from tao.protocol.challenger import Measured, Refutable
 from tao.protocol.partition import child as child_segment
 from tao.protocol.views import Outcome, Phase, Status
 from tao.roles import client
+from tao.roles.challenger import SECONDS_PER_TRANSACTION
 from tao.roles.judge import ReplayJudge
 
 LANES, K = 110_000, 40_000
@@ -71,6 +72,7 @@ def test_a_wrong_sum_of_many_lanes_is_proven_in_several_transactions(requested, 
         assert each.sent.gas_used <= each.details["gas_estimate"] <= 1.35 * each.sent.gas_used
         assert len(world.w3.eth.get_transaction(each.sent.transaction)["input"]) < 128 * 1024
     assert f"of the {lanes:,} lanes that operator" in posts[0].what
+    assert f"; {postings - 1} more transactions, about " in posts[0].what
 
 
 def test_what_another_challenger_posted_need_not_be_posted_again(requested):
@@ -81,6 +83,21 @@ def test_what_another_challenger_posted_need_not_be_posted_again(requested):
     posts = [each for each in done if each.action == "post"]
     assert sum(each.details["lanes"] for each in posts) == K
     assert {each.account for each in posts} == {first.address, second.address}
+
+
+def test_what_the_clock_has_no_time_to_post_goes_to_the_committee(requested):
+    world = requested
+    cheat = Cheat(world.bundle, node(world.bundle, "group_norm"), offset=2.0)
+    prover, challenger = world.prover(cheat), world.challenger()
+    for _ in range(20):
+        prover.tick()
+        if any(dispute.phase is Phase.LEAF for dispute in challenger.view().disputes):
+            break
+        challenger.tick()
+    left = world.dispute().challenger_left - 4 * SECONDS_PER_TRANSACTION
+    let_pass(world.w3, left)
+    assert challenger.tick() == [] and "takes 4 transactions to post and one to prove" in world.log()
+    assert [each.action for each in challenger.tick()] == ["escalate"]
 
 
 class Liar(ReplayJudge):

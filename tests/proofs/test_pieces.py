@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import copy
 from ast import literal_eval
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from fractions import Fraction
 
+import numpy as np
 import pytest
 import torch
 from eth_abi import decode, encode
 from eth_tester.exceptions import TransactionFailed
+from flint import arb
 from torch import Tensor, nn
 from web3.contract import Contract
 
@@ -135,9 +139,9 @@ def test_records_decide_as_openings_do(model, posted, refutes):
     for index in summed(model):
         case = leaf(model, index)
         size = case[3][0].numel()
-        for element in {0, size // 2, size - 1}:
+        for element in {0, size - 1}:
             honest = float(case[3][0].view(-1)[element])
-            for step in (0.0, 1e-6, 1e-5, 3e-5, 1e-4, 1e-2, torch.inf, torch.nan):
+            for step in (0.0, 3e-5, 1e-4, 1e-2, torch.inf):
                 claimed = changed(case, element, honest + step * max(abs(honest), 1e-2))
                 opened = refutes(*claimed, element_proof(*claimed, element))
                 found = posted(claimed, element)
@@ -148,21 +152,85 @@ def test_records_decide_as_openings_do(model, posted, refutes):
     assert {verdict for step, verdict in verdicts if step == 3e-5} == {True, False}
 
 
-def test_records_are_the_exact_sums_of_their_lanes(model, posted):
-    for operators in (SUMS, NORMS):
-        case = of(model, operators)
-        found = posted(case, 1)
-        for piece in found.plan.pieces:
-            ((operand, first),) = piece.runs
-            lanes = found.plan.leaf.elements[operand][first : first + piece.lanes].double()
-            positive, negative, third, known = found.contract.functions.sumsOf(piece.key).call()
-            # Doubles hold these sums to far below the smallest lane that counts.
-            unit = 2.0 ** (piece.hint - 150)
-            tolerance = piece.lanes * 2.0**23 * unit + 1e-12
-            assert known and positive * unit == pytest.approx(float(lanes.clamp_min(0).sum()), abs=tolerance)
-            assert negative * unit == pytest.approx(float(-lanes.clamp_max(0).sum()), abs=tolerance)
-            squares = float(lanes.square().sum()) if operators is NORMS else 0.0
-            assert third * unit**2 == pytest.approx(squares, rel=1e-9, abs=tolerance)
+class Mean(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return x.mean(-1)
+
+
+def drawn(kind: str, *shape: int) -> Tensor:
+    """Finite FP32 numbers: over 90 binary orders of magnitude, or down to subnormal ones, or of one size."""
+    random = np.random.default_rng([len(kind), *shape])
+    low, high = {"wide": (70, 160), "minute": (0, 40), "even": (120, 128)}[kind]
+    bits = random.integers(low, high, shape) << 23 | random.integers(0, 1 << 23, shape)
+    bits[..., ::7] &= 0x7F800000  # powers of two, and zeros
+    return torch.from_numpy((bits | random.integers(0, 2, shape) << 31).astype(np.uint32).view(np.float32))
+
+
+def parts(bits: int) -> tuple[int, int, int]:
+    """Sign, exponent and significand of (-1)^s m 2^(e - 150)."""
+    exponent, fraction = bits >> 23 & 0xFF, bits & 0x7FFFFF
+    return bits >> 31, max(exponent, 1), fraction | (exponent > 0) << 23
+
+
+def expected(operator: str, window: int, a: list[int], b: list[int]) -> tuple[int, int, int]:
+    """The sums of a piece in units of 2^(window - 150), of products 2^(window - 300), by IPartialSums."""
+    first = second = third = 0
+    for x, y in zip(a, b or [0x3F800000] * len(a), strict=True):
+        (s, e, m), (t, f, n) = parts(x), parts(y)
+        e, m = (e + f, m * n) if b else (e, m)
+        if e < window:
+            continue
+        units = m << e - window
+        first, second = (first, second + units) if s ^ t else (first + units, second)
+        if operator in NORMS:
+            third += units**2
+        elif 0 in (x >> 23 & 0xFF, y >> 23 & 0xFF):
+            third += units
+    return first, second, third
+
+
+@pytest.mark.parametrize("kind", ["wide", "minute", "even"])
+@pytest.mark.parametrize("module", [Mean(), nn.LayerNorm(500), nn.Linear(500, 3)], ids=["sum", "norm", "dot"])
+def test_records_are_the_exact_sums_of_their_lanes(posted, module, kind):
+    """Integers to the last bit, and in rationals no further from the row's sum than the skipped lanes are."""
+    module = copy.deepcopy(module)
+    for parameter in module.parameters():
+        parameter.data = drawn(kind, *parameter.shape)
+    x = drawn(kind, 2, 500)
+    bundle = trace(module, (x,))
+    index = next(i for i, node in enumerate(bundle.graph.nodes) if node.operator in LONGEST)
+    operator, states = bundle.graph.nodes[index].operator, capture(bundle.graph, bundle.parameters, (x,), [1])
+    found = posted((bundle, index, (x,), states[1]), 1)
+    total, exact, window = 0, Fraction(0), found.plan.pieces[0].hint
+    for piece in found.plan.pieces:
+        a, b = ([*(found.plan.leaf.bits(i, at, piece.lanes) for i, at in piece.runs), []])[:2]
+        *sums, known = found.contract.functions.sumsOf(piece.key).call()
+        assert known and tuple(sums) == expected(operator, window, a, b)
+        total += sums[0] - sums[1]
+        lanes = [Fraction(float(x)) for x in torch.tensor(a).to(torch.int32).view(torch.float32)]
+        if b:
+            others = torch.tensor(b).to(torch.int32).view(torch.float32)
+            lanes = [x * Fraction(float(y)) for x, y in zip(lanes, others, strict=True)]
+        exact += sum(lanes)
+    unit = Fraction(2) ** (window - (300 if operator in PRODUCTS else 150))
+    least = 1 if operator not in PRODUCTS else 2
+    skipped = 0 if window == least else 500 << (47 if operator in PRODUCTS else 23)
+    assert abs(total * unit - exact) <= skipped * unit
+    assert sum(piece.lanes for piece in found.plan.pieces) == 500
+
+
+def test_records_of_a_softmax_enclose_its_sums(posted):
+    x = torch.from_numpy(np.random.default_rng(5).normal(0, 9, (2, 500)).astype(np.float32))
+    x[1, 33] = -torch.inf
+    bundle = trace(nn.Softmax(-1), (x,))
+    found = posted((bundle, 0, (x,), (x.softmax(-1),)), 700)
+    sums = [found.contract.functions.sumsOf(piece.key).call() for piece in found.plan.pieces]
+    total, weighted = sum(each[0] for each in sums), sum(each[2] for each in sums)
+    shifts = [arb(float(x[1].max())) - arb(float(lane)) for lane in x[1] if lane.isfinite()]
+    exact, exact_weighted = sum((-d).exp() for d in shifts), sum((-d).exp() * d for d in shifts)
+    assert abs(arb(total) / arb(2) ** 80 - exact) < exact / 2**43 + 1000 / arb(2) ** 80
+    assert abs(arb(weighted) / arb(2) ** 183 - exact_weighted) < exact_weighted / 2**43 + 500 / arb(2) ** 72
+    assert all(each[1] == 0 for each in sums) and len(sums) == 4
 
 
 def test_pieces_are_posted_in_any_order_and_only_once(model, deciders, refutes):
@@ -245,6 +313,9 @@ def test_the_maximum_is_a_lane_of_the_row_and_none_exceeds_it(model, posted, ref
     value = next(iter(replace_hint(found.plan, hint).postings())).pieces
     refusal = answer(lambda: found.contract.functions.post(value).call({"gas": 15_000_000}))
     assert refusal == error("AboveTheMaximum(uint256)")
+    outsized = next(iter(replace_hint(found.plan, 2**32).postings())).pieces
+    refusal = answer(lambda: found.contract.functions.post(outsized).call({"gas": 15_000_000}))
+    assert refusal == error("SafeCastOverflowedUintDowncast(uint8,uint256)")
     # A number above all lanes can be posted, but no point of the row opens to it.
     high = replace_hint(found.plan, 0x42C80000)
     for posting in high.postings():

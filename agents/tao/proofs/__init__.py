@@ -25,7 +25,8 @@ from tao.proofs.pieces import (
     SOFTMAXES,
     Piece,
     Posting,
-    count_postings,
+    cut,
+    estimate,
     pieces_of,
     postings,
     recorded,
@@ -72,7 +73,14 @@ class Plan:
 
     def postings(self, known: Container[bytes] = ()) -> Iterator[Posting]:
         """The transactions that post the pieces, without those of the given keys."""
-        return postings(self.leaf, (piece for piece in self.pieces if piece.key not in known))
+        return postings(self.leaf, self._missing(known))
+
+    def estimate(self, known: Container[bytes] = ()) -> tuple[int, int]:
+        """How many transactions these are, and about how much gas."""
+        return estimate(self.leaf, ((piece.lanes, piece.runs) for piece in self._missing(known)))
+
+    def _missing(self, known: Container[bytes]) -> Iterator[Piece]:
+        return (piece for piece in self.pieces if piece.key not in known)
 
 
 def proof_plan(
@@ -133,7 +141,7 @@ def transactions(leaf: Leaf, element: int) -> int | None:
     runs = reads(leaf, element)
     if _opened_bytes(leaf, runs) <= MAX_OPENED:
         return 1
-    return count_postings(leaf, runs) + 1 if _is_piecewise(leaf) else None
+    return estimate(leaf, cut(leaf, runs))[0] + 1 if _is_piecewise(leaf) else None
 
 
 def _proof(leaf: Leaf, element: int, runs: Runs, scale: int | None = None) -> bytes:

@@ -112,9 +112,10 @@ def postings(leaf: Leaf, missing: Iterable[Piece]) -> Iterator[Posting]:
         )
 
 
-def count_postings(leaf: Leaf, runs: Runs) -> int:
-    """The number of transactions in which the rows of an element are posted, whatever their values."""
-    return sum(1 for _ in _batches(leaf, cut(leaf, runs)))
+def estimate(leaf: Leaf, items: Iterable[tuple[int, tuple[tuple[int, int], ...]]]) -> tuple[int, int]:
+    """Transactions in which pieces, given by lanes and places, are posted, and about how much gas."""
+    batches = list(_batches(leaf, items))
+    return len(batches), sum(_GAS_BASE + sum(_gas(leaf, *each) for each in batch) for batch in batches)
 
 
 def recorded(

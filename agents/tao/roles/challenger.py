@@ -4,6 +4,7 @@ import time
 from collections.abc import Iterable
 
 from tao.chain.reverts import Refused
+from tao.errors import ChainError
 from tao.model import ModelBundle
 from tao.numerics.drift import DRIFT_THRESHOLD
 from tao.proofs import Plan, leaf_claim, proof_plan
@@ -20,6 +21,9 @@ from tao.tensors.keccak import keccak
 
 UNPROVEN = ("NotRefuted", "NoAdjudicator")
 """Refusals by which an adjudicator leaves the operator to the committee."""
+
+SECONDS_PER_TRANSACTION = 30
+"""What to allow for each of many transactions in a row: two blocks of twelve seconds, and some."""
 
 
 class ChallengerRole(Role):
@@ -123,38 +127,46 @@ class ChallengerRole(Role):
 
     def _post(self, dispute: DisputeView, plan: Plan, start: float) -> Done | None:
         """Post the next pieces of the plan that are not on the chain, whoever posted the others; None where
-        all are there."""
-        if not plan.pieces:
+        all are there.
+
+        Raises ChainError, and leaves the operator to the committee, where the clock would run out meanwhile.
+        """
+        graph, contracts = self.bundle.graph, self.context.contracts
+        code = keccak(graph.nodes[dispute.lo].operator.encode())[:4]
+        adjudicator = contracts.adjudicators.get(contracts.game.functions.adjudicatorOf(code).call())
+        if adjudicator is None:
             return None
-        contracts, operator = self.context.contracts, self.bundle.graph.nodes[dispute.lo].operator
-        code = keccak(operator.encode())[:4]
-        adjudicator = contracts.adjudicators[contracts.game.functions.adjudicatorOf(code).call()]
         keys = [piece.key for piece in plan.pieces]
         flags = adjudicator.functions.areKnown(keys).call()
         known = {key for key, is_known in zip(keys, flags, strict=True) if is_known}
-        posting = next(plan.postings(known), None)
-        if posting is None:
+        ahead, gas = plan.estimate(known)
+        if not ahead:
             return None
-        sent = self.context.send(adjudicator.functions.post(posting.pieces))
-        done, lanes = len(known) + len(posting.keys), sum(piece.lanes for piece in plan.pieces)
-        what = f"posted {done} of {len(keys)} pieces of the {lanes:,} lanes that {self._node(dispute)} sums"
+        left = dispute.turn_start + dispute.challenger_left - self.judge.now
+        if (ahead + 1) * SECONDS_PER_TRANSACTION > left:
+            self.judge.unproven.add(dispute.dispute_id)
+            raise ChainError(
+                f"{self._node(dispute)} takes {ahead} transactions to post and one to prove, for which the"
+                f" {left} seconds left are too few; it is left to the committee"
+            )
+        posting = next(plan.postings(known))
+        try:
+            sent = self.context.send(adjudicator.functions.post(posting.pieces))
+        except Refused:
+            self.judge.unproven.add(dispute.dispute_id)
+            raise
+        posted, lanes = len(known) + len(posting.keys), sum(piece.lanes for piece in plan.pieces)
+        what = f"posted {posted} of {len(keys)} pieces of the {lanes:,} lanes that {self._node(dispute)} sums"
+        if ahead > 1:
+            what += f"; {ahead - 1} more transactions, about {gas - posting.gas:,} gas"
+        facts = {"pieces": len(posting.keys), "posted": posted, "of": len(keys), "lanes": posting.lanes}
         return self.done(
-            "post",
-            what,
-            start,
-            sent,
-            pieces=len(posting.keys),
-            posted=done,
-            of=len(keys),
-            lanes=posting.lanes,
-            gas_estimate=posting.gas,
-            **dispute_facts(dispute),
+            "post", what, start, sent, gas_estimate=posting.gas, **facts, **dispute_facts(dispute)
         )
 
     def _prove(self, dispute: DisputeView, element: int, start: float) -> Done | None:
         graph, plan = self.bundle.graph, self._plan(dispute, element)
-        posted = self._post(dispute, plan, start)
-        if posted is not None:
+        if plan.pieces and (posted := self._post(dispute, plan, start)):
             return posted
         call = self.context.contracts.game.functions.prove(
             dispute.dispute_id, self._leaf(dispute, True), plan.proof
