@@ -14,8 +14,9 @@ from .factories import CHALLENGER, MODEL, NOW, STRANGER, case, claim, dispute, v
 class FakeJudge:
     """Answers from tables and counts what it was asked."""
 
-    def __init__(self, deviations=(), finding=None, suspicious=True):
+    def __init__(self, deviations=(), finding=None, suspicious=True, whole=0.0):
         self.deviations, self.finding, self.verdict = deviations, finding, suspicious
+        self.whole = whole
         self.asked = []
 
     def suspicious(self, claim):
@@ -25,6 +26,9 @@ class FakeJudge:
     def deviation(self, dispute, child):
         self.asked.append(child)
         return self.deviations[child]
+
+    def accumulated(self, dispute):
+        return self.whole
 
     def examine(self, dispute):
         return self.finding
@@ -59,6 +63,27 @@ def test_children_after_the_choice_are_not_computed():
 def test_not_a_number_never_hides_a_later_implausible_child():
     child, _ = challenger.choose(dispute(Phase.SELECT), FakeJudge([float("nan"), 0.5, 2.0, 0.0]))
     assert child == 2
+
+
+@pytest.mark.parametrize(
+    ("deviations", "whole", "expected"),
+    [
+        ([0.5, 1.0, 0.0, 0.0], 1.01, actions.Escalate(dispute(Phase.SELECT), 1.01)),
+        ([0.5, 1.0, 0.0, 0.0], 1.0, actions.Select(dispute(Phase.SELECT), 1, 1.0)),
+        ([0.5, 1.01], 7.0, actions.Select(dispute(Phase.SELECT), 1, 1.01)),
+    ],
+)
+def test_a_segment_goes_to_the_committee_only_if_it_is_beyond_its_limit_and_no_child_is(
+    deviations, whole, expected
+):
+    assert moves(FakeJudge(deviations, whole=whole), dispute(Phase.SELECT)) == [expected]
+
+
+@pytest.mark.parametrize(("hi", "votable"), [(9, True), (10, True), (20, False)])
+def test_a_segment_longer_than_a_step_does_not_go_to_the_committee(hi, votable):
+    segment = dispute(Phase.SELECT, hi=hi)
+    expected = actions.Escalate(segment, 7.0) if votable else actions.Select(segment, 0, 0.5)
+    assert moves(FakeJudge([0.5] * 4, whole=7.0), segment) == [expected]
 
 
 LEAF = dispute(Phase.LEAF, lo=4, hi=5)

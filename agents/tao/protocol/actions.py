@@ -82,7 +82,10 @@ class DemandChunk:
 
 @dataclass(frozen=True)
 class Escalate:
-    """Challenger: put the operator to the committee. `exceedance` above 1 is beyond the tolerance profile."""
+    """Challenger: put the operator, or the segment whose drift adds up, to the committee.
+
+    `exceedance` above 1 is beyond the tolerance profile.
+    """
 
     dispute: DisputeView
     exceedance: float

@@ -60,6 +60,9 @@ class Judge(Protocol):
     def deviation(self, dispute: DisputeView, child: int) -> float:
         """How implausible the end of this child is, given the prover's own start of it."""
 
+    def accumulated(self, dispute: DisputeView) -> float:
+        """How far the end of the disputed segment itself is beyond what a committee accepts of it."""
+
     def examine(self, dispute: DisputeView) -> Finding:
         """What is wrong with the single operator left."""
 
@@ -104,6 +107,10 @@ def pursue(dispute: DisputeView, judge: Judge, now: int, block: int) -> actions.
         return common
     if dispute.phase is Phase.SELECT:
         child, deviation = choose(dispute, judge)
+        # No child is to blame alone: what they add up to is for the committee to see, one step at most.
+        votable = deviation <= 1 and not dispute.spans_steps
+        if votable and (exceedance := judge.accumulated(dispute)) > 1:
+            return actions.Escalate(dispute, exceedance)
         return actions.Select(dispute, child, deviation)
     if dispute.phase is Phase.LEAF:
         return finish(dispute, judge)
