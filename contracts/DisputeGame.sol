@@ -238,10 +238,14 @@ contract DisputeGame is IDisputeGame {
 
     /// @inheritdoc IDisputeGame
     function escalate(DisputeId disputeId) external {
-        Phase phase = _known(disputeId).phase == Phase.Defence ? Phase.Defence : Phase.Leaf;
+        Phase phase = _known(disputeId).phase;
+        if (phase != Phase.Select && phase != Phase.Defence) phase = Phase.Leaf;
         (Dispute storage dispute, IClaimRegistry.Claim memory claim) = _gate(disputeId, phase, false);
+        (uint32 lo, uint32 hi) = (dispute.lo, dispute.hi);
+        // INVARIANT: a member replays one step of the model at most.
+        if (hi - lo > dispute.nodeCount) revert SegmentTooLong(lo, hi);
         _passTurn(dispute, Phase.Vote);
-        emit Escalated(disputeId);
+        emit Escalated(disputeId, lo, hi);
         committee.convene(disputeId, claim.prover, dispute.challenger);
     }
 

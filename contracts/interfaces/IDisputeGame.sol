@@ -6,7 +6,7 @@ import { ClaimId, DisputeId, Duration, Timestamp } from "../types/Types.sol";
 /// @title The dispute: a recursive N-way partition of the committed operator graph.
 ///
 ///   open --> Reveal (prover) --reveal--> Select (challenger) --select--> Reveal ... until one operator is left
-///                                                             |
+///                                        escalate --> Vote    |
 ///                                                           Leaf (challenger)
 ///                           prove / proveInconsistent ----------+--> challenger wins
 ///                           demand --> Answer (prover) --answer--+--> Leaf
@@ -107,7 +107,8 @@ interface IDisputeGame {
     /// @param node Operator of the run.
     /// @param theta The node's calibrated threshold that the element exceeds, in units of 2^-16.
     event Accused(DisputeId indexed disputeId, uint32 node, uint32 theta);
-    event Escalated(DisputeId indexed disputeId);
+    /// @notice The committee judges operators [lo, hi), from the dispute's `loState` to its `hiState`.
+    event Escalated(DisputeId indexed disputeId, uint32 lo, uint32 hi);
     event ElementRefuted(DisputeId indexed disputeId, uint32 node, address adjudicator, address prover);
     event InconsistencyProven(DisputeId indexed disputeId, uint32 node);
     event DisputeClosed(DisputeId indexed disputeId, ClaimId indexed claimId, Outcome outcome);
@@ -139,6 +140,8 @@ interface IDisputeGame {
     /// @notice What was given is not the disputed node's leaf of the model's tolerances.
     error ThresholdMismatch(uint32 node, uint32 theta);
     error NotExceeded(DisputeId disputeId);
+    /// @notice The committee judges one step of a run at most.
+    error SegmentTooLong(uint32 lo, uint32 hi);
     error NoDemandsLeft(DisputeId disputeId);
     error DemandOutOfRange(uint256 index, uint256 size);
     /// @notice The operand is a parameter: the model's, not the prover's, to open.
@@ -204,8 +207,9 @@ interface IDisputeGame {
         bytes32[] calldata path
     ) external;
 
-    /// @notice Put the operator to the committee; both clocks stop. The challenger may at the leaf, and the prover once it
-    /// is accused.
+    /// @notice Put the segment [lo, hi) to the committee; both clocks stop. The challenger may at the leaf, where the
+    /// segment is one operator, and instead of selecting a child, where it is at most a step: each child may follow
+    /// within its tolerance and the whole not within its own. The prover may once it is accused.
     function escalate(DisputeId disputeId) external;
 
     /// @notice Anyone: end the dispute by the committee's tally.

@@ -4,7 +4,7 @@ pragma solidity 0.8.30;
 import { DisputeId, Duration, Timestamp } from "../types/Types.sol";
 import { IBondVault } from "./IBondVault.sol";
 
-/// @title The honest-majority vote on one operator.
+/// @title The honest-majority vote on one operator, or on a segment of operators.
 ///
 ///   join (stake) ... convene --seed block mined--> draw --> commit --> reveal --> tally
 ///

@@ -193,7 +193,7 @@ contract GameAccuseTest is GameFixture {
         accuse(_id);
         warpToDeadline(_id, 0);
         vm.expectEmit();
-        emit IDisputeGame.Escalated(_id);
+        emit IDisputeGame.Escalated(_id, NODE, NODE + 1);
         vm.prank(PROVER);
         game.escalate(_id);
         assertPhase(_id, IDisputeGame.Phase.Vote);

@@ -16,7 +16,7 @@ contract GameEndTest is GameFixture {
     function test_escalate_stopsBothClocksAndConvenes() external {
         (, DisputeId id) = openAtLeaf(NODE);
         vm.expectEmit();
-        emit IDisputeGame.Escalated(id);
+        emit IDisputeGame.Escalated(id, NODE, NODE + 1);
         _escalate(id, CHALLENGER);
         vm.assertEq(DisputeId.unwrap(committee.convened()), DisputeId.unwrap(id), "case");
         vm.assertEq(committee.prover(), PROVER, "prover");

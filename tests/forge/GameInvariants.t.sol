@@ -45,7 +45,7 @@ contract GameHandler is GameFixture {
         if (claims.getClaim(dispute.claimId).refuted) game.close(id);
         else if (vm.getBlockTimestamp() > Timestamp.unwrap(game.deadlineOf(id))) game.timeout(id);
         else if (dispute.phase == IDisputeGame.Phase.Reveal) reveal(id);
-        else if (dispute.phase == IDisputeGame.Phase.Select) _select(id, choice);
+        else if (dispute.phase == IDisputeGame.Phase.Select) _narrow(id, choice);
         else if (dispute.phase == IDisputeGame.Phase.Leaf) _decide(id, choice);
         else if (dispute.phase == IDisputeGame.Phase.Defence) _defend(id);
         else _settle(id, choice);
@@ -124,6 +124,12 @@ contract GameHandler is GameFixture {
             id = disputeIds[(which % disputeIds.length + i) % disputeIds.length];
             if (phaseOf(id) != IDisputeGame.Phase.Closed) break;
         }
+    }
+
+    function _narrow(DisputeId id, uint256 choice) private {
+        if (choice % 16 != 15) return _select(id, choice);
+        vm.prank(game.getDispute(id).challenger);
+        game.escalate(id);
     }
 
     function _select(DisputeId id, uint256 choice) private {

@@ -7,8 +7,9 @@ from hypothesis import strategies as st
 from game.claims import Status
 from game.machine import Machine
 from game.rules import Now
-from game.stories import stories
+from game.stories import Story, networks, stories
 from support.encoding import ZERO
+from support.graphs import Network
 
 GWEI = 10**9
 MOST_CLAIMS, MOST_REQUESTS = 5, 3
@@ -62,7 +63,9 @@ class ClaimMoves(Machine):
         prover = self.choose(data, self.provers)
         mine = [self.told[claim] for claim, entry in claims.claims.items() if entry.prover == prover]
         again = self.rarely(data, 20)
-        story = self.choose(data, [story for story in stories() if again or story not in mine])
+        fresh = [story for story in stories() if again or story not in mine]
+        network = self._network(data, fresh)
+        story = self.choose(data, [story for story in fresh if story.network is network])
         model = self.model_id_of(story)
         fitting = [request for request in self.open_requests() if claims.requests[request].model == model]
         request = self.choose(data, [*fitting, ZERO])
@@ -85,6 +88,13 @@ class ClaimMoves(Machine):
         )
         if claim is not None:
             self.told[claim] = story
+
+    def _network(self, data: st.DataObject, told: list[Story]) -> Network:
+        """One that there is a story of; those of several operators, with more stories, twice as often."""
+        given = [
+            network for network in networks().values() if any(story.network is network for story in told)
+        ]
+        return self.choose(data, [*given, *(network for network in given if network.length > 1)])
 
     def finalise(self, data: st.DataObject) -> None:
         claims = self.reference.claims

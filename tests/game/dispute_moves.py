@@ -344,6 +344,12 @@ class DisputeMoves(Machine):
         caller = self.usually(data, disputes.disputes[dispute].challenger)
         self._escalate(data, "escalate", dispute, caller)
 
+    def escalate_early(self, data: st.DataObject) -> None:
+        """The segment of several operators in which a child is to be selected."""
+        dispute = self.pick_dispute(data, Phase.SELECT)
+        caller = self.usually(data, self.reference.disputes.disputes[dispute].challenger)
+        self._escalate(data, "escalateSegment", dispute, caller)
+
     def _escalate(self, data: st.DataObject, kind: str, dispute: bytes, caller: str) -> None:
         disputes = self.reference.disputes
         self.move(

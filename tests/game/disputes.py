@@ -256,8 +256,10 @@ class Disputes:
         self._pass_turn(now, entry, Phase.LEAF)
 
     def escalate(self, now: Now, caller: str, dispute: bytes) -> None:
-        accused = dispute in self.disputes and self.disputes[dispute].phase == Phase.DEFENCE
-        entry, claim = self._gate(now, dispute, Phase.DEFENCE if accused else Phase.LEAF, caller)
+        early = dispute in self.disputes and self.disputes[dispute].phase in (Phase.SELECT, Phase.DEFENCE)
+        phase = self.disputes[dispute].phase if early else Phase.LEAF
+        entry, claim = self._gate(now, dispute, phase, caller)
+        require(entry.hi - entry.lo <= entry.node_count, "SegmentTooLong")
         self._pass_turn(now, entry, Phase.VOTE)
         self.committee.convene(now, dispute, claim.prover, entry.challenger)
 

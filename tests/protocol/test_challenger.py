@@ -79,6 +79,13 @@ def test_a_segment_goes_to_the_committee_only_if_it_is_beyond_its_limit_and_no_c
     assert moves(FakeJudge(deviations, whole=whole), dispute(Phase.SELECT)) == [expected]
 
 
+@pytest.mark.parametrize(("hi", "votable"), [(9, True), (10, True), (20, False)])
+def test_a_segment_longer_than_a_step_does_not_go_to_the_committee(hi, votable):
+    segment = dispute(Phase.SELECT, hi=hi)
+    expected = actions.Escalate(segment, 7.0) if votable else actions.Select(segment, 0, 0.5)
+    assert moves(FakeJudge([0.5] * 4, whole=7.0), segment) == [expected]
+
+
 LEAF = dispute(Phase.LEAF, lo=4, hi=5)
 
 

@@ -107,8 +107,9 @@ def pursue(dispute: DisputeView, judge: Judge, now: int, block: int) -> actions.
         return common
     if dispute.phase is Phase.SELECT:
         child, deviation = choose(dispute, judge)
-        # No child is to blame alone: what they add up to is for the committee to see.
-        if deviation <= 1 and (exceedance := judge.accumulated(dispute)) > 1:
+        # No child is to blame alone: what they add up to is for the committee to see, one step at most.
+        votable = deviation <= 1 and not dispute.spans_steps
+        if votable and (exceedance := judge.accumulated(dispute)) > 1:
             return actions.Escalate(dispute, exceedance)
         return actions.Select(dispute, child, deviation)
     if dispute.phase is Phase.LEAF:

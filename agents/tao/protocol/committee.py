@@ -11,10 +11,14 @@ from tao.protocol.views import ChainView, DisputeView, Stage, Vote
 
 
 class Examiner(Protocol):
-    """Re-executes the operator of a case."""
+    """Re-executes the segment of a case."""
 
     def verdict(self, dispute: DisputeView) -> tuple[Vote, bytes] | None:
-        """The vote and the statistics behind it; None while the data may still arrive."""
+        """The vote and the statistics behind it; None while the data may still arrive.
+
+        The case is about operators [lo, hi) of the dispute, one or several of one step: whether `states[hi]`
+        follows from `states[lo]`.
+        """
 
 
 def salt(key: bytes, chain_id: int, committee: str, case_id: bytes) -> bytes:
