@@ -69,9 +69,9 @@ class _Call(nn.Module):
 
 
 def _inductor(call: nn.Module, operands: Sequence[Tensor], node: Node) -> Compiled:
-    torch._dynamo.reset()  # calls share the code of `_Call.forward`, whose compilations are limited
-    compiled = torch.compile(call.forward, fullgraph=True, dynamic=False)
-    return compiled
+    # All calls share the code of `_Call.forward`, and the compilations of one code are limited.
+    torch._dynamo.config.recompile_limit = torch._dynamo.config.accumulated_recompile_limit = 1 << 16
+    return torch.compile(call, fullgraph=True, dynamic=False)
 
 
 def _onnxruntime(call: nn.Module, operands: Sequence[Tensor], node: Node) -> Compiled | None:
