@@ -1,4 +1,7 @@
-"""Calibrates the sentence encoder and writes profile.json: `python -m models.minilm.calibrate`."""
+"""Calibrates the sentence encoder and writes profile.json: `python -m models.minilm.calibrate`.
+
+An interrupted run goes on where it was.
+"""
 
 import tempfile
 
@@ -6,6 +9,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from models.minilm.model import HERE, batches, load_sentences, trace_model
+from tao.chain.build import ROOT
 from tao.numerics.calibrate import calibrate
 from tao.numerics.variants import available
 
@@ -18,11 +22,14 @@ VARIANTS = (
     "onednn-off",
     "mkl-compatible",
     "split-4",
+    "numpy",
     "composed",
 )
 """Devices calibrated on; split-2 and the combinations baseline and avx2 are left for measuring honesty."""
 SENTENCES = 64
 """Sentences calibrated on, the first of the file; the others are left as well."""
+WORK = ROOT / ".runs" / "calibration"
+"""Results of single inputs."""
 SAMPLES = 6
 SEED = 1
 
@@ -38,7 +45,7 @@ def main() -> None:
         def advance(done: int, of: int) -> None:
             bar.update(task, completed=done, total=of)
 
-        profile = calibrate(trace_model(), inputs, variants, store, advance)
+        profile = calibrate(trace_model(), inputs, variants, store, advance, work_dir=WORK)
     (HERE / "profile.json").write_bytes(profile.to_json() + b"\n")
     console.print(f"wrote profile.json: {len(profile.nodes)} operators, {len(variants)} devices")
 

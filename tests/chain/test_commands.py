@@ -22,6 +22,7 @@ COMMANDS = [
     "committee",
     "client request",
     "client read",
+    "calibrate",
     "register",
     "withdraw",
     "status",

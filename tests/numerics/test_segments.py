@@ -164,9 +164,11 @@ def bundle(inputs) -> ModelBundle:
 
 
 def pushed(bundle: ModelBundle, share: float):
-    """An override that moves every floating-point output upwards, by a share of what its node tolerates."""
+    """An override that moves every layer's outputs upwards, by a share of what its node tolerates."""
 
     def override(index, node, operands, outputs):
+        if "linear" not in node.target:
+            return outputs
         limit = bundle.profile.safety * torch.tensor(bundle.profile.nodes[index].relative[0])
         return [y + share * limit * y.abs().clamp_min(y.square().mean().sqrt()) for y in outputs]
 
@@ -184,7 +186,7 @@ def test_honest_runs_are_within_every_segment(bundle, inputs):
 def test_drift_that_every_operator_tolerates_is_rejected_of_the_segment(bundle, inputs):
     """Each operator is pushed inside its own thresholds, all the same way: only the segments show it."""
     count = len(bundle.graph)
-    states = capture(bundle.graph, bundle.parameters, inputs, range(count + 1), pushed(bundle, 0.5))
+    states = capture(bundle.graph, bundle.parameters, inputs, range(count + 1), pushed(bundle, 0.9))
     for node in range(count):
         assert measure(bundle, node, states[node], states[node + 1]).exceedance <= 1
     assert measure_segment(bundle, 0, states[0], count, states[count]).exceedance > 1.25

@@ -20,10 +20,10 @@ def digest(name: str) -> str:
     return python(str(WORKER), name)
 
 
-def test_there_are_eight_variants_and_native_runs_anywhere():
-    assert len(VARIANTS) >= 8
+def test_there_are_twenty_variants_and_native_runs_anywhere():
+    assert len(VARIANTS) >= 20
     assert "native" in variants.available()
-    assert set(variants.available()) <= set(VARIANTS)
+    assert set(variants.available()) < set(variants.available(runtimes=True)) <= set(VARIANTS)
 
 
 def test_importing_the_variants_does_not_load_torch():
@@ -31,10 +31,10 @@ def test_importing_the_variants_does_not_load_torch():
 
 
 @pytest.mark.skipif("avx2" not in variants.available(), reason="needs AVX2")
-def test_one_processor_holds_at_least_three_devices_with_distinct_bits():
-    names = ("native", "aten-default", "onednn-off", "split-4", "composed")
+def test_one_processor_holds_at_least_five_devices_with_distinct_bits():
+    names = ("native", "aten-default", "onednn-off", "split-4", "sequential-16", "numpy", "composed")
     digests = {name: digest(name) for name in names}
-    assert len(set(digests.values())) >= 3, digests
+    assert len(set(digests.values())) >= 5, digests
     assert digest("native") == digests["native"]
 
 
@@ -69,3 +69,23 @@ def test_a_variant_this_processor_lacks_is_refused_not_replaced(monkeypatch):
 def test_composed_kernels_compute_the_same_functions_in_another_order():
     deviation = float(python(str(WORKER.with_name("composed_operators.py"))))
     assert 0 < deviation < 1e-12
+
+
+def test_a_variant_whose_package_is_missing_is_refused(monkeypatch):
+    monkeypatch.setattr(variants, "find_spec", lambda name: None)
+    assert "onnxruntime" not in variants.available(runtimes=True)
+    with pytest.raises(VariantError, match="'onnxruntime' needs onnxruntime, which is not installed"):
+        variants.variant("onnxruntime")
+
+
+def test_compiled_kernels_have_a_cache_of_their_own_for_each_processor(monkeypatch):
+    caches = []
+    for flags in (("avx2",), ("avx2", "avx512f")):
+        monkeypatch.setattr(variants, "_processor_flags", lambda flags=flags: frozenset(flags))
+        caches.append(variants.environment("inductor")["TORCHINDUCTOR_CACHE_DIR"])
+    assert len(set(caches)) == 2
+    assert "TORCHINDUCTOR_CACHE_DIR" not in variants.environment("native", {"TORCHINDUCTOR_CACHE_DIR": "x"})
+
+
+def test_a_variant_tells_the_machine_it_runs_on():
+    assert "one thread" in variants.describe("one-thread") and ", torch 2." in variants.describe("one-thread")

@@ -2,7 +2,7 @@
 
 import click
 
-from tao.commands import agents, client, models, status
+from tao.commands import agents, calibrate, client, models, status
 from tao.commands.options import TaoGroup
 
 
@@ -21,6 +21,7 @@ for command in (
     agents.committee,
     client.client,
     client.withdraw,
+    calibrate.calibrate,
     models.register,
     status.status,
 ):

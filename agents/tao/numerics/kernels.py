@@ -6,7 +6,9 @@ They replace CPU kernels of the whole process, below the dispatcher, so composit
 import math
 import warnings
 from collections.abc import Callable
+from functools import reduce
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -47,14 +49,22 @@ def _pairwise(terms: list[Tensor]) -> Tensor:
     return terms[0]
 
 
-def split_contractions(parts: int) -> None:
-    """Compute mm, bmm and addmm as the pairwise sum of `parts` contractions over fewer lanes (split-K)."""
+def _one_after_another(terms: list[Tensor]) -> Tensor:
+    return reduce(torch.add, terms)
+
+
+def split_contractions(parts: int, sequential: bool = False) -> None:
+    """Compute mm, bmm and addmm as the sum of `parts` contractions over fewer lanes (split-K).
+
+    The parts are added pairwise, or one after another.
+    """
+    add_up = _one_after_another if sequential else _pairwise
 
     # The overloads with `out` are separate kernels of the dispatcher, so they still are the vendor's.
     def split(product: Callable, a: Tensor, b: Tensor) -> Tensor:
         shape = (*a.shape[:-1], b.shape[-1])
         lanes = zip(a.chunk(parts, -1), b.chunk(parts, -2), strict=True)
-        return _pairwise([product(x, y, out=a.new_empty(shape)) for x, y in lanes])
+        return add_up([product(x, y, out=a.new_empty(shape)) for x, y in lanes])
 
     def mm(a, b):
         return split(torch.mm, a, b)
@@ -67,6 +77,33 @@ def split_contractions(parts: int) -> None:
         return (product if alpha == 1 else product * alpha) + (bias if beta == 1 else bias * beta)
 
     _override({"mm": mm, "bmm": bmm, "addmm": addmm})
+
+
+def use_numpy() -> None:
+    """Compute mm, bmm and addmm with NumPy's BLAS, and sums and means over dimensions in NumPy's order."""
+
+    def product(a: Tensor, b: Tensor) -> Tensor:
+        if a.dtype not in (torch.float32, torch.float64):
+            out = a.new_empty((*a.shape[:-1], b.shape[-1]))
+            return (torch.mm if a.dim() == 2 else torch.bmm)(a, b, out=out)
+        return torch.from_numpy(np.matmul(a.detach().numpy(), b.detach().numpy()))
+
+    def addmm(bias, a, b, *, beta=1, alpha=1):
+        found = product(a, b)
+        return (found if alpha == 1 else found * alpha) + (bias if beta == 1 else bias * beta)
+
+    def total(x, dims, keepdim=False, *, dtype=None):
+        axes = tuple(dims or range(x.dim()))
+        if dtype is not None or x.dtype not in (torch.float32, torch.float64) or not axes:
+            kind = dtype or (x.dtype if x.is_floating_point() else torch.int64)
+            return torch.sum(x, dims, keepdim, dtype=kind, out=x.new_empty(0, dtype=kind))
+        return torch.from_numpy(np.asarray(np.add.reduce(x.detach().numpy(), axes, keepdims=keepdim)))
+
+    def mean(x, dims, keepdim=False, *, dtype=None):
+        count = math.prod(x.shape[d] for d in (dims or range(x.dim())))
+        return total(x, dims, keepdim, dtype=dtype) / count
+
+    _override({"mm": product, "bmm": product, "addmm": addmm, "sum.dim_IntList": total, "mean.dim": mean})
 
 
 def compose_operators(parts: int) -> None:

@@ -6,13 +6,17 @@ the environment once, when torch is loaded. Hence two steps: `apply` (or `enviro
 before torch is imported, `configure_torch` after. This module itself imports no torch.
 """
 
+import getpass
+import hashlib
 import os
 import platform
 import sys
+import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 
 from tao.errors import TaoError
@@ -25,6 +29,7 @@ CONTROLLED = (
     "MKL_ENABLE_INSTRUCTIONS",
     "OMP_NUM_THREADS",
     "MKL_NUM_THREADS",
+    "TORCHINDUCTOR_CACHE_DIR",
 )
 
 
@@ -38,9 +43,11 @@ class Variant:
 
     env: environment read by the libraries when they load. threads: intra-operator threads, 0 for all cores.
     onednn: whether ATen may call oneDNN. parts: parts a contraction's lanes are split in, 0 for the vendor's
-    own order. composed: sums split alike, and softmax, norms and gelu from elementary kernels, as a compiler
-    emits them.
-    requires: processor flags without which the libraries would silently run another variant.
+    own order. sequential: whether they are added one after another, not pairwise. numpy: whether contractions
+    and sums are NumPy's. composed: sums split alike, and softmax, norms and gelu from elementary kernels, as
+    a compiler emits them. runtime: who computes each operator in the place of ATen, see
+    `tao.numerics.runtimes`. requires: processor flags without which the libraries would silently run another
+    variant. packages: those it needs that may not be installed.
     """
 
     name: str
@@ -49,8 +56,12 @@ class Variant:
     threads: int = 0
     onednn: bool = True
     parts: int = 0
+    sequential: bool = False
+    numpy: bool = False
     composed: bool = False
+    runtime: str = ""
     requires: tuple[str, ...] = ()
+    packages: tuple[str, ...] = ()
 
 
 _AVX2 = ("avx2", "fma")
@@ -62,13 +73,18 @@ VARIANTS: dict[str, Variant] = {
     for variant in (
         Variant("native", "vendor kernels as installed, all cores"),
         Variant("one-thread", "vendor kernels as installed, one thread", threads=1),
+        Variant("three-threads", "vendor kernels as installed, three threads", threads=3),
         Variant("aten-default", "ATen without AVX", {"ATEN_CPU_CAPABILITY": "default"}),
         Variant("aten-avx2", "ATen for AVX2", {"ATEN_CPU_CAPABILITY": "avx2"}, requires=_AVX2),
         Variant("aten-avx512", "ATen for AVX-512", {"ATEN_CPU_CAPABILITY": "avx512"}, requires=_AVX512),
         Variant("onednn-sse41", "oneDNN for SSE4.1", {"ONEDNN_MAX_CPU_ISA": "SSE41"}, requires=_SSE),
         Variant("onednn-avx2", "oneDNN for AVX2", {"ONEDNN_MAX_CPU_ISA": "AVX2"}, requires=_AVX2),
+        Variant(
+            "onednn-avx512", "oneDNN for AVX-512", {"ONEDNN_MAX_CPU_ISA": "AVX512_CORE"}, requires=_AVX512
+        ),
         Variant("onednn-off", "no oneDNN", onednn=False),
         Variant("mkl-compatible", "oneMKL's portable code path", {"MKL_CBWR": "COMPATIBLE"}, requires=_SSE),
+        Variant("mkl-sse42", "oneMKL reproducible for SSE4.2", {"MKL_CBWR": "SSE4_2"}, requires=("sse4_2",)),
         Variant("mkl-avx2", "oneMKL reproducible for AVX2", {"MKL_CBWR": "AVX2"}, requires=_AVX2),
         Variant(
             "baseline",
@@ -86,10 +102,28 @@ VARIANTS: dict[str, Variant] = {
         Variant("split-2", "contractions split in 2 parts of their lanes", parts=2),
         Variant("split-4", "contractions split in 4 parts of their lanes, added pairwise", parts=4),
         Variant(
+            "sequential-16",
+            "contractions split in 16 parts of their lanes, added one after another",
+            parts=16,
+            sequential=True,
+        ),
+        Variant("numpy", "contractions by NumPy's BLAS, sums in NumPy's pairwise order", numpy=True),
+        Variant(
             "composed",
             "contractions and sums split in 8 parts; softmax, norms and gelu from elementary kernels",
             parts=8,
             composed=True,
+        ),
+        Variant(
+            "inductor",
+            "every operator compiled by TorchInductor, with a cache of its own for each processor",
+            runtime="inductor",
+        ),
+        Variant(
+            "onnxruntime",
+            "contractions, convolutions, softmax, layer norm, gelu and tanh by ONNX Runtime",
+            runtime="onnxruntime",
+            packages=("onnxruntime",),
         ),
     )
 }
@@ -113,9 +147,22 @@ def _processor() -> str:
     return _processor_fields().get("model name", platform.processor() or platform.machine())
 
 
-def available() -> tuple[str, ...]:
-    """Names of the variants this processor can run, in the order of `VARIANTS`."""
-    return tuple(name for name, chosen in VARIANTS.items() if _processor_flags().issuperset(chosen.requires))
+def available(runtimes: bool = False) -> tuple[str, ...]:
+    """Names of the variants this machine can run, in the order of `VARIANTS`.
+
+    runtimes: also those of other runtimes, which take minutes to compile a model.
+    """
+    return tuple(
+        name
+        for name, chosen in VARIANTS.items()
+        if _processor_flags().issuperset(chosen.requires)
+        and not _missing_packages(chosen)
+        and (runtimes or not chosen.runtime)
+    )
+
+
+def _missing_packages(chosen: Variant) -> list[str]:
+    return [package for package in chosen.packages if find_spec(package) is None]
 
 
 def variant(name: str) -> Variant:
@@ -128,6 +175,8 @@ def variant(name: str) -> Variant:
             f"Kernel variant {name!r} needs {', '.join(missing)}, which this {platform.machine()} processor "
             f"does not report; choose one of {', '.join(available())}."
         )
+    if packages := _missing_packages(VARIANTS[name]):
+        raise VariantError(f"Kernel variant {name!r} needs {', '.join(packages)}, which is not installed.")
     return VARIANTS[name]
 
 
@@ -141,7 +190,16 @@ def environment(name: str, base: Mapping[str, str] | None = None) -> dict[str, s
     chosen = variant(name)
     inherited = {k: v for k, v in (os.environ if base is None else base).items() if k not in CONTROLLED}
     threads = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS"), str(chosen.threads))
+    if chosen.runtime == "inductor":
+        inherited["TORCHINDUCTOR_CACHE_DIR"] = _compiler_cache()
     return {**inherited, **chosen.env, **(threads if chosen.threads else {})}
+
+
+def _compiler_cache() -> str:
+    """A folder of this user's for compiled kernels of this processor and this torch: they fit no other."""
+    machine = repr((sorted(_processor_flags()), version("torch"), getpass.getuser()))
+    name = "tao-inductor-" + hashlib.sha256(machine.encode()).hexdigest()[:16]
+    return str(Path(tempfile.gettempdir()) / name)
 
 
 def apply(name: str) -> Variant:
@@ -164,7 +222,7 @@ def configure_torch(name: str) -> None:
     chosen = variant(name)
     import torch
 
-    from tao.numerics.kernels import compose_operators, split_contractions, warm_up
+    from tao.numerics.kernels import compose_operators, split_contractions, use_numpy, warm_up
 
     if chosen.threads:
         torch.set_num_threads(chosen.threads)
@@ -173,6 +231,8 @@ def configure_torch(name: str) -> None:
     torch.backends.nnpack.set_flags(False)
     warm_up()
     if chosen.parts:
-        split_contractions(chosen.parts)
+        split_contractions(chosen.parts, chosen.sequential)
+    if chosen.numpy:
+        use_numpy()
     if chosen.composed:
         compose_operators(chosen.parts)

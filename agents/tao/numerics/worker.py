@@ -12,32 +12,35 @@ from tao.model import ModelBundle
 from tao.numerics import variants
 from tao.numerics.drift import drift_ratio
 from tao.numerics.process import receive, send
+from tao.numerics.runtimes import override_of
 from tao.tensors.store import TensorStore
 
 
 class Worker:
     """A model on this device: a method for each request."""
 
-    def __init__(self, bundle: ModelBundle) -> None:
+    def __init__(self, bundle: ModelBundle, runtime: str = "") -> None:
+        """runtime: of the variant, see `tao.numerics.runtimes`."""
         self.graph, self.parameters = bundle.graph, bundle.parameters
+        self.override = override_of(runtime, self.graph)
         self.executor = Executor(self.graph, self.parameters)
         self.state: dict[int, Tensor] = {}
         self.cut = 0
 
     def run(self, inputs: list[Tensor]) -> list[Tensor]:
-        return [output.contiguous() for output in self.executor.run(inputs)]
+        return [output.contiguous() for output in self._advance(0, inputs, len(self.graph))]
 
     def drift(self, inputs: list[Tensor], claimed: list[Tensor]) -> float:
         # Made anew each time: its parameters, twice the size, need not stay.
         double = Executor(self.graph, self.parameters, torch.float64).run(inputs)
-        return drift_ratio(claimed, self.executor.run(inputs), double)
+        return drift_ratio(claimed, self.run(inputs), double)
 
     def begin(self, inputs: list[Tensor]) -> None:
         self.cut, self.state = 0, dict(zip(self.graph.live(0), inputs, strict=True))
 
     def step(self) -> list[Tensor]:
         before = restore(self.graph, self.cut, [self.state[value] for value in self.graph.live(self.cut)])
-        after = self.executor.advance(self.cut, before, self.cut + 1)
+        after = self._advance(self.cut, before, self.cut + 1)
         results = dict(zip(self.graph.live(self.cut + 1), after, strict=True))
         return [results[value].contiguous() for value in self._produced()]
 
@@ -48,11 +51,16 @@ class Worker:
 
     def segment(self, end: int, double: bool) -> list[Tensor]:
         state = restore(self.graph, self.cut, [self.state[value] for value in self.graph.live(self.cut)])
-        executor = Executor(self.graph, self.parameters, torch.float64) if double else self.executor
-        after = executor.advance(self.cut, state, end)
+        if double:
+            after = Executor(self.graph, self.parameters, torch.float64).advance(self.cut, state, end)
+        else:
+            after = self._advance(self.cut, state, end)
         held = set(self.graph.live(self.cut))
         live = self.graph.live(end)
         return [y.contiguous() for value, y in zip(live, after, strict=True) if value not in held]
+
+    def _advance(self, start: int, state: list[Tensor], stop: int) -> tuple[Tensor, ...]:
+        return self.executor.advance(start, state, stop, self.override)
 
     def _produced(self) -> list[int]:
         """Values that the next node computes and a later one, or the result, needs."""
@@ -65,7 +73,8 @@ def main(name: str, store_url: str, model_id: str) -> None:
     requests, answers = sys.stdin.buffer, os.fdopen(os.dup(sys.stdout.fileno()), "wb")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # what libraries print must not mix with answers
     variants.configure_torch(name)
-    worker = Worker(ModelBundle.load(TensorStore(store_url), bytes.fromhex(model_id)))
+    bundle = ModelBundle.load(TensorStore(store_url), bytes.fromhex(model_id))
+    worker = Worker(bundle, variants.variant(name).runtime)
     while True:
         try:
             request, *arguments = receive(requests)

@@ -58,10 +58,6 @@ class ReplayJudge:
             self._judged(dispute, dispute.lo, dispute.hi)
         return self._accumulated.get((dispute.dispute_id, dispute.lo, dispute.hi), 0.0)
 
-    def accumulated(self, dispute: DisputeView) -> float:
-        """Nothing: the profile holds no tolerances of segments by which members could reject one."""
-        return 0.0
-
     def examine(self, dispute: DisputeView) -> Finding:
         """What is wrong with the operator left, in the order of what it costs to show."""
         graph, node = self.bundle.graph, dispute.lo

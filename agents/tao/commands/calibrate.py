@@ -1,0 +1,135 @@
+"""Calibrating a model: what this machine's kernels, or a cluster's, deviate by on sample inputs."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import click
+
+from tao.chain.build import ROOT
+from tao.commands.options import apply_variant, store_option
+from tao.errors import ProfileError
+
+WORK = ROOT / ".runs" / "calibration"
+
+
+@contextmanager
+def progress_bar(title: str) -> Iterator[Callable[[int, int], None]]:
+    """A bar on standard error; gives the function that `calibrate` reports to."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
+    with Progress(*columns, console=Console(stderr=True)) as bar:
+        task = bar.add_task(title, total=None)
+        yield lambda done, of: bar.update(task, completed=done, total=of)
+
+
+def calibrate_model(
+    source: str,
+    store: str,
+    work: Path,
+    devices: Sequence[str] = (),
+    ray: str | None = None,
+    safety: float = 3.0,
+    segment_safety: float = 2.0,
+    fan_out: int = 16,
+) -> bytes:
+    """The profile's file of the model that `source` (FILE.py:FUNCTION) builds, on all the inputs it gives.
+
+    devices: kernel variants of this machine, by default all it runs. ray: address of a Ray cluster, each of
+    whose nodes is a device instead.
+    """
+    apply_variant(None)
+    from tao.commands.models import load_function
+    from tao.model import trace
+    from tao.numerics.calibrate import Settings, calibrate, calibrate_on
+    from tao.numerics.variants import available
+
+    module, samples = load_function(source)()
+    bundle = trace(module, samples[0])
+    settings = Settings(safety=safety, segment_safety=segment_safety, fan_out=fan_out)
+    with progress_bar(f"calibrating {len(bundle.graph)} operators on {len(samples)} inputs") as progress:
+        if ray is None:
+            names = devices or available()
+            profile = calibrate(bundle, samples, names, store, progress, settings, work)
+        else:
+            from tao.numerics.cluster import ray_devices
+
+            with ray_devices(ray, bundle) as nodes:
+                profile = calibrate_on(nodes, bundle, samples, progress, settings, work)
+    return profile.to_json()
+
+
+def merge_files(paths: Sequence[Path]) -> bytes:
+    """The envelope of several profiles' files."""
+    from tao.numerics.merge import merge
+    from tao.numerics.profile import Profile
+
+    profiles = []
+    for path in paths:
+        try:
+            profiles.append(Profile.from_json(path.read_bytes()))
+        except OSError as error:
+            raise ProfileError(f"The profile {path} cannot be read: {error.strerror}.") from error
+        except ProfileError as error:
+            raise ProfileError(f"{path}: {error}") from error
+    return merge(profiles).to_json()
+
+
+@click.command()
+@store_option
+@click.argument("sources", nargs=-1, required=True, metavar="FILE.py:FUNCTION | PROFILE.json ...")
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="Where to write the profile.")
+@click.option("--merge", is_flag=True, help="Merge the profiles given instead of calibrating.")
+@click.option(
+    "--devices",
+    multiple=True,
+    help="Kernel variant to calibrate on, repeatable; default: all that run here.",
+)
+@click.option("--ray", metavar="ADDRESS", help="Calibrate on the nodes of this Ray cluster instead.")
+@click.option(
+    "--work",
+    type=click.Path(path_type=Path),
+    default=WORK,
+    show_default=True,
+    help="Where the results of single inputs are kept, so that an interrupted run goes on.",
+)
+@click.option(
+    "--safety",
+    type=float,
+    default=3.0,
+    show_default=True,
+    help="Deviation of an operator rejected, over the largest calibrated.",
+)
+@click.option(
+    "--segment-safety", type=float, default=2.0, show_default=True, help="The same for segments of operators."
+)
+@click.option(
+    "--fan-out",
+    type=click.IntRange(2),
+    default=16,
+    show_default=True,
+    help="Children of a segment in the deployment's disputes.",
+)
+def calibrate(sources, out, merge, **options):
+    """Measure what honest devices deviate by, and write the model's tolerance profile.
+
+    FUNCTION returns a torch module and a list of argument tuples to calibrate on. With --merge the arguments
+    are profiles of one model, from several machines or inputs: the result has the largest threshold of any.
+
+    Example: tao calibrate models.py:classifier --devices native --devices avx2 --out profile.json
+    """
+    if merge:
+        data = merge_files([Path(source) for source in sources])
+    elif len(sources) > 1:
+        raise click.UsageError("Give one FILE.py:FUNCTION to calibrate, or --merge and several profiles.")
+    elif options["ray"] and options["devices"]:
+        raise click.UsageError(
+            "--devices chooses among this machine's kernels, --ray takes a cluster's nodes."
+        )
+    else:
+        data = calibrate_model(sources[0], **options)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.write_bytes(data + b"\n")
+    click.echo(str(out))

@@ -1,0 +1,114 @@
+"""A prover that drifts inside every operator's thresholds is disputed, and voted down over a segment."""
+
+import math
+from types import SimpleNamespace
+
+import pytest
+
+from numerics.test_segments import bundle, inputs, pushed  # noqa: F401  fixtures
+from tao.execution import capture
+from tao.numerics.statistics import VoteStatistics
+from tao.protocol import actions, challenger
+from tao.protocol.partition import cuts
+from tao.protocol.views import Phase, Stage, Vote
+from tao.roles.judge import ReplayJudge
+from tao.roles.member import MemberRole
+from tao.tensors.store import TensorStore
+
+from .factories import NOW, case, claim, dispute
+
+FAN_OUT = 3
+
+
+@pytest.fixture
+def store(tmp_path):
+    return TensorStore(str(tmp_path))
+
+
+def committed(bundle, store, inputs, share):  # noqa: F811
+    """The commitments at every cut of a run whose operators are pushed by this share of their thresholds."""
+    count = len(bundle.graph)
+    states = capture(bundle.graph, bundle.parameters, inputs, range(count + 1), pushed(bundle, share))
+    return {cut: tuple(map(store.put_tensor, state)) for cut, state in states.items()}
+
+
+def dispute_at(states, lo, hi):
+    inner = cuts(lo, hi, FAN_OUT) if hi - lo > 1 else (lo, hi)
+    known = {cut: states[cut] for cut in inner}
+    return dispute(
+        Phase.SELECT, lo=lo, hi=hi, fan_out=FAN_OUT, states=known, hashes=(b"h" * 32,) * len(inner)
+    )
+
+
+def member(bundle, store):  # noqa: F811
+    """A member whose chain says nothing but the committee's parameters."""
+    parameters = SimpleNamespace(call=lambda: (0,) * 8 + (10,))
+    functions = SimpleNamespace(parameters=lambda: parameters)
+    contracts = SimpleNamespace(committee=SimpleNamespace(functions=functions))
+    context = SimpleNamespace(
+        store=store, contracts=contracts, address="0x" + "22" * 20, secret=lambda purpose: b"s" * 32
+    )
+    return MemberRole(context, {claim().model_id: bundle}, device="test")
+
+
+def test_accumulated_drift_is_disputed_put_to_the_vote_and_rejected(bundle, inputs, store):  # noqa: F811
+    count = len(bundle.graph)
+    states = committed(bundle, store, inputs, 0.9)
+    judge = ReplayJudge(bundle, store, threshold=math.inf, grace=60)  # only thresholds of segments count
+    judge.now = NOW
+    assert judge.suspicious(claim(inputs=states[0], outputs=states[count]))
+    lo, hi = 0, count
+    for _ in range(10):
+        case_view = dispute_at(states, lo, hi)
+        move = challenger.pursue(case_view, judge, NOW, 100)
+        if not isinstance(move, actions.Select):
+            break
+        inner = cuts(lo, hi, FAN_OUT)
+        lo, hi = inner[move.child], inner[move.child + 1]
+    assert isinstance(move, actions.Escalate) and hi - lo > 1 and move.exceedance > 1
+    vote, published = member(bundle, store).verdict(dispute_at(states, lo, hi))
+    assert vote is Vote.REJECT
+    figures = VoteStatistics.decode(published)
+    assert figures.exceedance == pytest.approx(1.25 * move.exceedance, rel=1e-3) and figures.device == "test"
+    assert figures.absolute[-1] > figures.relative[-1] > 1  # elements, and rows
+
+
+def test_an_honest_run_is_not_disputed_not_escalated_and_accepted(bundle, inputs, store):  # noqa: F811
+    count = len(bundle.graph)
+    states = committed(bundle, store, inputs, 0.0)
+    judge = ReplayJudge(bundle, store, threshold=16.0, grace=60)
+    assert not judge.suspicious(claim(inputs=states[0], outputs=states[count]))
+    whole = dispute_at(states, 0, count)
+    assert judge.accumulated(whole) <= 1 / 1.25
+    assert isinstance(challenger.pursue(whole, judge, NOW, 100), actions.Select)
+    assert member(bundle, store).verdict(whole)[0] is Vote.ACCEPT
+
+
+def test_a_member_accepts_a_segment_without_thresholds_and_rejects_one_that_does_not_fit(
+    bundle,  # noqa: F811
+    inputs,  # noqa: F811
+    store,
+):
+    states = committed(bundle, store, inputs, 0.9)
+    assert bundle.profile.segment(1, 4) is None
+    vote, published = member(bundle, store).verdict(dispute_at(states, 1, 4))
+    assert vote is Vote.ACCEPT and VoteStatistics.decode(published).exceedance == 0
+    whole = dispute_at(states, 0, len(bundle.graph))
+    short = {**whole.states, whole.hi: ()}
+    broken = dispute(Phase.SELECT, lo=whole.lo, hi=whole.hi, fan_out=FAN_OUT, states=short)
+    assert member(bundle, store).verdict(broken)[0] is Vote.REJECT
+
+
+def test_a_member_waits_for_missing_ends_of_a_segment_and_then_rejects(bundle, inputs, store, tmp_path):  # noqa: F811
+    states = committed(bundle, store, inputs, 0.0)
+    elsewhere = member(bundle, TensorStore(str(tmp_path / "empty")))
+    whole = dispute_at(states, 0, len(bundle.graph))
+    waiting = case(Stage.COMMIT, commit_end=NOW + 10)
+    for now, expected in ((NOW + 5, None), (NOW + 6, Vote.REJECT)):
+        elsewhere._now = now
+        verdict = elsewhere.verdict(dispute_with(whole, waiting))
+        assert verdict is None if expected is None else verdict[0] is expected
+
+
+def dispute_with(view, waiting):
+    return dispute(Phase.VOTE, lo=view.lo, hi=view.hi, fan_out=FAN_OUT, states=view.states, case=waiting)
