@@ -1,5 +1,5 @@
-"""Writes vectors/dot.bin and theta.bin: claimed elements of contractions, and whether they are out of tolerance
-or exceed a calibrated constant.
+"""Writes vectors/dot.bin and theta.bin: claimed elements of contractions, and whether they are out of
+tolerance or exceed a calibrated constant.
 
 The verdicts come from exact rationals alone, by the rules of docs/protocol.md, section 4. A case is
 `window:uint16 lanes:uint16 hasBias:uint8 expected:uint8 y:uint32 bias:uint32 a:uint32*lanes b:uint32*lanes`,
@@ -197,9 +197,7 @@ class Generator(Random):
         return min(max(window + self.below(101) - 40, 2), 508)
 
 
-def generate(
-    seed: int, count: int, draw: Callable[[Generator], Case | None] = Generator.case
-) -> bytes:
+def generate(seed: int, count: int, draw: Callable[[Generator], Case | None] = Generator.case) -> bytes:
     generator, cases = Generator(seed), []
     while len(cases) < count:
         if case := draw(generator):

@@ -24,7 +24,15 @@ def cases(data: bytes, calibrated: bool = False):
         at += 4 * len(theta)
         words = unpack_from(f">{2 * lanes}I", data, at)
         at += 8 * lanes
-        yield window, expected, y, bias if has_bias else None, list(words[:lanes]), list(words[lanes:]), *theta
+        yield (
+            window,
+            expected,
+            y,
+            bias if has_bias else None,
+            list(words[:lanes]),
+            list(words[lanes:]),
+            *theta,
+        )
 
 
 def test_the_committed_vectors_are_the_generators():

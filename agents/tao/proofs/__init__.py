@@ -37,7 +37,7 @@ def element_proof(
     outputs: Sequence[Tensor],
     element: int,
 ) -> bytes:
-    """The `Proof` about one element that the operator's adjudicator takes, to refute or to accuse, ABI-encoded.
+    """The `Proof` about one element that the operator's adjudicator takes for every question, ABI-encoded.
 
     state_before: the values live before the node, in the order of `Graph.live`. outputs: the node's only
     output, as claimed. element: row-major index into it. Raises ModelError for tensors that are not the
@@ -81,7 +81,11 @@ def find_refutable_element(
 
 
 def find_accusable_element(
-    bundle: ModelBundle, node_index: int, state_before: Sequence[Tensor], outputs: Sequence[Tensor], theta: int
+    bundle: ModelBundle,
+    node_index: int,
+    state_before: Sequence[Tensor],
+    outputs: Sequence[Tensor],
+    theta: int,
 ) -> int | None:
     """Row-major index of the output element furthest beyond the node's calibrated constant theta (Q16.16).
 

@@ -1,4 +1,4 @@
-"""The search for an output element that the node's adjudicator refutes, or that a challenger may accuse of."""
+"""The search for an output element that the node's adjudicator refutes, or that exceeds theta."""
 
 from __future__ import annotations
 
