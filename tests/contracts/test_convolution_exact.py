@@ -26,9 +26,11 @@ ROOT = Path(__file__).parents[2]
 LIBRARIES = ("DType", "Float32Dot", "Merkle", "NodeRecord", "OperandProof", "Tags", "TensorProof", "Windows")
 SOURCES = (
     "contracts/interfaces/IAdjudicator.sol",
+    "contracts/interfaces/ICalibratedAdjudicator.sol",
     "contracts/types/Types.sol",
     *(f"contracts/libraries/{name}.sol" for name in LIBRARIES),
 )
+OPENZEPPELIN = ("math/Math.sol", "math/SafeCast.sol", "Panic.sol")
 DEEP = os.environ.get("HYPOTHESIS_PROFILE") == "deep"
 DRAWS = 120 if DEEP else 12
 """Convolutions or poolings drawn for each kind of numbers."""
@@ -47,9 +49,12 @@ def adjudicators(wire, people):
 
     def deploy(name: str):
         source = f"contracts/adjudicators/{name}.sol"
+        package = "node_modules/@openzeppelin/contracts/utils"
+        paths = {path: path for path in (*SOURCES, source)}
+        paths |= {f"@openzeppelin/contracts/utils/{p}": f"{package}/{p}" for p in OPENZEPPELIN}
         description = {
             "language": "Solidity",
-            "sources": {path: {"content": (ROOT / path).read_text()} for path in (*SOURCES, source)},
+            "sources": {name: {"content": (ROOT / path).read_text()} for name, path in paths.items()},
             "settings": {
                 "evmVersion": "prague",
                 "viaIR": True,

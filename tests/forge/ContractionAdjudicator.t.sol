@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.30;
 
+import { Math } from "@openzeppelin/contracts/utils/math/Math.sol";
+
 import { ContractionAdjudicator } from "../../contracts/adjudicators/ContractionAdjudicator.sol";
 import { IAdjudicator } from "../../contracts/interfaces/IAdjudicator.sol";
 import { DType } from "../../contracts/libraries/DType.sol";
@@ -40,6 +42,33 @@ contract ContractionAdjudicatorTest {
         for (uint256 lanes = 1; lanes < 20; ++lanes) {
             _checkOneElement(Random(lanes), _batched(Random(lanes), lanes));
         }
+    }
+
+    function test_exceeds_onlyWhatIsBeyondTheta() external view {
+        Scene memory scene = _linear(Random(7), 2, 64, 3, true);
+        int256 exact = _exact(scene, 4);
+        require(!adjudicator.exceeds(scene.leaf(), _proof(scene, 4), 1), "the exact element");
+        scene.output.set(4, Floats.ofInteger(exact + 1));
+        IAdjudicator.Leaf memory leaf = scene.leaf();
+        bytes memory proof = _proof(scene, 4);
+        // The deviation of 1 is theta u sqrt(65 R^2).
+        int256 squares = _read(scene, 2, 4, 0) ** 2;
+        for (uint256 lane; lane < 64; ++lane) {
+            squares += (_read(scene, 0, 4, lane) * _read(scene, 1, 4, lane)) ** 2;
+        }
+        uint256 edge = (1 << 50) / Math.sqrt(65 * uint256(squares) << 20);
+        require(adjudicator.exceeds(leaf, proof, uint32(edge * 1023 / 1024)), "beyond theta");
+        require(!adjudicator.exceeds(leaf, proof, uint32(edge * 1025 / 1024)), "within theta");
+        require(!adjudicator.exceeds(leaf, proof, 0), "no theta");
+    }
+
+    function test_exceeds_openingsOfAnotherElementRevert() external {
+        Scene memory scene = _small();
+        IAdjudicator.Leaf memory leaf = scene.leaf();
+        ContractionAdjudicator.Proof memory proof = _parts(scene, 0);
+        proof.element = 3;
+        vm.expectPartialRevert(OperandProof.OperandMismatch.selector);
+        adjudicator.exceeds(leaf, abi.encode(proof), 1);
     }
 
     function test_operators_isContraction() external view {

@@ -15,7 +15,7 @@ contract Meter {
         uint256 before = gasleft();
         (bool done, bytes memory output) = target.staticcall(copy);
         uint256 used = before - gasleft();
-        require(done && abi.decode(output, (bool)), "not refuted");
+        require(done && abi.decode(output, (bool)), "neither refuted nor exceeded");
         return used;
     }
 }
@@ -40,6 +40,14 @@ contract ContractionGasTest {
 
     function test_gas_4096LanesWithin1450k() external view {
         _check(4096, 1_450_000);
+    }
+
+    function test_gas_exceedsAt1024LanesWithin430k() external view {
+        _require(_gasOfExceeds(_scene(1024)), 430_000);
+    }
+
+    function test_gas_exceedsAt4096LanesWithin1500k() external view {
+        _require(_gasOfExceeds(_scene(4096)), 1_500_000);
     }
 
     function test_gas_1024LanesHalfOfThemZeroWithin330k() external view {
@@ -69,6 +77,14 @@ contract ContractionGasTest {
     }
 
     function _gas(Scene memory scene) private view returns (uint256) {
+        return _gas(abi.encodeCall(adjudicator.refutes, (scene.leaf(), _proof(scene))));
+    }
+
+    function _gasOfExceeds(Scene memory scene) private view returns (uint256) {
+        return _gas(abi.encodeCall(adjudicator.exceeds, (scene.leaf(), _proof(scene), 9 << 16)));
+    }
+
+    function _proof(Scene memory scene) private pure returns (bytes memory) {
         uint256 lanes = scene.node.reduction;
         ContractionAdjudicator.Proof memory proof;
         proof.element = 6;
@@ -77,8 +93,10 @@ contract ContractionGasTest {
         proof.operands[0] = scene.openOperand(0, 6, 0, lanes);
         proof.operands[1] = scene.openOperand(1, 6, 0, lanes);
         proof.output = scene.openOutput(6);
-        bytes memory input = abi.encodeCall(adjudicator.refutes, (scene.leaf(), abi.encode(proof)));
+        return abi.encode(proof);
+    }
 
+    function _gas(bytes memory input) private view returns (uint256) {
         uint256 execution = meter.measure(address(adjudicator), input);
         uint256 tokens;
         for (uint256 i; i < input.length; ++i) {

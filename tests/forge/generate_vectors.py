@@ -1,5 +1,5 @@
-"""Writes vectors/dot.bin and theta.bin: claimed elements of contractions, and whether they are out of tolerance
-or exceed a calibrated constant.
+"""Writes vectors/dot.bin and theta.bin: claimed elements of contractions, and whether they are out of
+tolerance or exceed a calibrated constant.
 
 The verdicts come from exact rationals alone, by the rules of docs/protocol.md, section 4. A case is
 `window:uint16 lanes:uint16 hasBias:uint8 expected:uint8 y:uint32 bias:uint32 a:uint32*lanes b:uint32*lanes`,

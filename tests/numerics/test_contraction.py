@@ -13,11 +13,14 @@ from tao.execution import capture
 from tao.graph import export
 from tao.numerics import contraction
 from tao.numerics.contraction import (
+    THETA_ONE,
     bound,
+    exceeds,
     excess,
     float_bits,
     node_excess,
     refuted,
+    theta_statistic,
     tolerance,
     violates,
     window_exponent,
@@ -128,6 +131,21 @@ def test_the_vectorised_estimate_agrees_with_the_rational_rule(claim):
     ratio = excess(row([y])[None], row(a)[None], row(b)[None], None if bias is None else row([bias]))[0, 0]
     if not 1 - 1e-6 < ratio < 1 + 1e-6:
         assert bool(ratio > 1) == violates(y, a, b, bias)
+
+
+@settings(max_examples=200, deadline=None)
+@given(claims(), st.integers(1 << 12, 1 << 24))
+def test_the_theta_statistic_agrees_with_the_rational_rule(claim, theta):
+    y, a, b, bias = claim
+
+    def row(bits):
+        signed = [x - (1 << 32) if x >> 31 else x for x in bits]
+        return torch.tensor(signed, dtype=torch.int64).to(torch.int32).view(torch.float32)
+
+    bias_row = None if bias is None else row([bias])
+    ratio = theta_statistic(row([y])[None], row(a)[None], row(b)[None], bias_row)[0, 0] / (theta / THETA_ONE)
+    if not 1 - 1e-3 < ratio < 1 + 1e-3:
+        assert bool(ratio > 1) == exceeds(y, a, b, bias, theta)
 
 
 @pytest.mark.parametrize("special", [INFINITY, NAN])

@@ -280,7 +280,7 @@ def window_exponent(a: Sequence[int], b: Sequence[int], bias: int | None = None)
 
 
 def exceeds(y: int, a: Sequence[int], b: Sequence[int], bias: int | None, theta: int) -> bool:
-    """Whether element y exceeds theta, a Q16.16 number, in exact rationals; the others are float32 encodings."""
+    """Whether element y exceeds theta, a Q16.16 number, in rationals; the others are float32 encodings."""
     lanes = _lanes(a, b, bias)
     if theta == 0 or not _is_finite(y) or not all(_is_finite(x) and _is_finite(z) for x, z in lanes):
         return False
@@ -292,8 +292,7 @@ def exceeds(y: int, a: Sequence[int], b: Sequence[int], bias: int | None, theta:
 
 @dataclass(frozen=True)
 class _Window:
-    """Sums of the lanes in units of 2^(window - 300), as the contract makes them: n lanes, S, T and D, the sum of
-    squared lanes, and the slack of flushed subnormals and truncations."""
+    """Sums of n lanes in units of 2^(exponent - 300), as the contract makes them: S, T, D and of squares."""
 
     n: int
     s: int
@@ -304,7 +303,7 @@ class _Window:
 
     @classmethod
     def of(cls, lanes: Sequence[tuple[int, int]], window: int) -> "_Window | None":
-        """None where the contract reverts: for lanes that are not finite or above the window, and bad windows."""
+        """None where the contract reverts: lanes that are not finite or above the window, bad windows."""
         if not 2 <= window <= 508:
             return None
         s = t = d = squares = 0
@@ -362,7 +361,7 @@ def refuted(y: int, a: Sequence[int], b: Sequence[int], bias: int | None, window
 
 
 def accusable(y: int, a: Sequence[int], b: Sequence[int], bias: int | None, window: int, theta: int) -> bool:
-    """Whether the contract accepts the proof that y exceeds theta, a Q16.16 number; the others as for `refuted`.
+    """Whether the contract accepts the proof that y exceeds theta, a Q16.16 number; else as for `refuted`.
 
     Lanes in a convolution's padding count: give them as zeros.
     """

@@ -1,4 +1,4 @@
-"""The search for an output element that the node's adjudicator refutes, or a challenger may accuse."""
+"""The search for an output element that the node's adjudicator refutes, or that exceeds theta."""
 
 from __future__ import annotations
 
