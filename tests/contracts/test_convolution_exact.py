@@ -25,10 +25,13 @@ from support.wire import Reverted
 ROOT = Path(__file__).parents[2]
 LIBRARIES = ("DType", "Float32Dot", "Merkle", "NodeRecord", "OperandProof", "Tags", "TensorProof", "Windows")
 SOURCES = (
+    "contracts/adjudicators/PartialSums.sol",
     "contracts/interfaces/IAdjudicator.sol",
+    "contracts/interfaces/IPartialSums.sol",
     "contracts/types/Types.sol",
     *(f"contracts/libraries/{name}.sol" for name in LIBRARIES),
 )
+SAFE_CAST = "@openzeppelin/contracts/utils/math/SafeCast.sol"
 DEEP = os.environ.get("HYPOTHESIS_PROFILE") == "deep"
 DRAWS = 120 if DEEP else 12
 """Convolutions or poolings drawn for each kind of numbers."""
@@ -47,9 +50,10 @@ def adjudicators(wire, people):
 
     def deploy(name: str):
         source = f"contracts/adjudicators/{name}.sol"
+        paths = {path: path for path in (*SOURCES, source)} | {SAFE_CAST: f"node_modules/{SAFE_CAST}"}
         description = {
             "language": "Solidity",
-            "sources": {path: {"content": (ROOT / path).read_text()} for path in (*SOURCES, source)},
+            "sources": {name: {"content": (ROOT / path).read_text()} for name, path in paths.items()},
             "settings": {
                 "evmVersion": "prague",
                 "viaIR": True,
