@@ -28,15 +28,11 @@ SOURCES = (
     "contracts/adjudicators/PartialSums.sol",
     "contracts/interfaces/IAdjudicator.sol",
     "contracts/interfaces/ICalibratedAdjudicator.sol",
-    "contracts/types/Types.sol",
-    *(f"contracts/libraries/{name}.sol" for name in LIBRARIES),
-)
-OPENZEPPELIN = ("math/Math.sol", "math/SafeCast.sol", "Panic.sol")
     "contracts/interfaces/IPartialSums.sol",
     "contracts/types/Types.sol",
     *(f"contracts/libraries/{name}.sol" for name in LIBRARIES),
 )
-SAFE_CAST = "@openzeppelin/contracts/utils/math/SafeCast.sol"
+OPENZEPPELIN = ("math/Math.sol", "math/SafeCast.sol", "Panic.sol")
 DEEP = os.environ.get("HYPOTHESIS_PROFILE") == "deep"
 DRAWS = 120 if DEEP else 12
 """Convolutions or poolings drawn for each kind of numbers."""
@@ -58,7 +54,6 @@ def adjudicators(wire, people):
         package = "node_modules/@openzeppelin/contracts/utils"
         paths = {path: path for path in (*SOURCES, source)}
         paths |= {f"@openzeppelin/contracts/utils/{p}": f"{package}/{p}" for p in OPENZEPPELIN}
-        paths = {path: path for path in (*SOURCES, source)} | {SAFE_CAST: f"node_modules/{SAFE_CAST}"}
         description = {
             "language": "Solidity",
             "sources": {name: {"content": (ROOT / path).read_text()} for name, path in paths.items()},
