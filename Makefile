@@ -3,7 +3,7 @@ SHELL := bash
 RUN := . tools/env.sh &&
 NAME ?=
 
-.PHONY: help setup demo test test-deep bench lint format lock clean
+.PHONY: help setup demo demo-training test test-deep bench lint format lock clean
 
 help: ## list what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -13,6 +13,9 @@ setup: ## virtual environment, npm packages, compiled contracts
 
 demo: setup ## the main job: honest and cheating provers of a real network on a local chain
 	@$(RUN) python -m demo
+
+demo-training: setup ## the same for training: trainers who cheat, caught and slashed step by step
+	@$(RUN) python -m demo.training
 
 test: setup ## all tests
 	@$(RUN) tools/test.sh

@@ -51,6 +51,8 @@ class Decided:
 class Play:
     """The client's side of every scene, and the hand on the chain's clock."""
 
+    watchers = CHALLENGERS
+
     def __init__(self, stage: Stage, bundle: ModelBundle, context: Context):
         self.stage, self.bundle, self.context = stage, bundle, context
 
@@ -58,11 +60,7 @@ class Play:
         """An honest prover serves, both challengers find the claim plausible, it becomes final."""
         scene = Decided("honest", "an honest prover, nobody challenges")
         claim_id = self._begin(scene, inputs, fee, ("prover",))
-        for name in CHALLENGERS:
-            self.stage.wait_for(
-                f"{name} to judge the claim",
-                lambda name=name: self.stage.has("judge", party=name, claim=claim_id),
-            )
+        self._wait_for_judges(claim_id)
         self._finish_window(claim_id)
         result = client.read(self.context, self._request)
         scene.finalised = result.claim is not None and result.claim.status is Status.FINALISED
@@ -98,7 +96,7 @@ class Play:
 
     def _begin(self, scene: Decided, inputs: Sequence[Tensor], fee: int, parties: tuple[str, ...]) -> str:
         self._started = time.monotonic()
-        self._parties = (*parties, *CHALLENGERS)
+        self._parties = (*parties, *self.watchers)
         self._fetched = self._bytes_fetched()
         scene.balances = {name: (self._wealth(name), 0) for name in self._parties}
         done = client.request(self.context, self.bundle, inputs, fee)
@@ -108,6 +106,13 @@ class Play:
             f"{parties[0]} to claim", lambda: self.stage.has("claim", request=done.details["request"])
         )
         return line["claim"]
+
+    def _wait_for_judges(self, claim_id: str) -> None:
+        for name in self.watchers:
+            self.stage.wait_for(
+                f"{name} to judge the claim",
+                lambda name=name: self.stage.has("judge", party=name, claim=claim_id),
+            )
 
     def _settled(self, claim_id: str, prover: str, disputes: int = 1) -> bool:
         """Whether every dispute of the claim has ended; moves the clock where everybody waits for it."""

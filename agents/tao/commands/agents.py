@@ -13,6 +13,7 @@ from tao.commands.options import (
     chain_options,
     grace_option,
     join_option,
+    keep_option,
     load_bundle,
     minimum_fee_option,
     model_option,
@@ -55,6 +56,36 @@ def run_challenger(
     context = settings.context()
     role = ChallengerRole(context, load_bundle(context, model_id), grace=grace)
     watch(role, f"{role.address} watches 0x{model_id.hex()}", poll, once)
+
+
+def run_trainer(
+    settings: Settings,
+    model_id: bytes,
+    minimum_fee: int,
+    keep_every: int,
+    poll: float,
+    once: bool,
+    variant: str | None,
+):
+    """Record the training runs that are asked for, claim them and defend the claims."""
+    apply_variant(variant)
+    from tao.roles.trainer import TrainerRole
+
+    context = settings.context()
+    role = TrainerRole(context, load_bundle(context, model_id), minimum_fee, keep_every)
+    watch(role, f"{role.address} trains 0x{model_id.hex()}", poll, once)
+
+
+def run_auditor(
+    settings: Settings, model_id: bytes, grace: int, poll: float, once: bool, variant: str | None
+):
+    """Replay claimed training runs bit for bit and dispute those that differ."""
+    apply_variant(variant)
+    from tao.roles.auditor import AuditorRole
+
+    context = settings.context()
+    role = AuditorRole(context, load_bundle(context, model_id), grace)
+    watch(role, f"{role.address} audits 0x{model_id.hex()}", poll, once)
 
 
 def run_member(
@@ -114,3 +145,32 @@ def committee(settings, **options):
     Example: tao committee --account member-1
     """
     run_member(settings, **options)
+
+
+@click.command()
+@chain_options
+@role_options
+@model_option
+@minimum_fee_option
+@keep_option
+def trainer(settings, **options):
+    """Serve requests for a training job: record the run, claim it under a bond, defend the claim.
+
+    Killed and started again it goes on where it stopped.
+
+    Example: tao trainer --model 0x1b… --account trainer --keep-every 20
+    """
+    run_trainer(settings, **options)
+
+
+@click.command()
+@chain_options
+@role_options
+@model_option
+@grace_option
+def auditor(settings, **options):
+    """Replay the claimed runs of a training job bit for bit, and prove what does not follow.
+
+    Example: tao auditor --model 0x1b… --account auditor --variant avx2
+    """
+    run_auditor(settings, **options)

@@ -19,6 +19,8 @@ for command in (
     agents.prover,
     agents.challenger,
     agents.committee,
+    agents.trainer,
+    agents.auditor,
     client.client,
     client.withdraw,
     calibrate.calibrate,

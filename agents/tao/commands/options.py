@@ -148,6 +148,13 @@ grace_option = click.option(
     show_default=True,
     help="Seconds for which a claim's tensors may be missing.",
 )
+keep_option = click.option(
+    "--keep-every",
+    type=click.IntRange(1),
+    default=50,
+    show_default=True,
+    help="Steps between states that are stored whole; a restart replays the steps since.",
+)
 join_option = click.option(
     "--join/--no-join", default=True, show_default=True, help="Stake a seat if the account has none."
 )
