@@ -46,7 +46,7 @@ class ReplayJudge:
 
     def is_implausible(self, found: SegmentMeasurement) -> bool:
         """Whether a segment's end is beyond a limit."""
-        return self._over_limit(found) > 1
+        return found.drift_ratio > self.threshold or found.exceedance > ESCALATION_MARGIN
 
     def deviation(self, dispute: DisputeView, child: int) -> float:
         """In units of the limit: of the segment for several operators, of the tolerance profile for one."""
