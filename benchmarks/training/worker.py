@@ -92,6 +92,39 @@ def _equal_without_log(job: Any, folder: Path, name: str) -> bool:
     return True
 
 
+def published(name: str, folder: Path) -> dict[str, Any]:
+    """Two steps by the published method and by ours in turn, on one graph."""
+    from tao.training.published import PublishedReplay
+    from tao.training.replay import Replay
+
+    job = _job(name, folder)
+    graph, parameters = job.bundle.graph, job.bundle.parameters
+    ours, theirs = Replay(graph, parameters), PublishedReplay(graph, parameters)
+    seconds: dict[str, list[float]] = {"ours": [], "record": [], "replay": []}
+    state, equal, size = job.initial, True, 0
+    for position in range(2):
+        start = time.monotonic()
+        outputs, trits = theirs.record_trits(state)
+        recorded = time.monotonic()
+        again = theirs.replay_trits(state, trits)
+        replayed = time.monotonic()
+        state, _ = ours.record(state, position)
+        for kind, spent in (
+            ("record", recorded - start),
+            ("replay", replayed - recorded),
+            ("ours", time.monotonic() - replayed),
+        ):
+            seconds[kind].append(spent)
+        equal &= all(bool((a == b).all()) for a, b in zip(outputs, again, strict=True))
+        size = sum(map(len, trits.values()))
+    return {
+        "log_bytes": size,
+        "record_over_ours": seconds["record"][-1] / seconds["ours"][-1],
+        "replay_over_ours": seconds["replay"][-1] / seconds["ours"][-1],
+        "replay_equal_here": equal,
+    }
+
+
 def memory(name: str, folder: Path, recorded: bool) -> dict[str, Any]:
     """Peak resident memory of two steps, plain in float32 or recorded."""
     if recorded:
@@ -147,7 +180,7 @@ def main(task: str, name: str, variant: str, folder: str) -> None:
     elif task in ("memory-plain", "memory-recorded"):
         result = memory(name, path, task == "memory-recorded")
     else:
-        result = {"record": record, "audit": audit}[task](name, path)
+        result = {"record": record, "audit": audit, "published": published}[task](name, path)
     print(json.dumps(result | {"total_seconds": time.monotonic() - start}))
 
 
