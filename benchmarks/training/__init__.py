@@ -1,9 +1,10 @@
 """Training recorded on one kernel variant and audited on others: is it equal bit for bit, and what does it cost?
 
-Each device is a process of its own. A recorded step, a plain one in float32 and a plain one in float64 alternate, so
-that their ratios are of the same minutes; memory is the peak resident set of fresh processes. The published method (Srivastava, Arora
-and Boneh, "Optimistic Verifiable Training by Controlling Hardware Nondeterminism", 2024) is re-implemented on the same
-graphs; `published_log_bytes_per_step` is its own figure for the large models and the re-implementation's for others.
+Each device is a process of its own. A recorded step, a plain one in float32 and a plain one in float64
+alternate, so that their ratios are of the same minutes; memory is the peak resident set of fresh processes.
+The published method (Srivastava, Arora and Boneh, "Optimistic Verifiable Training by Controlling Hardware
+Nondeterminism", 2024) is re-implemented on the same graphs; `published_log_bytes_per_step` is its own figure
+for the large models and the re-implementation's for others.
 """
 
 import json
