@@ -15,7 +15,6 @@ import tempfile
 from collections.abc import Callable
 from typing import Any
 
-from benchmarks.training.subjects import SUBJECTS
 from tao.numerics import variants
 
 RECORDED = "native"
@@ -34,6 +33,10 @@ def work(task: str, name: str, variant: str, folder: str) -> dict[str, Any]:
 
 def measure_model(name: str, folder: str, progress: Callable[[str], None]) -> dict[str, Any]:
     """Record, audit, and compare one model."""
+    from benchmarks.training.subjects import (
+        SUBJECTS,  # torch, which a worker loads once its kernels are chosen
+    )
+
     subject = SUBJECTS[name]
     work("save", name, RECORDED, folder)
     progress(f"{name}: {subject.steps} steps recorded, beside plain ones in float32 and float64")
@@ -86,6 +89,8 @@ def _share(part: list[float], whole: list[float]) -> float:
 
 def measure(progress: Callable[[str], None]) -> dict[str, Any]:
     """Every model, and the false mismatches of all audits."""
+    from benchmarks.training.subjects import SUBJECTS
+
     with tempfile.TemporaryDirectory() as folder:
         models = {name: measure_model(name, folder, progress) for name in SUBJECTS}
     audits = [audit for model in models.values() for audit in model["audits"].values()]
