@@ -1,113 +1,18 @@
-"""The page of all measured figures, docs/evaluation.md, and its picture, made from results/*.json.
+"""The sections about inference."""
 
-    python -m benchmarks.evaluation
-
-The page holds nothing but what the result files say; a section whose file is missing is left out.
-"""
-
-import json
-import math
-import textwrap
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
-
-from benchmarks.environment import RESULTS
-
-DOCS = RESULTS.parent / "docs"
-PAGE = DOCS / "evaluation.md"
-PICTURE = DOCS / "tightness.png"
-
-INTRODUCTION = """# Evaluation
-
-Made by `python -m benchmarks.evaluation` from the files in `results/`; nothing here is typed by hand. Under
-each heading stand the command that measured, the machine and the day. A dash is a figure that a file does not
-have.
-"""
-
-Result = Mapping[str, Any]
-
-
-# Cells ----------------------------------------------------------------------------------------------------
-
-
-def text(value: Any) -> str:
-    """Lists and the keys of counts separated by commas, truth as yes and no, and no column separators."""
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, Mapping):
-        return ", ".join(f"{key} ({count})" for key, count in value.items()) or "none"
-    if isinstance(value, list):
-        return ", ".join(map(str, value)) or "none"
-    return str(value).replace("|", "\\|")
-
-
-def count(value: float) -> str:
-    return f"{value:,.0f}"
-
-
-def share(value: float) -> str:
-    """Percent; shares near none and near all are written so that they do not look it."""
-    near = 0 < value < 0.01 or 0.999 < value < 1
-    return f"{100 * value:.3g} %" if near else f"{100 * value:.1f} %"
-
-
-def figure(value: float) -> str:
-    """Three significant digits."""
-    if not math.isfinite(value):
-        return "∞" if value > 0 else str(value)
-    return f"{value:.3g}" if 1e-3 <= abs(value) < 1e3 or value == 0 else f"{value:.2e}"
-
-
-def ratio(value: float) -> str:
-    return f"{value:.3f}"
-
-
-def megabytes(value: float) -> str:
-    return f"{value / 1e6:.1f}"
-
-
-@dataclass(frozen=True)
-class Column:
-    """A heading, the key of a record that stands below it, and how it is written."""
-
-    heading: str
-    key: str
-    write: Callable[[Any], str] = figure
-
-
-def table(columns: Sequence[Column], records: Iterable[Mapping[str, Any]]) -> str:
-    """A Markdown table with a row for every record; numbers to the right."""
-
-    def line(cells: Iterable[str]) -> str:
-        return f"| {' | '.join(cells)} |"
-
-    def cell(column: Column, record: Mapping[str, Any]) -> str:
-        value = record.get(column.key)
-        return "–" if value is None else column.write(value)
-
-    rule = line("---" if column.write is text else "---:" for column in columns)
-    rows = [line(cell(column, record) for column in columns) for record in records]
-    return "\n".join([line(column.heading for column in columns), rule, *rows])
-
-
-def named(records: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """The records of a mapping, each with its key as `name`."""
-    return [{"name": name, **record} for name, record in records.items()]
-
-
-def listing(result: Result, *columns: Column) -> str:
-    """A table of one record, a figure in each row."""
-    rows = [
-        {"figure": column.heading, "value": column.write(result[column.key])}
-        for column in columns
-        if result.get(column.key) is not None
-    ]
-    return table([Column("figure", "figure", text), Column("value", "value", str)], rows)
-
-
-# Sections -------------------------------------------------------------------------------------------------
+from benchmarks.evaluation.cells import (
+    PICTURE,
+    Column,
+    Result,
+    count,
+    listing,
+    megabytes,
+    named,
+    ratio,
+    share,
+    table,
+    text,
+)
 
 
 def coverage(result: Result) -> list[str]:
@@ -337,71 +242,3 @@ def demo(result: Result) -> list[str]:
         "Finalised says whether the claim stood.",
         table(columns, runs),
     ]
-
-
-@dataclass(frozen=True)
-class Section:
-    """Part of the page: its heading, the command behind results/<name>.json, and the paragraphs of it."""
-
-    name: str
-    heading: str
-    command: str
-    paragraphs: Callable[[Result], list[str]]
-
-
-SECTIONS = (
-    Section("coverage", "Coverage", "make bench NAME=coverage", coverage),
-    Section("soundness", "Soundness of the bounds", "make bench NAME=soundness", soundness),
-    Section(
-        "tightness", "Tightness of the bounds, and false positives", "make bench NAME=tightness", tightness
-    ),
-    Section("attack", "Attacks within the tolerances", "make bench NAME=attack", attack),
-    Section("honest", "Honest provers on other kernels", "make bench NAME=honest", honest),
-    Section("overhead", "Overhead of the honest path", "make bench NAME=overhead", overhead),
-    Section("gas", "Gas", "make bench NAME=gas", gas),
-    Section("demo", "The main job", "make demo", demo),
-)
-
-
-def origin(section: Section, result: Result) -> str:
-    """By what, on what and when the figures were measured."""
-    machine = result["machine"]
-    where = f"{machine['processor']}, {machine['cores']} cores, {machine['system']}"
-    return f"`{section.command}` · {where} · torch {result['versions']['torch']} · {result['date']}"
-
-
-def wrapped(paragraph: str) -> str:
-    """Prose in lines of the usual length; tables and pictures as they are."""
-    prose = not paragraph.startswith(("|", "!"))
-    return textwrap.fill(paragraph, 110, break_on_hyphens=False) if prose else paragraph
-
-
-def page(results: Mapping[str, Result]) -> str:
-    """The Markdown page of these results, by name; those that are not there have no section."""
-    blocks = [INTRODUCTION.rstrip()]
-    for section in SECTIONS:
-        if section.name in results:
-            result = results[section.name]
-            blocks += [f"## {section.heading}", origin(section, result)]
-            blocks += map(wrapped, section.paragraphs(result))
-    return "\n\n".join(blocks) + "\n"
-
-
-def read_results(folder: Path = RESULTS) -> dict[str, Result]:
-    """The results there are of SECTIONS."""
-    paths = {section.name: folder / f"{section.name}.json" for section in SECTIONS}
-    return {name: json.loads(path.read_text("utf-8")) for name, path in paths.items() if path.exists()}
-
-
-def main() -> None:
-    """Write the page, and the picture where there is something to draw."""
-    results = read_results()
-    PAGE.write_text(page(results), "utf-8")
-    if "tightness" in results:
-        from benchmarks.tightness import draw  # whose networks take a while to load
-
-        draw(results["tightness"], PICTURE)
-
-
-if __name__ == "__main__":
-    main()
