@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from tao.training import replay
+from tao.training import policies
 
 
 class Meter:
@@ -24,7 +24,7 @@ class Meter:
 @contextmanager
 def rounding_timed() -> Iterator[Meter]:
     """Within it, the time spent in rounding to the grid and looking for what is near a boundary."""
-    meter, original = Meter(), replay.round_to_grid
+    meter, original = Meter(), policies.round_to_grid
 
     def timed(*args: Any, **kwargs: Any) -> Any:
         start = time.monotonic()
@@ -33,8 +33,8 @@ def rounding_timed() -> Iterator[Meter]:
         finally:
             meter.seconds += time.monotonic() - start
 
-    replay.round_to_grid = timed
+    policies.round_to_grid = timed
     try:
         yield meter
     finally:
-        replay.round_to_grid = original
+        policies.round_to_grid = original
