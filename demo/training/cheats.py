@@ -232,7 +232,7 @@ class ForgedLog(Recording):
         if step != AT or int(log[0, 0]) == END:
             return log
         forged = log.clone()
-        forged[1, 0] += 1
+        forged[1, 0] += 2  # further than any device rounds it
         return forged
 
 

@@ -58,7 +58,9 @@ def expected(job, name):
     images, labels = sorted(looks_up, key=lambda i: graph.types[graph.nodes[i].outputs[0]].dtype.name)
     carried = next(i for i, node in nodes if node.outputs[0] in graph.outputs[2:-3])
     rate = next(
-        i for i, node in nodes if node.target == "aten.mul.Scalar" and abs(node.args[1] - RATE) < 1e-6
+        i
+        for i, node in nodes
+        if node.operator == "rounded.aten.mul.Scalar" and abs(node.args[1] - RATE) < 1e-6
     )
     logged = {i for i, node in nodes if is_logged(node)}
     return {
@@ -213,18 +215,14 @@ def test_a_cheat_that_publishes_when_a_value_is_demanded_loses_by_proof(training
 
     def publish():
         let_pass(training.world.w3, 15)
-        if dispute_phase(training) is Phase.LEAF:
+        disputes = training.world.context(CLIENT).reader.view().disputes
+        if disputes and disputes[0].demand is not None:
             shutil.copytree(folder / "private", folder / "store", dirs_exist_ok=True)
 
     trainer = training.trainer(PoisonedBatch, store=private(training))
     done = training.world.play(trainer, auditor, each_round=publish)
     assert {"demand", "prove"} <= set(actions(done))
     assert dispute(training).outcome is Outcome.CHALLENGER_WON and credit(auditor) == earned(auditor)
-
-
-def dispute_phase(training):
-    disputes = training.world.context(CLIENT).reader.view().disputes
-    return disputes[0].phase if disputes else None
 
 
 @pytest.mark.parametrize("restarted", [False, True], ids=["auditor goes on", "auditor restarts"])
@@ -238,8 +236,6 @@ def test_logs_and_checkpoints_deleted_once_the_dispute_is_open_help_no_cheat(tra
     trainer = training.trainer(FewerEpochs, store=private(training))
     shutil.rmtree(public)
     shutil.rmtree(folder / "store" / "blobs")
-    for commitment in training.job.bundle.graph_root, training.job.bundle.weights_root:
-        assert commitment  # the model itself is the auditor's own
     if restarted:
         auditor = training.auditor()
     training.world.play(

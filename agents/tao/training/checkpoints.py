@@ -69,6 +69,8 @@ class Checkpoint:
             log = None if record["log"] is None else bytes.fromhex(record["log"])
             if (log is None) != (step == 0):
                 raise ValueError("every step but the first boundary has a log")
+            if not values:
+                raise ValueError("it has no values")
             if any(len(item) != 32 for item in (*values, *([log] if log else []))):
                 raise ValueError("a commitment has not 32 bytes")
             return cls(step, values, log, loss, bool(record["held"]))
