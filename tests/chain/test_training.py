@@ -256,14 +256,17 @@ def test_a_claim_whose_first_state_is_gone_is_left_alone(training):
     assert auditor.tick() == [] and auditor.address == training.world.context(CHALLENGER).address
 
 
-@pytest.mark.parametrize("length", [1, 7], ids=["operator", "segment"])
-def test_members_accept_an_honest_operator_by_its_bits_and_the_accuser_pays(training, length):
+@pytest.mark.parametrize(("which", "length"), [("logged", 1), ("loss", 1), ("logged", 7)])
+def test_members_accept_an_honest_operator_by_its_bits_and_the_accuser_pays(training, which, length):
+    """Of a rounded operator, of the loss, which no state holds, and of a segment of several operators."""
     training.request()
     trainer = training.trainer()
     trainer.tick()
     size = len(training.job.bundle.graph)
-    logged = next(i for i, node in enumerate(training.job.bundle.graph.nodes) if is_logged(node))
-    accuser = training.accuser(2 * size + logged, at_leaf=2.0, from_length=length)
+    nodes = enumerate(training.job.bundle.graph.nodes)
+    loss = training.job.loss
+    node = next(i for i, node in nodes if (is_logged(node) if which == "logged" else loss in node.outputs))
+    accuser = training.accuser(2 * size + node, at_leaf=2.0, from_length=length)
     members = training.world.members()
     done = training.world.play(trainer, accuser, *members, each_round=lambda: let_pass(training.world.w3, 5))
     votes = [each.details for each in done if each.action == "reveal-vote"]

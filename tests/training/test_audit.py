@@ -150,3 +150,8 @@ def test_another_device_replays_four_hundred_steps_without_a_false_difference(tm
     assert recorder["steps"] == auditor["steps"] == steps
     assert auditor["difference"] is None
     assert recorder["digest"] != auditor["digest"]  # of a sum in float64: these are two devices
+
+
+def test_training_needs_nothing_of_the_chain():
+    code = "import sys, tao.training; sys.exit(any(m.startswith(('web3', 'tao.chain')) for m in sys.modules))"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
