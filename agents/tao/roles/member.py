@@ -10,11 +10,13 @@ from tao.numerics.statistics import VoteStatistics
 from tao.protocol import actions, committee
 from tao.protocol.actions import Action
 from tao.protocol.views import ChainView, DisputeView, Vote
+from tao.roles.bits import fetch_around, follows
 from tao.roles.context import Context
 from tao.roles.journal import Done
 from tao.roles.measure import measure, measure_segment, require_calibrated
 from tao.roles.role import Role, dispute_facts, short
 from tao.roles.states import around, fetch_segment, is_consistent
+from tao.training.replay import Replay
 
 PATIENCE = 0.5
 """Share of the commit period for which a member waits for missing tensors before it votes Reject."""
@@ -35,6 +37,7 @@ class MemberRole(Role):
         super().__init__(context)
         self.device = device
         self._bundles = dict(bundles or {})
+        self._replays: dict[bytes, Replay] = {}
         self._verdicts: dict[bytes, tuple[Vote, bytes]] = {}
         self._secret = context.secret("votes")
         self._now = 0
@@ -104,6 +107,8 @@ class MemberRole(Role):
         lo, hi, (before, after) = dispute.lo, dispute.hi, around(dispute)
         try:
             bundle = self._bundle(dispute.claim.model_id)
+            if bundle.steps > 1:
+                return self._examine_bits(dispute, bundle)
             if not is_consistent(bundle.graph, lo, before, hi, after):
                 return self._reject(bundle.profile.grid)
             start, end = fetch_segment(self.context.store, bundle.graph, lo, before, hi, after)
@@ -121,6 +126,18 @@ class MemberRole(Role):
             return self._reject(bundle.profile.grid)
         vote = Vote.REJECT if found.exceedance > 1 else Vote.ACCEPT
         return vote, self._statistics(bundle.profile.grid, figures, found.exceedance)
+
+    def _examine_bits(self, dispute: DisputeView, bundle: ModelBundle) -> tuple[Vote, bytes]:
+        """Replays of training give the same bits: nothing is measured. Raises StoreError for missing values."""
+        graph, (before, after) = bundle.graph, around(dispute)
+        lo, hi = dispute.node, dispute.node + dispute.hi - dispute.lo
+        if not is_consistent(graph, lo, before, hi, after):
+            return self._reject(())
+        states = fetch_around(self.context.store, graph, lo, before, hi, after)
+        replay = self._replays.setdefault(bundle.model_id, Replay(graph, bundle.parameters, strict=False))
+        if not follows(replay, bundle, lo, hi, states):
+            return self._reject(())
+        return Vote.ACCEPT, VoteStatistics((), (), (), 0.0, self.device).encode()
 
     def _reject(self, grid: tuple[float, ...]) -> tuple[Vote, bytes]:
         """Reject without figures: values are unavailable, do not fit the record or have no result."""

@@ -38,7 +38,7 @@ def fetch_segment(
     """
     read = {operand.value for node in graph.nodes[lo:hi] for operand in node.operands}
     held = {
-        value: fetch_value(store, graph, value, commitment) if value in read else _zeros(graph, value)
+        value: fetch_value(store, graph, value, commitment) if value in read else zeros(graph, value)
         for value, commitment in zip(graph.live(lo), before, strict=True)
     }
     end = tuple(
@@ -48,7 +48,8 @@ def fetch_segment(
     return tuple(held.values()), end
 
 
-def _zeros(graph: Graph, value: int) -> Tensor:
+def zeros(graph: Graph, value: int) -> Tensor:
+    """What stands in the place of a value that is not read."""
     kind = graph.types[value]
     return torch.zeros(kind.shape, dtype=kind.dtype.torch)
 

@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from torch import Tensor
 
 from tao.errors import ModelError, StoreError
-from tao.tensors import commit
 from tao.tensors.store import TensorStore
-from tao.training.checkpoints import Checkpoint, Trail
+from tao.training.checkpoints import Trail
 from tao.training.examine import find_implausible
 from tao.training.job import Progress, TrainingClaim, TrainingJob
-from tao.training.log import LogError
 from tao.training.policies import Correction, ReplayError
-from tao.training.record import read_log, rebuild
+from tao.training.record import differences, read_log, rebuild
 from tao.training.replay import Replay
 
 
@@ -67,7 +64,8 @@ def audit(
 
     job: as agreed, prepared by the auditor itself. claim: checked against the checkpoints in the store where
     it is given. first: where not 0, the audit starts from the recorded state, and is about the steps that
-    follow. Stops at the first difference. Raises StoreError where what the trainer must publish is missing.
+    follow. Stops at the first difference. Raises StoreError where what the trainer must publish is missing,
+    damaged or not what the checkpoints commit to.
     """
     store = store if isinstance(store, TensorStore) else TensorStore(store)
     trail = Trail(store, job.bundle.model_id, job.first, owner)
@@ -84,16 +82,13 @@ def audit(
     for position in range(first, last):
         start = time.monotonic()
         checkpoint, before = trail.read(position + 1), state
+        log = read_log(job, trail, checkpoint)
         try:
-            log = read_log(job, trail, checkpoint)
             state, corrections = replay.replay(before, log, position)
-        except LogError as error:
-            report.difference = Difference(position, before, reason=str(error), node=0)
-            break
         except ReplayError as error:
             report.difference = Difference(position, before, reason=str(error), node=error.node)
             break
-        differing = tuple(_differing(job, checkpoint, state))
+        differing = tuple(differences(job, checkpoint, state))
         report.seconds.append(time.monotonic() - start)
         report.corrections.append(corrections)
         if differing:
@@ -109,15 +104,6 @@ def audit(
         if progress is not None:
             progress(f"step {position}: equal, {len(corrections)} corrections, {report.seconds[-1]:.2f} s")
     return report
-
-
-def _differing(job: TrainingJob, checkpoint: Checkpoint, state: tuple) -> Iterator[str]:
-    if len(checkpoint.values) != len(state):
-        yield "the number of values"
-        return
-    for name, tensor, value in zip(job.names, state, checkpoint.values, strict=True):
-        if commit(tensor) != value:
-            yield name
 
 
 def _require_claimed(job: TrainingJob, trail: Trail, claim: TrainingClaim) -> None:

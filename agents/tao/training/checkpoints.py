@@ -19,6 +19,8 @@ from tao.tensors.store import TensorStore
 from tao.untrusted import parse_json
 
 FORMAT = "tao.checkpoint.v1"
+_DIGITS = 10
+"""Of the largest number of steps that a run can have, below 2^32."""
 
 
 @dataclass(frozen=True)
@@ -67,10 +69,12 @@ class Checkpoint:
             log = None if record["log"] is None else bytes.fromhex(record["log"])
             if (log is None) != (step == 0):
                 raise ValueError("every step but the first boundary has a log")
+            if not values:
+                raise ValueError("it has no values")
             if any(len(item) != 32 for item in (*values, *([log] if log else []))):
                 raise ValueError("a commitment has not 32 bytes")
             return cls(step, values, log, loss, bool(record["held"]))
-        except (ValueError, TypeError, KeyError, AttributeError) as error:
+        except (ValueError, TypeError, KeyError, AttributeError, OverflowError) as error:
             raise ModelError(f"the checkpoint of step {step} is malformed: {error}") from error
 
 
@@ -102,7 +106,7 @@ class Trail:
         if not self.store.has_named(name):
             return None
         data = self.store.get_named(name)
-        if not data.isdigit():
+        if not data.isdigit() or len(data) > _DIGITS:
             raise ModelError(f"the head of run 0x{self.run_id.hex()} is {data[:20]!r}, which is no step")
         return int(data)
 

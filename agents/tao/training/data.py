@@ -25,6 +25,10 @@ def tensors_of(data: DataLoader | Sequence[Any] | Tensor) -> tuple[Tensor, ...]:
     if isinstance(data, Tensor):
         data = (data,)
     elif isinstance(data, DataLoader):
+        if data.collate_fn is not default_collate:
+            raise ModelError(
+                "the DataLoader has a collate_fn of its own, which a step cannot run; give the data set as tensors"
+            )
         data = data.dataset
     if isinstance(data, tuple | list) and data and all(isinstance(part, Tensor) for part in data):
         parts = tuple(data)
@@ -35,6 +39,8 @@ def tensors_of(data: DataLoader | Sequence[Any] | Tensor) -> tuple[Tensor, ...]:
         raise ModelError(
             f"the data set has parts of shapes {shapes}; each needs as many samples, at least one"
         )
+    if any(part.is_meta for part in parts):
+        raise ModelError("the data set is on the meta device, which holds no values; load it first")
     return tuple(part.detach().cpu().contiguous() for part in parts)
 
 
@@ -42,19 +48,21 @@ def _stacked(data: Any) -> tuple[Tensor, ...]:
     try:
         count = len(data)
         samples = [_sample(data[index]) for index in range(count)]
-        parts = tuple(
-            default_collate([sample[slot] for sample in samples]) for slot in range(len(samples[0]))
-        )
-    except (TypeError, IndexError, RuntimeError, AttributeError, KeyError) as error:
+        parts = tuple(default_collate(list(slot)) for slot in zip(*samples, strict=True))
+        if not all(isinstance(part, Tensor) for part in parts):
+            raise TypeError(f"its samples hold {', '.join(type(part).__name__ for part in samples[0])}")
+    except (TypeError, ValueError, IndexError, RuntimeError, AttributeError, KeyError) as error:
         reason = str(error).split("\n")[0]
         raise ModelError(
             f"the data set cannot be read as tensors ({reason}); give a map-style data set whose samples are "
             "tensors of one shape, or the tensors themselves"
         ) from error
-    again = range(0, count, max(1, count // _READ_TWICE))
-    for index in again:
-        for slot, value in enumerate(_sample(data[index])):
-            if not torch.equal(torch.as_tensor(value), parts[slot][index]):
+    if not count:
+        raise ModelError("the data set is empty; a batch is drawn from at least one sample")
+    for index in range(0, count, max(1, count // _READ_TWICE)):
+        again = _sample(data[index])
+        for value, part in zip(again, parts, strict=True):
+            if not torch.equal(default_collate([value])[0], part[index]):
                 raise ModelError(
                     f"sample {index} of the data set is another one when read again; apply random transforms "
                     "inside the module, or store their results"

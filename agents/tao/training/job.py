@@ -120,6 +120,8 @@ def prepare(
     places = {str(tensor.device) for tensor in (*module.parameters(), *module.buffers())}
     if len(places) > 1:
         raise ModelError(f"the module is spread over {', '.join(sorted(places))}; move it to one device")
+    if places == {"meta"}:
+        raise ModelError("the module is on the meta device, which holds no values; load its weights first")
     if batch_size is None:
         batch_size = getattr(data, "batch_size", None)
     if batch_size is None:

@@ -48,6 +48,11 @@ class Entries:
         return self.elements[start:stop], self.values[start:stop]
 
 
+def empty(capacity: int) -> Tensor:
+    """A log without entries, int64[2, capacity]."""
+    return torch.tensor([[END], [0]]).repeat(1, capacity)
+
+
 def read(log: Tensor, step: int = 0) -> Entries:
     """The entries of a log that anybody may have written. Raises LogError where it is not int64[2, capacity],
     not in order, or holds what no entry is."""

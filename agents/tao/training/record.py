@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -10,12 +11,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from tao.errors import ModelError
+from tao.errors import ModelError, StoreError
 from tao.tensors import commit
 from tao.tensors.store import TensorStore
 from tao.training import log as logs
 from tao.training.checkpoints import Checkpoint, Trail
 from tao.training.job import TrainingClaim, TrainingJob, Watch, prepare
+from tao.training.policies import ReplayError
 from tao.training.replay import Replay
 
 KEEP_EVERY = 50
@@ -77,6 +79,8 @@ class Recording:
         outputs, log = self.compute(self.state, self.position)
         computed = time.monotonic()
         loss = None if self.job.loss is None else float(self.replay.watched[self.job.loss])
+        if loss is not None and not math.isfinite(loss):
+            raise ReplayError(f"the loss of step {self.position} is {loss}; nothing can be learned from it")
         data = logs.encode(log, self.position, self.job.bundle.graph_root)
         self._write(self.position + 1, outputs, data, loss)
         done = time.monotonic()
@@ -158,28 +162,50 @@ def rebuild(job: TrainingJob, trail: Trail, step: int, replay: Replay) -> tuple[
 
     Raises ModelError where a replayed state is not the recorded one, StoreError where a part is missing.
     """
-    held = next(at for at in range(step, -1, -1) if trail.read(at).is_held)
+    held = next((at for at in range(step, -1, -1) if trail.read(at).is_held), None)
+    if held is None:
+        raise StoreError(
+            f"no state of run 0x{trail.run_id.hex()} up to step {step} is stored whole; ask the trainer for one"
+        )
     state = tuple(trail.store.get_tensor(value) for value in trail.read(held).values)
     for position in range(held, step):
         checkpoint = trail.read(position + 1)
-        log = read_log(job, trail, checkpoint)
-        state, _ = replay.replay(state, log, position)
-        for name, tensor, value in zip(job.names, state, checkpoint.values, strict=True):
-            if commit(tensor) != value:
-                raise ModelError(
-                    f"replaying step {position} gives another {name} than was recorded; the store holds "
-                    "another run's checkpoints, or this device computes wrongly"
-                )
+        state, _ = replay.replay(state, read_log(job, trail, checkpoint), position)
+        differing = tuple(differences(job, checkpoint, state))
+        if differing:
+            raise ModelError(
+                f"replaying step {position} gives another {differing[0]} than was recorded; the store holds "
+                "another run's checkpoints, or this device computes wrongly"
+            )
     return state
+
+
+def differences(job: TrainingJob, checkpoint: Checkpoint, state: Sequence[Tensor]) -> Iterator[str]:
+    """Which values of a state are not those of a checkpoint."""
+    if len(checkpoint.values) != len(state):
+        yield "number of values"
+        return
+    for name, tensor, value in zip(job.names, state, checkpoint.values, strict=True):
+        if commit(tensor) != value:
+            yield name
 
 
 def read_log(job: TrainingJob, trail: Trail, checkpoint: Checkpoint) -> Tensor:
     """The rounding log of the step that ended at a checkpoint, int64[2, capacity].
 
-    Raises StoreError where it is missing, LogError where it is damaged or another step's.
+    Raises StoreError where it is missing, damaged, another step's or not the one that the checkpoint commits to.
     """
-    data = trail.store.get_blob(checkpoint.log)
-    return logs.decode(data, checkpoint.step - 1, job.log_capacity, job.bundle.graph_root)
+    step, data = checkpoint.step - 1, trail.store.get_blob(checkpoint.log)
+    try:
+        log = logs.decode(data, step, job.log_capacity, job.bundle.graph_root)
+    except logs.LogError as error:
+        raise StoreError(f"{error}; ask the trainer to publish the log of step {step} again") from error
+    if checkpoint.values[-1:] != (commit(log),):
+        raise StoreError(
+            f"the log of step {step} in the store {trail.store.url} is not the one that its checkpoint commits "
+            "to; ask the trainer to publish that"
+        )
+    return log
 
 
 def claim_of(job: TrainingJob, trail: Trail) -> TrainingClaim:

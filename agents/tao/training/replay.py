@@ -78,9 +78,15 @@ class Replay(Executor):
         return self.graph.types[self.graph.nodes[self.log_node].outputs[0]].shape[1]
 
     def record(
-        self, inputs: Sequence[Tensor], step: int = 0, override: Override | None = None
+        self,
+        inputs: Sequence[Tensor],
+        step: int = 0,
+        override: Override | None = None,
+        keep: Callable[[int, list[Tensor]], None] | None = None,
+        cuts: Iterable[int] | None = None,
     ) -> tuple[tuple[Tensor, ...], Tensor]:
         """The step's outputs, and its log, int64[2, capacity]. override: may replace the outputs of a node.
+        keep, cuts: as in `advance`; a log among the values kept is filled in when the step ends.
 
         Raises LogError where the log is too small, ReplayError where a result is not finite and ModelError
         where the inputs do not fit.
@@ -90,7 +96,7 @@ class Replay(Executor):
         device = state[0].device if state else torch.device("cpu")
         log = torch.zeros(2, self.capacity, dtype=torch.int64, device=device)
         recorder = self.recorder(writer, self.bits)
-        outputs = self._run(0, state, len(self.graph), recorder, log, step, override)
+        outputs = self._run(0, state, len(self.graph), recorder, log, step, override, keep, cuts)
         writer.finish(log)
         return outputs, log
 

@@ -1,0 +1,242 @@
+"""The auditor's judge: replays claimed training runs and compares bits."""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+from torch import Tensor
+
+from tao.errors import ModelError, StoreError
+from tao.graph.rounding import Kind, kind
+from tao.model import ModelBundle
+from tao.protocol.challenger import Finding, Inconsistent, Measured, Missing, Refutable
+from tao.protocol.views import ClaimView, DisputeView
+from tao.roles.bits import log_value, stand_in
+from tao.roles.states import around, fetch, fetch_value, is_consistent, of_outputs
+from tao.tensors import commit
+from tao.tensors.store import TensorStore
+from tao.training import log as logs
+from tao.training.audit import AuditReport, audit
+from tao.training.checkpoints import Trail
+from tao.training.examine import StepReplay, find_proof
+from tao.training.job import Progress, TrainingClaim, TrainingJob
+from tao.training.policies import ReplayError
+from tao.training.record import read_log
+from tao.training.replay import Replay
+
+
+@dataclass
+class _Case:
+    """A claim under audit. report: None while the store does not have what the trainer must publish. own: the
+    commitments at each boundary, without logs, of a run that rounds by itself. steps: replayed in disputes,
+    with and without the trainer's log."""
+
+    job: TrainingJob
+    trail: Trail
+    report: AuditReport | None = None
+    own: list[tuple[bytes, ...]] | None = None
+    steps: dict[tuple[int, bool], StepReplay] = field(default_factory=dict)
+
+
+class AuditJudge:
+    """A challenger.Judge that replays runs and compares bits.
+
+    grace: seconds after the claim for which missing checkpoints or logs are waited for. Then the run is done
+    again without them: a claim of the same end is left alone, so that what is published late costs nothing. A
+    claim whose first state nobody has is left alone as well. Whatever is cached here can be computed again.
+    """
+
+    def __init__(
+        self, bundle: ModelBundle, store: TensorStore, grace: int, progress: Progress | None = None
+    ) -> None:
+        self.bundle, self.store, self.grace, self._progress = bundle, store, grace, progress
+        self.now = 0
+        self.replay = Replay(bundle.graph, bundle.parameters, strict=False)
+        self.cases: dict[bytes, _Case] = {}
+        self.proofs: dict[bytes, tuple[int, bytes]] = {}
+
+    def suspicious(self, claim: ClaimView) -> bool:
+        """True iff a replayed step does not lead where the claim says; of a run whose parts are missing after
+        the grace, iff its last state is another than without the trainer's logs."""
+        try:
+            case = self._case(claim)
+        except (StoreError, ModelError):
+            return False
+        if case.own is None and self._audited(claim) is not None:
+            return not case.report.is_equal
+        if self.now <= claim.claimed_at + self.grace:
+            return False
+        return self._own(case)[-1] != tuple(claim.outputs[:-1])
+
+    def deviation(self, dispute: DisputeView, child: int) -> float:
+        """Infinite for the child in which the first step, or operator, lies that does not follow; else 0."""
+        hi, size = dispute.cuts[child + 1], dispute.node_count
+        if dispute.spans_steps:
+            report = self._audited(dispute.claim)
+            if report is None:
+                differs = self._own(self._case(dispute.claim))[hi // size] != dispute.states[hi][:-1]
+            else:
+                differs = report.difference is not None and report.difference.step < hi // size
+            return math.inf if differs else 0.0
+        replayed, has_log = self._replayed(dispute)
+        end = hi - dispute.lo // size * size
+        if replayed.blamed is not None and replayed.blamed < end:
+            return math.inf
+        live, claimed = self.bundle.graph.live(end), dispute.states[hi]
+        ignored = None if has_log else log_value(self.bundle.graph)
+        equal = len(claimed) == len(live) and all(
+            value == ignored or commit(own) == theirs
+            for value, own, theirs in zip(live, replayed.states[end], claimed, strict=True)
+        )
+        return 0.0 if equal else math.inf
+
+    def accumulated(self, dispute: DisputeView) -> float:
+        """Bits are equal or not: nothing adds up."""
+        return 0.0
+
+    def examine(self, dispute: DisputeView) -> Finding:
+        """What is wrong with the operator left: its states' form, an element with its proof, or that what is
+        needed to tell is not there. Members see by themselves what is no rounding and has no proof."""
+        graph, node = self.bundle.graph, dispute.node
+        before, after = around(dispute)
+        if not is_consistent(graph, node, before, node + 1, after):
+            return Inconsistent()
+        inputs, missing = self._inputs(dispute, before)
+        outputs: list[Tensor] = []
+        for slot, commitment in enumerate(of_outputs(graph, node, after)):
+            try:
+                outputs.append(fetch_value(self.store, graph, graph.nodes[node].outputs[slot], commitment))
+            except StoreError:
+                return self._missing(dispute, True, slot, graph.nodes[node].outputs[slot])
+        if missing is not None:
+            return self._missing(dispute, False, missing, graph.nodes[node].operands[missing].value)
+        found = find_proof(self.replay, self.bundle, node, inputs, outputs)
+        if found is not None:
+            self.proofs[dispute.dispute_id] = found
+            return Refutable(found[0])
+        is_exact = kind(graph.nodes[node].operator) is Kind.EXACT and node != 0
+        return Measured(math.inf if is_exact and self._differs(dispute) else 0.0)
+
+    def _differs(self, dispute: DisputeView) -> bool:
+        """Whether the outputs of the operator left are others than this device's."""
+        graph, node = self.bundle.graph, dispute.node
+        replayed, _ = self._replayed(dispute)
+        own = replayed.states.get(node + 1)
+        _, after = around(dispute)
+        return own is None or any(
+            commit(tensor) != theirs
+            for tensor, theirs in zip(
+                of_outputs(graph, node, own), of_outputs(graph, node, after), strict=True
+            )
+        )
+
+    def difference(self, claim: ClaimView) -> str:
+        """What the audit found, in words."""
+        report = self._case(claim).report
+        if report is None:
+            return "its parts are not available, and without them it ends elsewhere"
+        return str(report.difference)
+
+    def _case(self, claim: ClaimView) -> _Case:
+        if claim.claim_id not in self.cases:
+            job = TrainingJob(self.bundle, fetch(self.store, self.bundle.graph, 0, claim.inputs))
+            trail = Trail(self.store, claim.model_id, claim.inputs, claim.prover)
+            self.cases[claim.claim_id] = _Case(job, trail)
+        return self.cases[claim.claim_id]
+
+    def _audited(self, claim: ClaimView) -> AuditReport | None:
+        """What the audit found, None where parts are missing."""
+        case = self._case(claim)
+        if case.report is None:
+            root = claim.checkpoint_root or bytes(32)
+            stated = TrainingClaim(claim.model_id, claim.inputs, claim.outputs, root)
+            try:
+                case.report = audit(case.job, self.store, stated, owner=claim.prover, progress=self._progress)
+            except (StoreError, ModelError):
+                return None
+        return case.report
+
+    def _own(self, case: _Case) -> list[tuple[bytes, ...]]:
+        if case.own is None:
+            case.own = [tuple(commit(tensor) for tensor in state[:-1]) for state in self._states(case)]
+            case.own += [()] * (case.job.steps + 1 - len(case.own))  # no honest run goes on from there
+        return case.own
+
+    def _states(self, case: _Case) -> Iterator[tuple[Tensor, ...]]:
+        """The states of a run that rounds by itself, as far as all is finite."""
+        state, log = case.job.initial, logs.empty(case.job.log_capacity)
+        yield state
+        for step in range(case.job.steps):
+            try:
+                state, _ = self.replay.replay(state, log, step)
+            except ReplayError:
+                return
+            yield state
+
+    def _state(self, case: _Case, step: int) -> tuple[Tensor, ...]:
+        """Before a step of the run that rounds by itself; where it breaks down earlier, the last one."""
+        states = zip(range(step + 1), self._states(case), strict=False)
+        return deque((state for _, state in states), maxlen=1)[0]
+
+    def _replayed(self, dispute: DisputeView) -> tuple[StepReplay, bool]:
+        """The disputed step, replayed with the log that the trainer committed to; whether that is to be had."""
+        case, step = self._case(dispute.claim), dispute.lo // dispute.node_count
+        log = self._log(dispute, case, step)
+        key = (step, log is not None)
+        if key not in case.steps:
+            report = self._audited(dispute.claim)
+            found = report.difference if report else None
+            if found is not None and found.step == step:
+                state = found.before
+            else:
+                state = self._state(case, step)
+            given = logs.empty(case.job.log_capacity) if log is None else log
+            case.steps[key] = replayed = StepReplay(
+                self.replay, state, given, step, range(dispute.node_count + 1)
+            )
+            if found is not None and found.step == step and found.node is not None:
+                replayed.blamed = found.node if replayed.blamed is None else min(replayed.blamed, found.node)
+        return case.steps[key], log is not None
+
+    def _log(self, dispute: DisputeView, case: _Case, step: int) -> Tensor | None:
+        """The log that the trainer committed to, None where it is not to be had."""
+        graph, boundary = self.bundle.graph, dispute.states.get((step + 1) * dispute.node_count)
+        if not boundary:
+            return None
+        try:
+            return fetch_value(self.store, graph, log_value(graph), boundary[-1])
+        except StoreError:
+            pass
+        try:
+            log = read_log(case.job, case.trail, case.trail.read(step + 1))
+        except (StoreError, ModelError):
+            return None
+        return log if commit(log) == boundary[-1] else None
+
+    def _inputs(self, dispute: DisputeView, before: Sequence[bytes]) -> tuple[list[Tensor], int | None]:
+        """The values before the operator, one's own as far as they are right, and the first operand that is
+        not to be had."""
+        graph, node = self.bundle.graph, dispute.node
+        replayed, _ = self._replayed(dispute)
+        own = replayed.states.get(node, [None] * len(before))
+        read = [operand.value for operand in graph.nodes[node].operands]
+        values, missing = [], None
+        for value, mine, commitment in zip(graph.live(node), own, before, strict=True):
+            if mine is None or commit(mine) != commitment:
+                mine = stand_in(graph, value)
+                if value in read:
+                    try:
+                        mine = fetch_value(self.store, graph, value, commitment)
+                    except StoreError:
+                        missing = read.index(value)
+            values.append(mine)
+        return values, missing
+
+    def _missing(self, dispute: DisputeView, of_output: bool, index: int, value: int) -> Missing:
+        """Each demand asks for another chunk."""
+        kind = self.bundle.graph.types[value]
+        row, chunk = divmod(dispute.demands_left % (kind.rows * kind.chunks_per_row), kind.chunks_per_row)
+        return Missing(of_output, index, (row << kind.row_height) + chunk)

@@ -1,0 +1,71 @@
+"""Training steps judged by bits: the values around operators, and whether one state follows from another."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from torch import Tensor
+
+from tao.errors import TaoError
+from tao.graph.canonical import Graph
+from tao.graph.rounding import Kind, kind
+from tao.model import ModelBundle
+from tao.roles.states import fetch_segment, of_outputs, zeros
+from tao.tensors import commit
+from tao.tensors.store import TensorStore
+from tao.training import log as logs
+from tao.training.examine import find_proof
+from tao.training.log import LogError
+from tao.training.policies import ReplayError
+from tao.training.replay import Replay
+
+States = tuple[tuple[Tensor, ...], tuple[Tensor, ...]]
+
+
+def log_value(graph: Graph) -> int:
+    """The value that is the step's own log."""
+    return graph.nodes[0].outputs[0]
+
+
+def stand_in(graph: Graph, value: int) -> Tensor:
+    """A tensor in the place of a value that nobody reads: zeros, or a log without entries."""
+    if value == log_value(graph):
+        return logs.empty(graph.types[value].shape[1])
+    return zeros(graph, value)
+
+
+def fetch_around(
+    store: TensorStore, graph: Graph, lo: int, before: Sequence[bytes], hi: int, after: Sequence[bytes]
+) -> States:
+    """`fetch_segment`, with a log without entries where the segment's operators do not read the log."""
+    start, end = fetch_segment(store, graph, lo, before, hi, after)
+    value = log_value(graph)
+    if value not in graph.live(lo) or any(o.value == value for n in graph.nodes[lo:hi] for o in n.operands):
+        return start, end
+    empty = stand_in(graph, value)
+    return tuple(
+        tuple(empty if held == value else tensor for held, tensor in zip(graph.live(cut), state, strict=True))
+        for cut, state in ((lo, start), (hi, end))
+    )
+
+
+def follows(replay: Replay, bundle: ModelBundle, lo: int, hi: int, states: States) -> bool:
+    """Whether the state at cut hi follows from the one at lo, bit for bit, given the log in them.
+
+    Of one rounded operator, also where no contract could prove that it does not: where a log lets values be
+    rounded in another way than here.
+    """
+    graph, (start, end) = bundle.graph, states
+    held = dict(zip(graph.live(hi), end, strict=True))
+    try:
+        own = replay.advance(lo, start, hi, log=held.get(log_value(graph)))
+        if all(commit(mine) == commit(theirs) for mine, theirs in zip(own, end, strict=True)):
+            return True
+    except (ReplayError, LogError):
+        pass  # entries that are not obeyed may still be of elements that nobody can refute
+    except (TaoError, RuntimeError, IndexError):
+        return False  # no honest run has values on which an operator has no result
+    node = graph.nodes[lo]
+    if hi > lo + 1 or kind(node.operator) is Kind.EXACT or not held.keys() >= set(node.outputs):
+        return False
+    return find_proof(replay, bundle, lo, start, of_outputs(graph, lo, end)) is None

@@ -1,0 +1,293 @@
+"""Training runs claimed, audited and disputed by the real roles, on a local chain."""
+
+import shutil
+
+import pytest
+
+from chain.training import TrainingWorld
+from chain.world import CHALLENGER, CLIENT, PROVER
+from demo.training.cheats import AT, CHEATS, FewerEpochs, PoisonedBatch
+from demo.training.job import RATE, build
+from tao.chain.local import let_pass, mine
+from tao.graph.operators import SAMPLE
+from tao.protocol.views import Outcome, Phase, Status
+from tao.roles import client
+from tao.tensors.store import TensorStore
+from tao.training.checkpoints import Trail
+from tao.training.kernels import is_logged
+from tao.training.record import Recording
+
+STEPS = 4
+SECOND_TRAINER = 4
+
+
+@pytest.fixture(scope="session")
+def job():
+    return build(steps=STEPS)
+
+
+@pytest.fixture
+def training(world, job):
+    return TrainingWorld(world, job)
+
+
+def actions(done):
+    return [each.action for each in done]
+
+
+def dispute(training):
+    (found,) = training.world.context(CLIENT).reader.view({training.job.bundle.model_id}).disputes
+    return found
+
+
+def credit(role):
+    return role.context.contracts.vault.functions.creditOf(role.address).call()
+
+
+def earned(role):
+    """What a challenger gets that has won without a vote."""
+    return role.context.reader.challenger_bond + role.context.reader.prover_bond * 8 // 10
+
+
+def expected(job, name):
+    """The step, and which nodes, a cheat must be caught at."""
+    graph = job.bundle.graph
+    nodes = list(enumerate(graph.nodes))
+    drawn = next(node.outputs[0] for _, node in nodes if node.target == SAMPLE)
+    looks_up = [i for i, node in nodes if any(o.value == drawn for o in node.operands)]
+    images, labels = sorted(looks_up, key=lambda i: graph.types[graph.nodes[i].outputs[0]].dtype.name)
+    carried = next(i for i, node in nodes if node.outputs[0] in graph.outputs[2:-3])
+    rate = next(
+        i
+        for i, node in nodes
+        if node.operator == "rounded.aten.mul.Scalar" and abs(node.args[1] - RATE) < 1e-6
+    )
+    logged = {i for i, node in nodes if is_logged(node)}
+    return {
+        "poisoned-batch": (AT, {images}),
+        "flipped-label": (AT, {labels}),
+        "backdoor": (AT, {min(images, labels)}),
+        "skipped-step": (AT, {carried}),
+        "fewer-epochs": (STEPS // 2, {carried}),
+        "learning-rate": (AT, {rate}),
+        "another-seed": (AT, {next(i for i, node in nodes if node.target == SAMPLE)}),
+        "always-up": (AT, logged),
+        "forged-log": (AT, logged),
+    }[name]
+
+
+def test_an_honest_run_becomes_final_and_no_auditor_disputes_it(training):
+    request = training.request()
+    trainer, auditor = training.trainer(), training.auditor()
+    assert actions(trainer.tick()) == ["claim"]
+    assert auditor.tick() == [] and f"{STEPS} steps equal" in training.world.log()
+    let_pass(training.world.w3, 601)
+    assert auditor.tick() == []
+    assert actions(trainer.tick()) == ["finalise"]
+    result = client.read(training.world.context(CLIENT), request)
+    assert result.claim.status is Status.FINALISED and int(result.outputs[0]) == STEPS
+
+
+@pytest.mark.parametrize("name", CHEATS)
+def test_every_cheat_is_refuted_at_its_step_and_operator(training, name):
+    training.request()
+    auditor = training.auditor()
+    done = training.world.play(training.trainer(CHEATS[name]), auditor)
+    assert actions(done)[-1] == "prove" and "escalate" not in actions(done)
+    found = dispute(training)
+    assert found.outcome is Outcome.CHALLENGER_WON and found.claim.status is Status.REFUTED
+    step, nodes = expected(training.job, name)
+    assert found.lo // found.node_count == step and found.node in nodes
+    assert credit(auditor) == earned(auditor)
+
+
+def test_an_accuser_without_a_case_loses_its_bond_by_the_clock(training):
+    training.request()
+    trainer = training.trainer()
+    trainer.tick()
+    accuser = training.accuser(2 * len(training.job.bundle.graph) + 30)
+    done = training.world.play(trainer, accuser, each_round=lambda: let_pass(training.world.w3, 60))
+    assert "timeout" in actions(done) and "prove" not in actions(done)
+    assert dispute(training).outcome is Outcome.PROVER_WON
+    let_pass(training.world.w3, 601)
+    assert actions(trainer.tick()) == ["finalise"]
+    assert credit(accuser) == 0
+
+
+@pytest.mark.parametrize("name", ["another-seed", "always-up"])
+def test_roles_restarted_before_every_move_play_on(training, name):
+    training.request()
+    for _ in range(40):
+        for role in (training.trainer(CHEATS[name]), training.auditor()):
+            role.tick()
+        mine(training.world.w3)
+        disputes = training.world.context(CLIENT).reader.view().disputes
+        if disputes and disputes[0].phase is Phase.CLOSED:
+            break
+    step, nodes = expected(training.job, name)
+    found = dispute(training)
+    assert found.outcome is Outcome.CHALLENGER_WON
+    assert found.lo // found.node_count == step and found.node in nodes
+
+
+def test_a_trainer_killed_while_it_records_goes_on_to_the_same_claim(training, tmp_path):
+    class Killed(BaseException):
+        pass
+
+    class Mortal(Recording):
+        def compute(self, state, step):
+            if step == STEPS - 1:
+                raise Killed
+            return super().compute(state, step)
+
+    training.request()
+    with pytest.raises(Killed):
+        training.trainer(Mortal).tick()
+    trail = Trail(TensorStore(tmp_path / "store"), *run_of(training))
+    assert trail.head == STEPS - 1
+    trainer, auditor = training.trainer(), training.auditor()
+    assert actions(trainer.tick()) == ["claim"]
+    assert auditor.tick() == [] and f"{STEPS} steps equal" in training.world.log()
+    alone = Recording(training.job, TensorStore(tmp_path / "other"), owner=trainer.address)
+    assert [step.index for step in alone] == list(range(STEPS))
+    (claim,) = trainer.view().claims
+    assert claim.checkpoint_root == alone.claim().checkpoint_root
+
+
+def test_two_trainers_of_one_job_in_one_store_do_not_disturb_each_other(training):
+    training.request()
+    cheat, honest, auditor = training.trainer(PoisonedBatch), training.trainer(index=SECOND_TRAINER), None
+    assert actions(cheat.tick()) == ["claim"]
+    training.request()
+    assert actions(honest.tick()) == ["claim"]
+    auditor = training.auditor()
+    training.world.play(cheat, honest, auditor)
+    status = {claim.prover: claim.status for claim in auditor.view().claims}
+    assert status == {cheat.address: Status.REFUTED, honest.address: Status.PENDING}
+    assert len(auditor.view().disputes) == 1
+
+
+def run_of(training, index=PROVER):
+    address = training.world.context(index).address
+    return training.job.bundle.model_id, training.job.first, address
+
+
+def private(training):
+    """A store of the trainer's own, with what is public."""
+    folder = training.world.folder
+    shutil.copytree(folder / "store", folder / "private")
+    return str(folder / "private")
+
+
+def test_an_honest_run_whose_logs_are_not_published_is_left_alone(training):
+    """Rounded by itself the run ends where the claim says, so publishing late wins nobody's bond."""
+    training.request()
+    trainer, auditor = training.trainer(store=private(training)), training.auditor()
+    assert actions(trainer.tick()) == ["claim"]
+    assert auditor.tick() == []
+    let_pass(training.world.w3, 120)
+    assert auditor.tick() == []
+    let_pass(training.world.w3, 601)
+    assert actions(trainer.tick()) == ["finalise"]
+
+
+def test_a_cheat_that_publishes_nothing_loses_by_the_committee(training):
+    training.request()
+    auditor = training.auditor()
+    done = training.world.play(
+        training.trainer(PoisonedBatch, store=private(training)),
+        auditor,
+        *training.world.members(),
+        each_round=lambda: let_pass(training.world.w3, 15),
+        rounds=60,
+    )
+    assert actions(done).count("demand") == actions(done).count("answer") == 4
+    step, nodes = expected(training.job, "poisoned-batch")
+    found = dispute(training)
+    assert found.outcome is Outcome.CHALLENGER_WON
+    assert found.lo // found.node_count == step and found.node in nodes
+    assert credit(auditor) > auditor.context.reader.challenger_bond
+
+
+def test_a_cheat_that_publishes_when_a_value_is_demanded_loses_by_proof(training):
+    training.request()
+    folder, auditor = training.world.folder, training.auditor()
+
+    def publish():
+        let_pass(training.world.w3, 15)
+        disputes = training.world.context(CLIENT).reader.view().disputes
+        if disputes and disputes[0].demand is not None:
+            shutil.copytree(folder / "private", folder / "store", dirs_exist_ok=True)
+
+    trainer = training.trainer(PoisonedBatch, store=private(training))
+    done = training.world.play(trainer, auditor, each_round=publish)
+    assert {"demand", "prove"} <= set(actions(done))
+    assert dispute(training).outcome is Outcome.CHALLENGER_WON and credit(auditor) == earned(auditor)
+
+
+@pytest.mark.parametrize("restarted", [False, True], ids=["auditor goes on", "auditor restarts"])
+def test_logs_and_checkpoints_deleted_once_the_dispute_is_open_help_no_cheat(training, restarted):
+    training.request()
+    folder, auditor = training.world.folder, training.auditor()
+    public = folder / "store" / "named" / "runs"
+    trainer = training.trainer(FewerEpochs)
+    trainer.tick()
+    assert actions(auditor.tick()) == ["open"]
+    trainer = training.trainer(FewerEpochs, store=private(training))
+    shutil.rmtree(public)
+    shutil.rmtree(folder / "store" / "blobs")
+    if restarted:
+        auditor = training.auditor()
+    training.world.play(
+        trainer, auditor, *training.world.members(), each_round=lambda: let_pass(training.world.w3, 15)
+    )
+    step, nodes = expected(training.job, "fewer-epochs")
+    found = dispute(training)
+    assert found.outcome is Outcome.CHALLENGER_WON
+    assert found.lo // found.node_count == step and found.node in nodes
+
+
+def test_a_claim_whose_first_state_is_gone_is_left_alone(training):
+    training.request()
+    training.trainer(PoisonedBatch, store=private(training)).tick()
+    shutil.rmtree(training.world.folder / "store" / "tensors")
+    auditor = training.auditor()
+    let_pass(training.world.w3, 120)
+    assert auditor.tick() == [] and auditor.address == training.world.context(CHALLENGER).address
+
+
+@pytest.mark.parametrize(("which", "length"), [("logged", 1), ("loss", 1), ("logged", 7)])
+def test_members_accept_an_honest_operator_by_its_bits_and_the_accuser_pays(training, which, length):
+    """Of a rounded operator, of the loss, which no state holds, and of a segment of several operators."""
+    training.request()
+    trainer = training.trainer()
+    trainer.tick()
+    size = len(training.job.bundle.graph)
+    nodes = enumerate(training.job.bundle.graph.nodes)
+    loss = training.job.loss
+    node = next(i for i, node in nodes if (is_logged(node) if which == "logged" else loss in node.outputs))
+    accuser = training.accuser(2 * size + node, at_leaf=2.0, from_length=length)
+    members = training.world.members()
+    done = training.world.play(trainer, accuser, *members, each_round=lambda: let_pass(training.world.w3, 5))
+    votes = [each.details for each in done if each.action == "reveal-vote"]
+    assert len(votes) >= 2 and {vote["vote"] for vote in votes} == {"accept"}
+    assert all('"exceedance":0.0' in vote["statistics"] for vote in votes)
+    found = dispute(training)
+    assert found.outcome is Outcome.PROVER_WON and (found.hi - found.lo > 1) == (length > 1)
+    assert credit(accuser) == 0
+
+
+def test_members_reject_a_dishonest_operator_by_its_bits(training):
+    training.request()
+    step, nodes = expected(training.job, "poisoned-batch")
+    accuser = training.accuser(step * len(training.job.bundle.graph) + min(nodes), at_leaf=2.0)
+    done = training.world.play(
+        training.trainer(PoisonedBatch),
+        accuser,
+        *training.world.members(),
+        each_round=lambda: let_pass(training.world.w3, 5),
+    )
+    votes = [each.details for each in done if each.action == "reveal-vote"]
+    assert len(votes) >= 2 and {vote["vote"] for vote in votes} == {"reject"}
+    assert all('"exceedance":"inf"' in vote["statistics"] for vote in votes)
+    assert dispute(training).outcome is Outcome.CHALLENGER_WON

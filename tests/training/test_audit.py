@@ -1,0 +1,157 @@
+"""Audits: what is equal, what differs, and what cannot be told."""
+
+import json
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from tao.errors import ModelError, StoreError
+from tao.numerics import variants
+from tao.tensors.store import TensorStore
+from tao.training import audit, prepare
+from tao.training import log as logs
+from tao.training.record import Recording
+from training.runs import OPTIONS, STEPS, dropout_case, job, parts, recorded, trail
+
+WORKER = Path(__file__).with_name("device.py")
+
+
+@pytest.fixture
+def store(tmp_path):
+    recorded(TensorStore(tmp_path))
+    return TensorStore(tmp_path)
+
+
+def test_an_honest_run_is_equal_in_every_bit(store):
+    told = []
+    report = audit(job(), str(store.url), recorded(store).claim(), progress=told.append)
+    assert report.is_equal and report.steps == STEPS == len(told) == len(report.seconds)
+    assert report.corrections == [[]] * STEPS
+
+
+def test_a_run_with_dropout_and_running_statistics_is_equal(tmp_path):
+    agreed = prepare(*parts(dropout_case()), **OPTIONS)
+    recording = Recording(agreed, TensorStore(tmp_path))
+    assert len(list(recording)) == STEPS
+    assert audit(prepare(*parts(dropout_case()), **OPTIONS), tmp_path, recording.claim()).is_equal
+
+
+@pytest.mark.parametrize(("first", "last"), [(0, 1), (2, 5), (3, 7), (6, None)])
+def test_an_interval_is_audited_from_the_recorded_state(first, last, store):
+    report = audit(job(), store, first=first, last=last)
+    assert report.is_equal and (report.first, report.steps) == (first, (last or STEPS) - first)
+
+
+@pytest.mark.parametrize(("first", "last"), [(-1, 2), (3, 3), (5, 4), (0, STEPS + 1)])
+def test_an_interval_outside_the_run_is_refused(first, last, store):
+    with pytest.raises(ModelError, match=f"steps {first} to {last} are not within the job's {STEPS}"):
+        audit(job(), store, first=first, last=last)
+
+
+class Late(Recording):
+    """Changes a weight by one unit in the last place in step 4."""
+
+    def compute(self, state, step):
+        outputs, log = super().compute(state, step)
+        if step == 4:
+            weight = outputs[2].clone()
+            weight.view(-1)[3] = torch.nextafter(weight.view(-1)[3], torch.tensor(torch.inf))
+            outputs = (*outputs[:2], weight, *outputs[3:])
+        return outputs, log
+
+
+def test_one_bit_of_one_weight_is_found_in_its_step(tmp_path):
+    recording = Late(job(), TensorStore(tmp_path), 2)
+    for _ in recording:
+        pass
+    report = audit(job(), tmp_path, recording.claim())
+    assert report.steps == report.difference.step == 4
+    assert report.difference.values == (job().names[2],) and job().names[2] in str(report.difference)
+    assert torch.equal(report.difference.before[0], torch.tensor([4]))
+    assert audit(job(), tmp_path, first=6).is_equal  # what follows is honest
+
+
+def test_a_claim_is_held_against_the_store_and_the_job(store, tmp_path):
+    claim = recorded(store).claim()
+    other = Late(job(), TensorStore(tmp_path / "other"))
+    for _ in other:
+        pass
+    for root in ({"checkpoint_root": bytes(32)}, {"outputs": claim.inputs}):
+        with pytest.raises(StoreError, match="are not those claimed"):
+            audit(job(), store, replace(claim, **root))
+    with pytest.raises(StoreError, match="are not those claimed"):
+        audit(job(), store, other.claim())
+    for field in ({"model_id": bytes(32)}, {"inputs": claim.outputs}):
+        with pytest.raises(ModelError, match="the claim is about another job"):
+            audit(job(), store, replace(claim, **field))
+    with pytest.raises(StoreError, match="missing"):
+        audit(job(1), store)
+    with pytest.raises(StoreError, match="missing"):
+        audit(job(), store, claim, owner="somebody else")
+
+
+def test_a_log_file_of_another_kind_is_told_in_a_sentence(store):
+    run = trail(store)
+    log = logs.empty(job().log_capacity)
+    root = job().bundle.graph_root
+    wrong = {
+        "ends within its header": b"",
+        "is no file of a rounding log": bytes(64),
+        "a log of step 1 of graph": store.get_blob(run.read(2).log),
+        "of graph 0000": logs.encode(log, 2),
+        "with 5 entries stands": logs.encode(logs.empty(5), 2, root),
+    }
+    for reason, data in wrong.items():
+        run.append(replace(run.read(3), log=store.put_blob(data)))
+        with pytest.raises(StoreError, match=reason) as caught:
+            audit(job(), store)
+        assert "\n" not in str(caught.value)
+    entry = log.clone()
+    entry[:, 0] = torch.tensor([7 << logs.ELEMENT_BITS, 0x3F800000])
+    run.append(replace(run.read(3), log=store.put_blob(logs.encode(entry, 2, root))))
+    with pytest.raises(
+        StoreError, match="the log of step 2 in the store .* is not the one that its checkpoint"
+    ):
+        audit(job(), store)
+
+
+def device(variant, role, folder, model_id, first):
+    arguments = [variant, role, str(folder), model_id.hex(), *(value.hex() for value in first)]
+    done = subprocess.run(
+        [sys.executable, str(WORKER), *arguments],
+        capture_output=True,
+        text=True,
+        env=variants.environment(variant),
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def squared(module, x, y):
+    return ((module(x) - y) ** 2).mean()
+
+
+def test_another_device_replays_four_hundred_steps_without_a_false_difference(tmp_path):
+    steps, store = 400, TensorStore(tmp_path)
+    torch.manual_seed(5)
+    module = nn.Sequential(nn.Linear(6, 16), nn.Tanh(), nn.Linear(16, 1))
+    optimizer = torch.optim.SGD(module.parameters(), lr=0.05)
+    data = (torch.randn(10, 6), torch.randn(10, 1))
+    agreed = prepare(module, optimizer, data, squared, **{**OPTIONS, "steps": steps})
+    agreed.bundle.save(store)
+    first = [store.put_tensor(tensor) for tensor in agreed.initial]
+    recorder = device("one-thread", "record", tmp_path, agreed.bundle.model_id, first)
+    auditor = device("sequential-16", "audit", tmp_path, agreed.bundle.model_id, first)
+    assert recorder["steps"] == auditor["steps"] == steps
+    assert auditor["difference"] is None
+    assert recorder["digest"] != auditor["digest"]  # of a sum in float64: these are two devices
+
+
+def test_training_needs_nothing_of_the_chain():
+    code = "import sys, tao.training; sys.exit(any(m.startswith(('web3', 'tao.chain')) for m in sys.modules))"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0

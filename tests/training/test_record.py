@@ -1,0 +1,256 @@
+"""Recording: what is written, going on after an interruption, and what is refused."""
+
+import shutil
+from itertools import pairwise
+
+import pytest
+import torch
+from fsspec.implementations.memory import MemoryFileSystem
+from torch import nn
+
+import tao.training
+from tao.errors import ModelError, StoreError, TaoError, UnsupportedOperator
+from tao.tensors.store import TensorStore
+from tao.training.job import prepare
+from tao.training.log import LogError
+from tao.training.policies import ReplayError
+from tao.training.record import Recording
+from training.cases import classified, mlp
+from training.runs import OPTIONS, STEPS, dropout_case, files, job, parts, recorded, trail
+
+
+class Photographed(TensorStore):
+    """Copies the store before each write of a log, a checkpoint or a head: what ending the process there
+    leaves."""
+
+    def __init__(self, folder, album):
+        super().__init__(folder)
+        self._folder, self.album, self.pictures = folder, album, 0
+
+    def _write(self, path, data):
+        if not path.startswith("tensors"):
+            if self._folder.exists():
+                shutil.copytree(self._folder, self.album / str(self.pictures))
+            self.pictures += 1
+        super()._write(path, data)
+
+
+@pytest.mark.parametrize("make", [mlp, dropout_case])
+def test_an_ordinary_module_holds_the_last_state_after_the_loop(make, tmp_path):
+    case = make()
+    with tao.training.record(*parts(case), store=tmp_path, keep_every=2, **OPTIONS) as run:
+        steps = list(run)
+        before = {name: tensor.clone() for name, tensor in case.module.state_dict().items()}
+    claim = run.claim()
+    assert [step.index for step in steps] == list(range(STEPS))
+    assert any(not torch.equal(before[name], now) for name, now in case.module.state_dict().items())
+    store, graph = TensorStore(tmp_path), run.run.job.step_graph
+    packed = graph.layout.unpack([store.get_tensor(commitment) for commitment in claim.outputs])
+    held = dict(case.module.named_parameters()) | dict(case.module.named_buffers())
+    for name, tensor in (packed.parameters() | packed.buffers()).items():
+        assert torch.equal(held[name], tensor)
+    for moment in graph.layout.groups[0].rule.moments:
+        assert all(moment in case.optimizer.state[p] for p in case.module.parameters())
+    again = graph.pack(case.module, case.optimizer, (1, 2), STEPS)
+    moments = graph.layout.unpack(again).moments
+    for mine, theirs in zip(
+        torch.utils._pytree.tree_leaves(moments), torch.utils._pytree.tree_leaves(packed.moments), strict=True
+    ):
+        assert torch.equal(mine, theirs)
+    assert tao.training.audit(run.run.job, store, claim).is_equal
+
+
+def test_an_error_inside_the_loop_leaves_the_last_recorded_state(tmp_path):
+    case = mlp()
+    with (
+        pytest.raises(ZeroDivisionError),
+        tao.training.record(*parts(case), store=tmp_path, **OPTIONS) as run,
+    ):
+        for step in run:
+            if step.index == 2:
+                raise ZeroDivisionError
+    packed = run.run.job.step_graph.layout.unpack(run.run.state).parameters()
+    assert int(run.run.state[0]) == 3
+    assert all(torch.equal(packed[name], tensor) for name, tensor in case.module.named_parameters())
+
+
+@pytest.mark.parametrize("keep_every", [1, 3, 7])
+def test_a_recording_killed_before_any_write_goes_on_to_the_same_files(keep_every, tmp_path):
+    store = Photographed(tmp_path / "whole", tmp_path / "killed")
+    whole = recorded(store, keep_every).claim()
+    expected = files(tmp_path / "whole")
+    assert store.pictures >= 3 * STEPS
+    for picture in range(store.pictures):
+        folder = tmp_path / "killed" / str(picture)
+        assert recorded(TensorStore(folder), keep_every).claim() == whole
+        assert files(folder) == expected
+
+
+def test_a_recording_stopped_after_each_step_goes_on_from_there(tmp_path):
+    whole = recorded(TensorStore(tmp_path / "whole")).claim()
+    store, done = TensorStore(tmp_path / "parts"), []
+    for _ in range(STEPS):
+        done.append(Recording(job(), store, 3).advance().index)
+    assert done == list(range(STEPS))
+    assert Recording(job(), store, 3).claim() == whole
+    assert list(Recording(job(), store, 3)) == []
+
+
+def test_the_checkpoint_root_does_not_depend_on_which_states_are_kept(tmp_path):
+    roots = {recorded(TensorStore(tmp_path / str(n)), n).claim().checkpoint_root for n in (1, 3, 50)}
+    assert len(roots) == 1
+
+
+def test_a_claim_before_the_last_step_is_refused(tmp_path):
+    recording = Recording(job(), TensorStore(tmp_path))
+    recording.advance()
+    with pytest.raises(ModelError, match=f"1 of {STEPS} steps are recorded"):
+        recording.claim()
+    with pytest.raises(ModelError, match="every 0 steps; give 1 or more"):
+        Recording(job(), TensorStore(tmp_path), 0)
+
+
+class Filling(MemoryFileSystem):
+    """A file system that is full when it is told to be."""
+
+    protocol = "filling"
+    is_full = False
+
+    def pipe_file(self, path, value, **kwargs):
+        if self.is_full:
+            raise OSError(28, "No space left on device")
+        super().pipe_file(path, value, **kwargs)
+
+
+def test_a_full_disk_loses_nothing_and_the_recording_goes_on_once_there_is_space(tmp_path):
+    whole = recorded(TensorStore(tmp_path)).claim()
+    store = TensorStore("memory://full-disk")
+    store._filesystem = Filling()
+    recording = Recording(job(), store, 3)
+    for _ in range(2):
+        recording.advance()
+    Filling.is_full = True
+    try:
+        with pytest.raises(StoreError, match="No space left on device"):
+            recording.advance()
+        assert trail(store).head == recording.position == 2
+    finally:
+        Filling.is_full = False
+    assert [step.index for step in recording] == list(range(2, STEPS))
+    assert recording.claim() == whole
+
+
+class Unsupported(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(6, 6))
+
+    def forward(self, x):
+        return torch.linalg.qr(x @ self.weight)[0][:, :3]
+
+
+def with_module(module, **options):
+    optimizer = torch.optim.SGD(module.parameters(), lr=0.1)
+    return prepare(module, optimizer, mlp().dataset, classified, **{**OPTIONS, **options})
+
+
+def on_meta():
+    module = nn.Sequential(nn.Linear(6, 8), nn.Linear(8, 3, device="meta"))
+    return with_module(module)
+
+
+def with_data(data, **options):
+    module, optimizer, _, loss = parts(mlp())
+    return prepare(module, optimizer, data, loss, **{**OPTIONS, **options})
+
+
+REFUSED = {
+    "an operator nobody replays": (lambda: with_module(Unsupported()), "qr"),
+    "two devices": (on_meta, "spread over cpu, meta; move it to one device"),
+    "a device without values": (
+        lambda: with_module(nn.Linear(6, 3, device="meta")),
+        "meta",
+    ),
+    "no batch size": (lambda: with_data(mlp().dataset, batch_size=None), "the batch size is not known"),
+    "a batch larger than the data": (lambda: with_data(mlp().dataset, batch_size=11), "11 cannot be drawn"),
+    "evaluation mode": (lambda: with_module(mlp().module.eval()), "in evaluation mode"),
+    "no steps": (lambda: with_module(mlp().module, steps=0), "step"),
+    "a seed of another size": (lambda: with_module(mlp().module, seed=(1, 2**32)), "two numbers of 32 bits"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_what_is_no_training_job_is_refused_in_a_sentence(case):
+    make, reason = REFUSED[case]
+    with pytest.raises((ModelError, UnsupportedOperator), match=reason) as caught:
+        make()
+    assert isinstance(caught.value, TaoError)
+
+
+def test_a_parameter_changed_in_place_is_told_by_its_name(tmp_path):
+    case = mlp()
+    with pytest.raises(ModelError, match=r"^2\.weight was changed outside the recording"):
+        with tao.training.record(*parts(case), store=tmp_path, **OPTIONS) as run:
+            for step in run:
+                if step.index == STEPS - 1:
+                    with torch.no_grad():
+                        case.module[2].weight.mul_(2)
+
+
+def test_a_rate_that_is_too_large_ends_in_a_sentence_and_keeps_the_steps_before(tmp_path):
+    case = mlp()
+    for group in case.optimizer.param_groups:
+        group["lr"] = 1e20
+    done = []
+    with pytest.raises(ReplayError, match="step [1-9] has a NaN or infinite value in node"):
+        with tao.training.record(*parts(case), store=tmp_path, **OPTIONS) as run:
+            for step in run:
+                done.append(step)
+    assert done and all(parameter.isfinite().all() for parameter in case.module.parameters())
+    assert run.run.trail.head == len(done)
+
+
+def test_a_loss_that_overflows_alone_is_not_recorded(tmp_path):
+    """Its gradient is finite, so no value of the state tells."""
+
+    def huge(module, x, y):
+        return classified(module, x, y) * 1e30 * 1e9
+
+    module = mlp().module
+    optimizer = torch.optim.SGD(module.parameters(), lr=0.0)
+    recording = Recording(
+        prepare(
+            module, optimizer, mlp().dataset, lambda m, *b: huge(m, *b) * 0.0 + classified(m, *b), **OPTIONS
+        ),
+        TensorStore(tmp_path),
+    )
+    with pytest.raises(ReplayError):
+        recording.advance()
+    assert recording.trail.head == 0
+
+
+def test_a_log_that_is_too_small_says_how_large_it_must_be(tmp_path):
+    torch.manual_seed(0)
+    module = nn.Linear(64, 64, bias=False)
+    with torch.no_grad():
+        module.weight.copy_(
+            torch.randn(64, 32).repeat(1, 2) * torch.tensor([1.0, -1.0]).repeat_interleave(32)
+        )
+    data = (torch.randn(10, 32).repeat(1, 2), torch.zeros(10, 64))  # products that take each other back
+    optimizer = torch.optim.SGD(module.parameters(), lr=0.1)
+
+    def loss(module, x, y):
+        return ((module(x) - y) ** 2).mean()
+
+    recording = Recording(
+        prepare(module, optimizer, data, loss, **{**OPTIONS, "log_capacity": 1}), TensorStore(tmp_path)
+    )
+    with pytest.raises(LogError, match="the log holds 1; .* a log of at least"):
+        recording.advance()
+    assert recording.trail.head == 0
+
+
+def test_steps_follow_one_another(tmp_path):
+    steps = list(Recording(job(), TensorStore(tmp_path)))
+    assert all(later.index == earlier.index + 1 for earlier, later in pairwise(steps))
+    assert all(step.loss > 0 and step.log_bytes > 0 and step.seconds >= step.commit_seconds for step in steps)
