@@ -24,7 +24,7 @@ class OperatorVerdict:
     """One operator, run on the claimed values before it.
 
     refutable: the output element furthest outside its sound bound, None where nothing is provable.
-    exceedance: its worst percentile statistic over the committed tolerance, None without a profile.
+    exceedance: of the committed tolerance, as a member measures it; None without a profile.
     """
 
     node: int

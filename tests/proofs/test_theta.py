@@ -10,9 +10,8 @@ from torch.nn import functional
 from proofs.test_proofs import changed, leaf
 from tao.execution import capture
 from tao.model import trace
-from tao.numerics.contraction import THETA_ONE, UNIT_ROUNDOFF, node_theta
+from tao.numerics.contraction import THETA_ONE, UNIT_ROUNDOFF, has_theta, node_theta
 from tao.proofs import element_proof, find_accusable_element, find_refutable_element
-from tao.proofs.search import CALIBRATED
 
 THETA = 9 * THETA_ONE
 
@@ -43,7 +42,7 @@ def model():
 
 
 def calibrated(model) -> list[int]:
-    return [i for i, node in enumerate(model[0].graph.nodes) if node.operator in CALIBRATED]
+    return [i for i, node in enumerate(model[0].graph.nodes) if has_theta(node)]
 
 
 def statistic(case) -> Tensor:

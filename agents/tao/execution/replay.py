@@ -64,6 +64,15 @@ def node_operands(
     return Executor(graph, parameters).operands(index, restore(graph, index, state))
 
 
+def node_values(
+    graph: Graph, parameters: Sequence[Tensor], index: int, state: Sequence[Tensor]
+) -> list[Tensor]:
+    """The whole values that the operands of node `index` read, not their views, from the state before it."""
+    held = dict(zip(graph.live(index), state, strict=True))
+    numbers = [(operand.value, graph.parameter_of(operand.value)) for operand in graph.nodes[index].operands]
+    return [held[value] if number is None else parameters[number] for value, number in numbers]
+
+
 def restore(graph: Graph, cut: int, state: Sequence[Tensor]) -> list[Tensor]:
     """Tensors of a state laid out as eager execution has them."""
     live = graph.live(cut)

@@ -13,14 +13,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import torch
 from torch import Tensor
 
 from tao.errors import ProfileError
-from tao.execution import Executor
-from tao.graph.canonical import Node
+from tao.execution import node_values
 from tao.model import ModelBundle
+from tao.numerics.contraction import has_theta, node_theta
 from tao.numerics.merge import merge
-from tao.numerics.pairs import Envelope, accused, distinct, segment_envelope
+from tao.numerics.pairs import Envelope, accused, segment_envelope
 from tao.numerics.process import Remote, ask_all, processes, step_together
 from tao.numerics.profile import (
     SAFETY,
@@ -31,6 +32,7 @@ from tao.numerics.profile import (
     Profile,
     SegmentTolerance,
 )
+from tao.numerics.schedules import SPREAD, WORST, sample_elements, worst_schedule
 from tao.numerics.statistics import GRID
 from tao.numerics.variants import variant
 from tao.protocol.partition import segments
@@ -41,9 +43,8 @@ from tao.tensors.store import TensorStore
 FAN_OUT = 16
 """Children of a segment in a dispute, unless said otherwise: the deployment's parameter."""
 
-ThetaStatistic = Callable[[Node, Sequence[Tensor], Tensor], float | None]
-"""(node, operands as its call gets them, output) -> the largest deviation of an element in units of the
-node's empirical bound with theta = 1; None for operators that have no such bound."""
+LEAST_THETA = 1.0
+"""What honest kernels are taken to reach at least: the rounding of one product makes as much."""
 
 
 @dataclass(frozen=True)
@@ -51,15 +52,13 @@ class Settings:
     """How deviations become a profile.
 
     grid: percentiles. safety, segment_safety: what the thresholds of operators and of segments are multiplied
-    by. fan_out: of the disputes for whose segments there are thresholds. theta: the statistic of contractions
-    and convolutions, None to leave theta out.
+    by. fan_out: of the disputes for whose segments there are thresholds.
     """
 
     grid: tuple[float, ...] = GRID
     safety: float = SAFETY
     segment_safety: float = SEGMENT_SAFETY
     fan_out: int = FAN_OUT
-    theta: ThetaStatistic | None = None
 
 
 def calibrate(
@@ -137,7 +136,7 @@ def _key(
         [commit(tensor).hex() for tensor in sample],
         [[device.name, device.description] for device in devices],
         [settings.grid, settings.safety, settings.segment_safety, settings.fan_out],
-        settings.theta is not None,
+        ["theta", LEAST_THETA, WORST, SPREAD],
     ]
     return keccak(json.dumps(bound).encode()).hex()
 
@@ -166,7 +165,6 @@ class _Sample:
         starting: dict[int, list[int]] = {}
         for lo, hi in segments(len(graph), self.settings.fan_out):
             starting.setdefault(lo, []).append(hi)
-        executor = Executor(graph, self.bundle.parameters)
         state = dict(zip(graph.live(0), self.inputs, strict=True))
         nodes: list[NodeTolerance] = []
 
@@ -192,9 +190,9 @@ class _Sample:
                         f"{number}; calibrate on inputs that keep its values apart from ties and overflow."
                     )
             theta = 0
-            if self.settings.theta is not None:
+            if has_theta(graph.nodes[index]):
                 before = [state[value] for value in graph.live(index)]
-                theta = self._theta(self.settings.theta, executor.operands(index, before), index, outputs)
+                theta = self._theta(index, before, [y for (y,) in outputs])
             nodes.append(NodeTolerance(tuple(envelope.absolute), tuple(envelope.relative), theta))
             produced = [value for value in graph.nodes[index].outputs if value in graph.live(index + 1)]
             state |= dict(zip(produced, outputs[0], strict=True))
@@ -219,15 +217,19 @@ class _Sample:
         if found is not None:
             self.ends.append(SegmentTolerance(lo, hi, *found))
 
-    def _theta(
-        self, statistic: ThetaStatistic, operands: list[Tensor], index: int, outputs: list[tuple[Tensor, ...]]
-    ) -> int:
-        """The measured maximum times the safety factor as Q16.16, rounded up; 0 where there is none."""
+    def _theta(self, index: int, before: Sequence[Tensor], outputs: Sequence[Tensor]) -> int:
+        """The largest statistic of any device and any honest schedule times the safety factor, as Q16.16.
+
+        Vendors' kernels stay far below what a plain sequential sum makes, which is honest as well.
+        """
         node = self.bundle.graph.nodes[index]
-        measured = [statistic(node, operands, y) for y in distinct([claimed[0] for claimed in outputs])]
-        if None in measured:
-            return 0
-        theta = math.ceil(max(measured) * self.settings.safety * THETA_ONE)
+        values = node_values(self.bundle.graph, self.bundle.parameters, index, before)
+        # An element's deviation is largest at one end of what the devices computed.
+        ends = torch.stack(list(outputs)).aminmax(dim=0)
+        ratio = torch.maximum(*(node_theta(node, values, end) for end in ends))
+        schedules = worst_schedule(node, values, ratio.shape, sample_elements(ratio))
+        measured = max(LEAST_THETA, float(ratio.max()), schedules)
+        theta = math.ceil(measured * self.settings.safety * THETA_ONE)
         if theta >= 1 << 32:
             name = self.bundle.graph.names[index]
             raise ProfileError(f"theta of node {index} ({name}) is {theta / THETA_ONE:g}, above 65535.")

@@ -154,6 +154,12 @@ def theta_statistic(y: Tensor, a: Tensor, b: Tensor, bias: Tensor | None = None)
     return _theta(y, _contract(a, b, _signed, _squares, _subnormal_lanes), bias, a.shape[-1])
 
 
+def has_theta(node: Node) -> bool:
+    """Whether a node is a sum of products of which the contracts can decide that an element exceeds theta."""
+    sums = node.operator == CONTRACTION or node.operator in CONVOLUTIONS
+    return sums and None not in node.maps and 0 < node.reduction <= MAX_LANES
+
+
 def node_theta(node: Node, values: Sequence[Tensor], y: Tensor) -> Tensor:
     """`theta_statistic` of every element of a contraction or convolution node's output y, in its shape.
 

@@ -16,6 +16,7 @@ from torch import Tensor
 from tao.errors import UnsupportedOperator
 from tao.graph.windows import CONVOLUTIONS, MAX_POOL
 from tao.model import ModelBundle
+from tao.numerics.contraction import has_theta
 from tao.proofs.hints import hint
 from tao.proofs.leaf import Leaf
 from tao.proofs.pieces import (
@@ -32,7 +33,7 @@ from tao.proofs.pieces import (
     recorded,
 )
 from tao.proofs.reads import Runs, reads
-from tao.proofs.search import CALIBRATED, EXACT, INEXACT, accusable_candidates, candidates
+from tao.proofs.search import EXACT, INEXACT, accusable_candidates, candidates
 
 ADJUDICATED = EXACT | INEXACT
 """The operators of which an element can be decided on chain, where their operands are of its types."""
@@ -195,7 +196,7 @@ def find_accusable_element(
     that of `element_proof`. Arguments and errors as for `find_refutable_element`.
     """
     node = bundle.graph.nodes[node_index]
-    if node.operator not in CALIBRATED or None in node.maps or theta == 0:
+    if not has_theta(node) or theta == 0:
         return None
     leaf = Leaf.of(bundle, node_index, state_before, outputs)
     return _first_that_fits(leaf, accusable_candidates(leaf, theta))

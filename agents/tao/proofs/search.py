@@ -10,7 +10,6 @@ from torch import Tensor
 from tao.errors import UnsupportedOperator
 from tao.graph.literals import fill
 from tao.graph.operators import CONTRACTION, COPY, overloads, resolve
-from tao.graph.windows import CONVOLUTIONS
 from tao.numerics.bounds import bound
 from tao.numerics.contraction import (
     THETA_ONE,
@@ -119,6 +118,3 @@ INEXACT = overloads("""
     mean.dim linalg_vector_norm conv1d conv2d convolution
 """) | {CONTRACTION}
 """Decided by a bound."""
-
-CALIBRATED = {CONTRACTION, *CONVOLUTIONS}
-"""Those among the inexact ones that have a calibrated constant, too."""

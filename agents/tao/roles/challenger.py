@@ -3,10 +3,13 @@
 import time
 from collections.abc import Iterable
 
+from web3.contract import Contract
+
 from tao.chain.reverts import Refused
 from tao.errors import ChainError
 from tao.model import ModelBundle
 from tao.numerics.drift import DRIFT_THRESHOLD
+from tao.numerics.profile import THETA_ONE
 from tao.proofs import Plan, leaf_claim, proof_plan
 from tao.protocol import actions, challenger
 from tao.protocol.actions import Action
@@ -38,7 +41,7 @@ class ChallengerRole(Role):
         require_calibrated(bundle)
         require_inference(bundle)
         self.bundle = bundle
-        self.judge = ReplayJudge(bundle, context.store, threshold, grace)
+        self.judge = ReplayJudge(bundle, context.store, threshold, grace, self._is_measured)
         self._told: set[bytes] = set()
         self._plans: dict[tuple[bytes, int], Plan] = {}
 
@@ -71,6 +74,8 @@ class ChallengerRole(Role):
                 )
             case actions.Prove(dispute, element):
                 return self._prove(dispute, element, start)
+            case actions.Accuse(dispute, element):
+                return self._accuse(dispute, element, start)
             case actions.DemandChunk(dispute, of_output, index, chunk):
                 leaf = self._leaf(dispute, True)
                 sent = self.context.send(
@@ -131,9 +136,7 @@ class ChallengerRole(Role):
 
         Raises ChainError, and leaves the operator to the committee, where the clock would run out meanwhile.
         """
-        graph, contracts = self.bundle.graph, self.context.contracts
-        code = keccak(graph.nodes[dispute.lo].operator.encode())[:4]
-        adjudicator = contracts.adjudicators.get(contracts.game.functions.adjudicatorOf(code).call())
+        adjudicator = self._adjudicator(self.bundle.graph.nodes[dispute.lo].operator)
         if adjudicator is None:
             return None
         keys = [piece.key for piece in plan.pieces]
@@ -188,6 +191,36 @@ class ChallengerRole(Role):
             pieces=len(plan.pieces),
             **dispute_facts(dispute),
         )
+
+    def _accuse(self, dispute: DisputeView, element: int, start: float) -> Done:
+        plan, opening = self._plan(dispute, element), self.bundle.profile.open_node(dispute.lo)
+        call = self.context.contracts.game.functions.accuse(
+            dispute.dispute_id,
+            self._leaf(dispute, True),
+            plan.proof,
+            opening.theta,
+            opening.record_hash,
+            [*opening.path, opening.segments_root],
+        )
+        try:
+            sent = self.context.send(call, already=OVER)
+        except Refused:
+            self.judge.unaccused.add(dispute.dispute_id)  # the committee is left
+            raise
+        theta = opening.theta / THETA_ONE
+        what = f"accused element {element} of {self._node(dispute)} of a deviation above {theta:.3g}"
+        facts = {"element": element, "theta": theta, "proof_bytes": len(plan.proof)}
+        return self.done("accuse", what, start, sent, **facts, **dispute_facts(dispute))
+
+    def _adjudicator(self, operator: str) -> Contract | None:
+        """The contract that decides an operator, None where there is none that this build knows."""
+        contracts = self.context.contracts
+        code = keccak(operator.encode())[:4]
+        return contracts.adjudicators.get(contracts.game.functions.adjudicatorOf(code).call())
+
+    def _is_measured(self, operator: str) -> bool:
+        adjudicator = self._adjudicator(operator)
+        return adjudicator is not None and hasattr(adjudicator.functions, "exceeds")
 
     def _leaf(self, dispute: DisputeView, with_outputs: bool) -> dict:
         """The LeafClaim; its outputs are ignored, and may not exist, where the states are inconsistent."""

@@ -1,13 +1,14 @@
 """The challenger's judge: replays what the prover revealed and says how implausible it is."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from tao.errors import StoreError
 from tao.model import ModelBundle
+from tao.numerics.contraction import has_theta
 from tao.numerics.segments import ESCALATION_MARGIN
-from tao.proofs import find_refutable_element
-from tao.protocol.challenger import Finding, Inconsistent, Measured, Missing, Refutable
+from tao.proofs import find_accusable_element, find_refutable_element
+from tao.protocol.challenger import Exceeding, Finding, Inconsistent, Measured, Missing, Refutable
 from tao.protocol.views import ClaimView, DisputeView
 from tao.roles.measure import SegmentMeasurement, measure, measure_segment
 from tao.roles.states import around, fetch_segment, fetch_value, is_consistent, of_outputs
@@ -21,15 +22,25 @@ class ReplayJudge:
     A segment of several operators is implausible if its drift ratio is above `threshold` or if its thresholds
     are exceeded by ESCALATION_MARGIN, so that members whose kernels differ reject it too. grace: seconds
     after the claim from which on a missing tensor counts against the prover. `now` is the chain's time, set
-    at every tick. Verdicts are cached; a lost cache costs a replay.
+    at every tick. Verdicts are cached; a lost cache costs a replay. is_measured: whether the adjudicator of an
+    operator, by its name, decides what exceeds a calibrated threshold.
     """
 
-    def __init__(self, bundle: ModelBundle, store: TensorStore, threshold: float, grace: int):
+    def __init__(
+        self,
+        bundle: ModelBundle,
+        store: TensorStore,
+        threshold: float,
+        grace: int,
+        is_measured: Callable[[str], bool] = lambda operator: True,
+    ):
         self.bundle, self.store = bundle, store
         self.threshold, self.grace = threshold, grace
         self.now = 0
         self.claims: dict[bytes, SegmentMeasurement] = {}
         self.unproven: set[bytes] = set()
+        self.unaccused: set[bytes] = set()
+        self.is_measured = is_measured
         self._deviations: dict[tuple[bytes, int, int], float] = {}
         self._accumulated: dict[tuple[bytes, int, int], float] = {}
 
@@ -59,7 +70,10 @@ class ReplayJudge:
         return self._accumulated.get((dispute.dispute_id, dispute.lo, dispute.hi), 0.0)
 
     def examine(self, dispute: DisputeView) -> Finding:
-        """What is wrong with the operator left, in the order of what it costs to show."""
+        """What is wrong with the operator left, in the order of what it costs to show.
+
+        An accusation ends in a vote if the prover defends itself, so it is made only of what members reject.
+        """
         graph, node = self.bundle.graph, dispute.lo
         before, after = around(dispute)
         if not is_consistent(graph, node, before, node + 1, after):
@@ -68,11 +82,24 @@ class ReplayJudge:
             inputs, outputs = fetch_segment(self.store, graph, node, before, node + 1, after)
         except StoreError:
             return self._missing(dispute, before, after)
+        claimed = of_outputs(graph, node, outputs)
         if dispute.dispute_id not in self.unproven:
-            element = find_refutable_element(self.bundle, node, inputs, of_outputs(graph, node, outputs))
+            element = find_refutable_element(self.bundle, node, inputs, claimed)
             if element is not None:
                 return Refutable(element)
-        return Measured(measure(self.bundle, node, inputs, outputs).exceedance)
+        exceedance = measure(self.bundle, node, inputs, outputs).exceedance
+        if exceedance > 1 and self._may_accuse(dispute):
+            theta = self.bundle.profile.nodes[node].theta
+            element = find_accusable_element(self.bundle, node, inputs, claimed, theta)
+            if element is not None:
+                return Exceeding(element)
+        return Measured(exceedance)
+
+    def _may_accuse(self, dispute: DisputeView) -> bool:
+        node = self.bundle.graph.nodes[dispute.lo]
+        return (
+            dispute.dispute_id not in self.unaccused and has_theta(node) and self.is_measured(node.operator)
+        )
 
     def _over_limit(self, found: SegmentMeasurement) -> float:
         return max(found.drift_ratio / self.threshold, found.exceedance / ESCALATION_MARGIN)
