@@ -5,12 +5,13 @@ import { IAdjudicator } from "../interfaces/IAdjudicator.sol";
 import { Float32Dot } from "../libraries/Float32Dot.sol";
 import { NodeRecord } from "../libraries/NodeRecord.sol";
 import { RoundedProof } from "../libraries/RoundedProof.sol";
+import { Skipped } from "../libraries/Skipped.sol";
 import { Operator } from "../types/Types.sol";
 import { Zones } from "../libraries/Zone.sol";
 
-/// @title Decides one element of a sum of products that was computed in float64, rounded to FP32 and logged.
-/// @notice Operands: a, b and the log. A proof by value or omission opens the runs of a and b; its hint is the window
-/// exponent of the exact sum (see Float32Dot).
+/// @title Decides one element of a sum of products, which is the exact sum correctly rounded to FP32.
+/// @notice Operands: a and b. A proof is by value and opens the runs of both; its hint is the window exponent of the exact
+/// sum (see Float32Dot).
 contract RoundedContractionAdjudicator is IAdjudicator {
     Operator public constant CONTRACTION = Operator.wrap(bytes4(keccak256("rounded.contraction")));
 
@@ -27,17 +28,18 @@ contract RoundedContractionAdjudicator is IAdjudicator {
     function refutes(Leaf calldata leaf, bytes calldata encoded) external pure returns (bool) {
         NodeRecord.Node memory node = NodeRecord.decode(leaf.record);
         if (Operator.unwrap(node.op) != Operator.unwrap(CONTRACTION)) revert UnsupportedOperator(node.op);
-        if (node.operands.length != 3 || node.reduction == 0) {
+        if (node.operands.length != 2 || node.reduction == 0) {
             revert NotAContraction(node.operands.length, node.reduction);
         }
         RoundedProof.Proof calldata proof = RoundedProof.decode(node, encoded);
-        if (proof.evidence.rule == RoundedProof.CONTRADICTION) return RoundedProof.contradicts(leaf, node, proof);
-
         RoundedProof.requireOpenings(proof, 2);
         uint256 lanes = node.reduction;
         uint256 a = RoundedProof.openLanes(leaf, node, proof, 0, lanes);
         uint256 b = RoundedProof.openLanes(leaf, node, proof, 1, lanes);
         Float32Dot.Sum memory sum = Float32Dot.dot(a, b, lanes, proof.hint);
-        return RoundedProof.refutes(leaf, node, proof, Zones.ofDot(sum, lanes, proof.hint));
+        if (RoundedProof.refutesSum(leaf, node, proof, Zones.ofDot(sum, lanes, proof.hint))) return true;
+        // What is left is so near to where rounding changes that it matters how many products were skipped.
+        uint256 skipped = Skipped.products(a, b, lanes, proof.hint);
+        return RoundedProof.refutesSum(leaf, node, proof, Zones.ofDot(sum, skipped, proof.hint));
     }
 }

@@ -11,7 +11,7 @@ import { Zone } from "./Zone.sol";
 
 /// @title Proofs about operators whose only output was computed in float64 and rounded to FP32, by one of three rules:
 /// @notice
-/// - value: no number of [S - tau, S + tau] rounds to the claimed element;
+/// - value: no number of [S - tau, S + tau] rounds to the claimed element, or that is -0 where it is a sum;
 /// - contradiction: the log's entry for the element is another encoding than the claimed one's;
 /// - omission: the log has no entry for the element, although RN(S - tau) and RN(S + tau) differ.
 library RoundedProof {
@@ -33,6 +33,8 @@ library RoundedProof {
     uint256 internal constant VALUE = 0;
     uint256 internal constant CONTRADICTION = 1;
     uint256 internal constant OMISSION = 2;
+
+    uint32 private constant NEGATIVE_ZERO = 0x80000000;
 
     error MalformedProof();
     error UnknownRule(uint256 rule);
@@ -75,6 +77,20 @@ library RoundedProof {
         if (rule != OMISSION) revert UnknownRule(rule);
         RoundingLog.requireAbsent(leaf, node, proof.evidence, proof.element);
         return zone.isSplit();
+    }
+
+    /// @notice Whether a proof shows the element of a sum to be wrong, of which S alone matters.
+    function refutesSum(
+        IAdjudicator.Leaf calldata leaf,
+        NodeRecord.Node memory node,
+        Proof calldata proof,
+        Zone memory zone
+    ) internal pure returns (bool) {
+        // INVARIANT: no log excuses or condemns a sum.
+        if (proof.evidence.rule != VALUE) revert UnknownRule(proof.evidence.rule);
+        uint32 y = claimed(leaf, node, proof);
+        // A sum that rounds to zero is +0, whatever it is made of.
+        return y == NEGATIVE_ZERO || zone.excludes(y);
     }
 
     /// @notice Calldata position of a run of `length` FP32 numbers of operand `index`, which the map puts at the element.

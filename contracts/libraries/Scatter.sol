@@ -7,10 +7,11 @@ import { Float32Dot } from "./Float32Dot.sol";
 import { NodeRecord } from "./NodeRecord.sol";
 import { OperandProof } from "./OperandProof.sol";
 import { RoundedProof } from "./RoundedProof.sol";
+import { Skipped } from "./Skipped.sol";
 import { TensorProof } from "./TensorProof.sol";
 
 /// @title The gradient of an embedding: element (v, d) is the sum of grad[t, d] over the places t that looked up row v.
-/// @notice Operands: grad, the indices and the log. The indices are int64, read whole in row-major order, one for each of the
+/// @notice Operands: grad and the indices. The indices are int64, read whole in row-major order, one for each of the
 /// record's `reduction` lanes; lane t of grad stands where its map puts element (v, d), and t times the lane stride
 /// behind. A proof opens each row of the indices and then, for each t with indices[t] = v, one element of grad; its hint is
 /// the window exponent of Float32Dot, for products with 1.
@@ -21,15 +22,16 @@ library Scatter {
 
     uint256 private constant GRADIENT = 0;
     uint256 private constant INDICES = 1;
+    uint256 private constant ONE_PLACE = 127; // the exponent of 1
 
     error NotAMatrix(uint256 rank);
     error NotIndices(uint8 dtype, uint256 count, uint256 required);
 
-    /// @notice The exact windowed sum for the proof's element, and the number of its terms.
+    /// @notice The exact windowed sum for the proof's element, and how many of its terms are below the window.
     function sum(IAdjudicator.Leaf calldata leaf, NodeRecord.Node memory node, RoundedProof.Proof calldata proof)
         internal
         pure
-        returns (Float32Dot.Sum memory total, uint256 terms)
+        returns (Float32Dot.Sum memory total, uint256 skipped)
     {
         if (node.reduction > Float32Dot.MAX_TERMS) {
             revert Float32Dot.TooManyTerms(node.reduction, Float32Dot.MAX_TERMS);
@@ -38,7 +40,7 @@ library Scatter {
             revert Float32Dot.WindowOutOfRange(proof.hint);
         }
         uint256[] memory places = _places(leaf, node, proof);
-        terms = places.length;
+        uint256 terms = places.length;
         uint256 rows = node.operands[INDICES].tensorType.rows();
         // INVARIANT: every place that looked the row up is opened, and nothing else.
         RoundedProof.requireOpenings(proof, rows + terms);
@@ -53,6 +55,7 @@ library Scatter {
                 bits := shr(224, calldataload(run))
             }
             total.add(bits, proof.hint);
+            if (Skipped.place(bits) + ONE_PLACE < proof.hint) ++skipped;
         }
     }
 

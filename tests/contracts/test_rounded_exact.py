@@ -10,7 +10,6 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from fractions import Fraction
-from math import fsum
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -20,7 +19,7 @@ import torch
 
 from support import philox
 from support import rounded_cases as cases
-from tao.training import rules
+from tao.training import rules, sums
 
 ROOT = Path(__file__).parents[2]
 HARNESS = "tests/forge/mocks/RoundedBatch.sol"
@@ -34,6 +33,7 @@ LIBRARIES = (
     "Rounding",
     "RowSums",
     "Single",
+    "Skipped",
     "Zone",
 )
 OPENZEPPELIN = ("math/Math.sol", "math/SafeCast.sol", "math/SignedMath.sol", "Panic.sol")
@@ -70,8 +70,6 @@ HARD = {
     """,
 }
 """Inputs from 2^-13 to 2^7 of which the function's float64 value is within 14 units of a midpoint."""
-HAIR = 1 + Fraction(1, 2**8)
-"""What lies below a window is less than 2^-8 of tau."""
 
 
 @pytest.fixture(scope="module")
@@ -188,8 +186,10 @@ def bits_of_products(a: Sequence[int], b: Sequence[int]) -> list[int]:
     return cases.bits_of(products)
 
 
-def zone_of(a: Sequence[int], b: Sequence[int]) -> rules.Zone | None:
-    return rules.contraction(a, b) if b else rules.row(a)
+def zone_of(a: Sequence[int], b: Sequence[int], *window: int) -> rules.Zone | None:
+    """Zeros are not looked at here: the libraries do not know their sign."""
+    zone = rules.contraction(a, b, *window) if b else rules.row(a, *window)
+    return zone and replace(zone, is_sum=False)
 
 
 def window_of(a: Sequence[int], b: Sequence[int]) -> int:
@@ -197,14 +197,25 @@ def window_of(a: Sequence[int], b: Sequence[int]) -> int:
 
 
 def check_sums(batch, plain: bool, hints) -> Counter:
+    """Against all that is true, and for hints that the contract takes against all that it can know."""
     seen: Counter = Counter()
     for random, a, b in sum_cases(plain):
         zone = zone_of(a, b)
         tried = cases.claims(random, zone) if zone else [0, cases.ONE, cases.NAN, rules.INFINITY]
         given = [(0, 1, hint, y) for hint in hints(random, a, b) for y in tried]
         verdicts = call(batch, "sums", [words(a), words(b)], given)
-        for (*_, y), verdict in zip(given, verdicts, strict=True):
-            count(seen, zone, y, verdict, HAIR)
+        for (_, _, hint, y), verdict in zip(given, verdicts, strict=True):
+            assert not verdict & SPLIT
+            if verdict == UNDECIDED:
+                assert zone is None or hint != window_of(a, b)
+                seen["undecided"] += zone is not None
+                continue
+            excluded = zone.excludes(y)
+            assert excluded or not verdict & EXCLUDED, f"unsound: {zone} y={y:#x}"
+            assert zone_of(a, b, hint).excludes(y) == bool(verdict & EXCLUDED)
+            seen["excluded"] += excluded
+            seen["stands"] += not excluded
+            seen["excluded, not proven"] += excluded and not verdict & EXCLUDED
     return seen
 
 
@@ -213,8 +224,9 @@ def test_sums_are_decided_as_in_exact_arithmetic(batch, plain):
     seen = check_sums(batch, plain, lambda random, a, b: [window_of(a, b)])
     print(seen)
     assert seen["undecided"] == 0
-    assert min(seen[kind] for kind in ("excluded", "stands", "split", "one rounding")) > 1000 * ROUNDS
-    assert seen["clear, not proven"] == 0
+    assert min(seen["excluded"], seen["stands"]) > 1000 * ROUNDS
+    # Some are nearer to a midpoint than what lies below the window.
+    assert seen["excluded, not proven"] < seen["excluded"] / 5
 
 
 @pytest.mark.parametrize("plain", [False, True], ids=["contraction", "sum"])
@@ -229,9 +241,8 @@ def test_no_hint_refutes_what_exact_arithmetic_does_not(batch, plain):
 
 
 @pytest.mark.parametrize("plain", [False, True], ids=["contraction", "sum"])
-def test_what_devices_compute_stands_and_need_not_be_logged_unless_in_doubt(batch, plain):
-    """Float64 sums in several orders; the log as the recorder keeps it, by 2 tau around its own result."""
-    tried = logged = 0
+def test_what_a_replay_computes_stands_and_what_orders_of_summation_round_otherwise_does_not(batch, plain):
+    tried = refuted = 0
     for random, a, b in sum_cases(plain):
         zone = zone_of(a, b)
         if zone is None:
@@ -239,24 +250,19 @@ def test_what_devices_compute_stands_and_need_not_be_logged_unless_in_doubt(batc
         terms = cases.floats_of(a).astype(np.float64)
         if b:
             terms = terms * cases.floats_of(b).astype(np.float64)
+        right = int(sums.nearest_sum(torch.from_numpy(terms)[None], 24).view(torch.int32)) & 0xFFFFFFFF
+        assert rules.order(right) == rules.nearest(zone.mid)
         shuffled = random.permutation(terms)
-        results = {
-            float(np.add.accumulate(terms)[-1]),
-            float(np.add.accumulate(terms[::-1])[-1]),
-            float(np.add.accumulate(shuffled)[-1]),
-            float(torch.from_numpy(terms.copy()).sum()),
-            fsum(terms),
-        }
-        exact = [Fraction(f) for f in sorted(results)]
-        given = [(0, 1, window_of(a, b), rules.encoding(rules.nearest(f))) for f in exact]
-        for f, verdict in zip(exact, call(batch, "sums", [words(a), words(b)], given), strict=True):
-            assert abs(f - zone.mid) <= zone.most
-            assert not verdict & EXCLUDED
-            is_logged = rules.nearest(f - 2 * zone.most) != rules.nearest(f + 2 * zone.most)
-            assert is_logged or not verdict & SPLIT
-            logged += is_logged
-            tried += 1
-    assert logged > 300 and tried - logged > 300
+        results = {float(np.add.accumulate(each)[-1]) for each in (terms, terms[::-1], shuffled)}
+        claimed = {rules.encoding(rules.nearest(Fraction(f))) for f in results}
+        given = [(0, 1, window_of(a, b), y) for y in (right, *claimed)]
+        verdicts = call(batch, "sums", [words(a), words(b)], given)
+        assert not verdicts[0] & EXCLUDED
+        for (*_, y), verdict in zip(given, verdicts, strict=True):
+            assert not verdict & EXCLUDED or y != right
+            refuted += verdict & EXCLUDED
+        tried += 1
+    assert tried > 300 and refuted > 100
 
 
 # ---- elementwise
@@ -279,7 +285,7 @@ def near(zone: rules.Zone | None, random: np.random.Generator) -> list[int]:
 
 
 def check_elements(
-    batch, name: str, attributes: Sequence[int], zones: dict[tuple[int, int], rules.Zone], hair=HAIR
+    batch, name: str, attributes: Sequence[int], zones: dict[tuple[int, int], rules.Zone], hair=Fraction(1)
 ):
     seen: Counter = Counter()
     random = np.random.default_rng(3)

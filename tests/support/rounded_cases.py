@@ -68,23 +68,20 @@ def pairs(random: np.random.Generator, n: int) -> Iterator[tuple[list[int], list
 def steered(
     random: np.random.Generator, a: Sequence[int], b: Sequence[int]
 ) -> Iterator[tuple[list[int], list[int]]]:
-    """The runs with lanes behind them that bring the sum next to a midpoint, or a tau away from one."""
+    """The runs with lanes behind them that bring the sum to a midpoint, or a part of its magnitudes away."""
     start = rules.contraction(a, b)
     if start is None or abs(start.mid) > 2**127:
         return
+    magnitude = sum((abs(rules.value(x) * rules.value(z)) for x, z in zip(a, b, strict=True)), Fraction(0))
     # Where the sum cancels, a midpoint of the size of its terms, too.
     for place in {rules.nearest(start.mid), int(random.integers(2**23, 2**31 - 2**25))}:
         target = midpoint(place)
         if abs(target) > 2**126 and abs(start.mid) > 2**120:
             continue
-        for factor in (0, 0.5, 0.99, 1.01, 1.5, 2.0):
-            tau = start.most
-            for _ in range(2):  # tau itself grows with the lanes
-                wanted = target + Fraction(factor) * tau * int(random.choice([-1, 1]))
-                lanes = split(wanted - start.mid, 4)
-                both = list(a) + lanes, list(b) + [ONE] * 4
-                tau = rules.contraction(*both).most
-            yield both
+        for digits in (None, 40, 50, 54, 60, 70):
+            away = magnitude / 2**digits if digits else Fraction(0)
+            lanes = split(target + away * int(random.choice([-1, 1])) - start.mid, 4)
+            yield list(a) + lanes, list(b) + [ONE] * 4
 
 
 def claims(random: np.random.Generator, zone: rules.Zone) -> list[int]:

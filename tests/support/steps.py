@@ -18,6 +18,7 @@ from tao.proofs import leaf_claim
 from tao.tensors.codec import TensorType
 from tao.tensors.tree import commit
 from tao.training.proofs import KEY_BITS
+from tao.training.sums import nearest_sum
 
 END = 2**63 - 1
 NUMBER = 5
@@ -100,19 +101,20 @@ def log(entries: dict[int, int], capacity: int = 8) -> Tensor:
     return torch.tensor([rows[0] + [END] * rest, rows[1] + [0] * rest], dtype=torch.int64)
 
 
-def contraction(a: Tensor, b: Tensor, kept: Tensor) -> Step:
-    """a [M, K] times b [N, K], transposed, with the float64 result rounded; kept is the log."""
-    output = (a.double() @ b.double().T).float()
+def contraction(a: Tensor, b: Tensor) -> Step:
+    """a [M, K] times b [N, K], transposed."""
     lanes = a.shape[1]
-    maps = (IndexMap((lanes, 0), 1, 0), IndexMap((0, lanes), 1, 0), None)
-    return Step.of("rounded.contraction", (a, b, kept), maps, output, lanes, (NUMBER,))
+    terms = a.double()[:, None] * b.double()
+    output = nearest_sum(terms.view(-1, lanes), 24).view(len(a), len(b))
+    maps = (IndexMap((lanes, 0), 1, 0), IndexMap((0, lanes), 1, 0))
+    return Step.of("rounded.contraction", (a, b), maps, output, lanes)
 
 
-def row_sum(x: Tensor, kept: Tensor) -> Step:
+def row_sum(x: Tensor) -> Step:
     """Of the rows of x."""
-    output, lanes = x.double().sum(-1).float(), x.shape[1]
-    maps = (IndexMap((lanes,), 1, 0), None)
-    return Step.of("rounded.aten.sum.dim_IntList", (x, kept), maps, output, lanes, (NUMBER,))
+    lanes = x.shape[1]
+    maps = (IndexMap((lanes,), 1, 0),)
+    return Step.of("rounded.aten.sum.dim_IntList", (x,), maps, nearest_sum(x.double(), 24), lanes)
 
 
 def elementwise(
@@ -122,7 +124,7 @@ def elementwise(
     attributes: tuple[int, ...] = (),
     kept: Tensor | None = None,
 ) -> Step:
-    """Of vectors; results are float64."""
+    """Of vectors; results are float64; kept is the log of a logged one."""
     maps = [IndexMap((1,), 0, 0) for _ in x]
     operands = list(x)
     if kept is not None:
@@ -130,10 +132,11 @@ def elementwise(
     return Step.of(f"rounded.aten.{name}", operands, maps, results.float(), attributes=attributes)
 
 
-def embedding_gradient(grad: Tensor, indices: Tensor, rows: int, kept: Tensor) -> Step:
+def embedding_gradient(grad: Tensor, indices: Tensor, rows: int) -> Step:
     """Of a table of `rows` rows."""
     places, width = grad.shape
-    output = torch.zeros(rows, width, dtype=torch.float64).index_add(0, indices.flatten(), grad.double())
-    maps = (IndexMap((0, 1), width, 0), None, None)
-    operator = "rounded.tao.embedding_gradient.default"
-    return Step.of(operator, (grad, indices, kept), maps, output.float(), places, (NUMBER,))
+    chosen = indices.flatten() == torch.arange(rows)[:, None]
+    terms = chosen[:, None] * grad.double().T
+    output = nearest_sum(terms.reshape(-1, places), 24).view(rows, width)
+    maps = (IndexMap((0, 1), width, 0), None)
+    return Step.of("rounded.tao.embedding_gradient.default", (grad, indices), maps, output, places)

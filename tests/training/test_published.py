@@ -60,7 +60,7 @@ def test_a_step_replays_in_another_order_and_needs_a_trit_for_every_result(
     theirs.adapt(here, theirs.results(inputs))
     assert all(LOWEST <= t <= HIGHEST for t in theirs.thresholds.values())
     assert same(theirs.replay_trits(inputs, log)[:-1], outputs[:-1])
-    results = sum(graph.types[n.outputs[0]].numel for n in graph.nodes if kernels.is_logged(n))
+    results = sum(graph.types[n.outputs[0]].numel for n in graph.nodes if kernels.comes_in_pieces(n))
     size = sum(map(len, log.values()))
     assert results / 5 <= size < results / 5 + len(graph)
     assert len(encode(entries)) < size / 5

@@ -7,7 +7,6 @@ import math
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
-from fractions import Fraction
 from pathlib import Path
 
 import pytest
@@ -17,17 +16,17 @@ from torch import Tensor
 from tao.errors import ModelError
 from tao.execution import Executor
 from tao.graph import Graph
-from tao.graph.rounding import LOGGED, Kind, kind
+from tao.graph.rounding import LOGGED, SUMS, Kind, kind
 from tao.numerics import variants
-from tao.training import kernels, policies, rounding, trace_step, zones
+from tao.training import kernels, rounding, sums, trace_step, zones
 from tao.training.kernels import Piece
 from tao.training.log import ELEMENT_BITS, END, LogError, Writer, read
-from tao.training.policies import Correction, ReplayError
+from tao.training.policies import Recorder, ReplayError
 from tao.training.replay import Replay
 from tao.training.rounding import round_to_grid
 from training.cases import BATCH, CASES, SEED, graph_steps
 from training.orders import ORDERS, compute_in, compute_worst
-from training.steps import cancelling, perceptron
+from training.steps import Tape, cancelling, perceptron
 
 STEPS = 400
 SMALL = {"batch": 8, "inputs": 16, "hidden": 12, "classes": 4}
@@ -58,38 +57,79 @@ def node_of(graph: Graph, operator: str) -> int:
     return next(i for i, node in enumerate(graph.nodes) if node.operator == f"rounded.{operator}")
 
 
+def plain_rounding(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let this process round sums as it happens to compute them."""
+
+    def settle(piece: Piece, bits: int, out: Tensor) -> bool:
+        return round_to_grid(piece.f, None, bits, out).finite
+
+    monkeypatch.setattr(sums, "settle", settle)
+
+
 @pytest.mark.parametrize("order", ["backward", "pairwise", "blocked", "largest first"])
-def test_the_log_makes_another_order_of_summation_give_the_same_bits(
+def test_another_order_of_summation_gives_the_same_bits_without_a_log(
     order: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     graph, parameters, inputs = cancelling()
     replay = Replay(graph, parameters)
     outputs, log = replay.record(inputs)
     compute_in(monkeypatch, ORDERS[order])
+    assert not len(read(log))
     replayed, corrections = replay.replay(inputs, log)
-    assert same(outputs, replayed)
-    assert len(corrections) > 5
-    alone, none = replay.replay(inputs, without_entries(log))
-    assert not same(outputs[:-1], alone[:-1]) and not none
-    mine, _ = replay.record(inputs)
-    assert not same(outputs[:-1], mine[:-1])
+    assert same(outputs, replayed) and not corrections
+    mine, empty = replay.record(inputs)
+    assert same(outputs[:-1], mine[:-1]) and not len(read(empty))
+    plain_rounding(monkeypatch)
+    other, _ = replay.record(inputs)
+    assert not same(outputs[:-1], other[:-1]) or order == "largest first"  # devices do differ
 
 
 @pytest.mark.parametrize("bits", (24, 11, 8))
-def test_the_log_makes_the_worst_device_give_the_same_bits_on_every_grid(
+def test_the_worst_device_gives_the_same_bits_on_every_grid(
     bits: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     graph, parameters, inputs = cancelling()
     replay = Replay(graph, parameters, bits)
     outputs, log = replay.record(inputs)
+    differs = 0
+    for seed in range(10):
+        with monkeypatch.context() as patch:
+            compute_worst(patch, seed)
+            replayed, corrections = replay.replay(inputs, log)
+            assert same(outputs, replayed) and not corrections
+            plain_rounding(patch)
+            differs += not same(outputs[:-1], replay.record(inputs)[0][:-1])
+    assert differs == 10
+
+
+BOUNDARY = 2.0**-23
+"""Its sigmoid is 1/2 + 2^-25 - 2^-69 / 48: devices may round it up."""
+
+
+def logistic(capacity: int = 64) -> tuple[Graph, list[Tensor], tuple[Tensor, ...]]:
+    """Sigmoids, every other of which is all but a midpoint."""
+    tape = Tape(capacity)
+    x = tape.input(torch.tensor([BOUNDARY, 0.3] * 8))
+    y = tape("sigmoid.default", x)
+    return tape.finish(y, tape("mul.Tensor", y, y)), tape.parameters, (x.tensor,)
+
+
+def test_the_log_makes_another_function_give_the_same_bits(monkeypatch: pytest.MonkeyPatch) -> None:
+    graph, parameters, inputs = logistic()
+    replay = Replay(graph, parameters)
+    compute_in(monkeypatch, ORDERS["vendor"], 1)
+    outputs, log = replay.record(inputs)
+    assert len(read(log)) == 8
     corrected = 0
     for seed in range(10):
-        compute_worst(monkeypatch, seed)
-        replayed, corrections = replay.replay(inputs, log)
-        assert same(outputs, replayed)
-        alone, _ = replay.replay(inputs, without_entries(log))
-        assert same(outputs[:-1], alone[:-1]) == (not corrections)
-        corrected += len(corrections)
+        with monkeypatch.context() as patch:
+            compute_in(patch, ORDERS["vendor"], seed)
+            replayed, corrections = replay.replay(inputs, log)
+            assert same(outputs, replayed)
+            compute_in(patch, ORDERS["vendor"], seed)
+            alone, none = replay.replay(inputs, without_entries(log))
+            assert same(outputs[:-1], alone[:-1]) == (not corrections) and not none
+            corrected += len(corrections)
     assert corrected > 5
 
 
@@ -106,7 +146,7 @@ def test_a_run_of_many_steps_has_no_false_mismatch(monkeypatch: pytest.MonkeyPat
         assert outputs[0].item() == step + 1
         entries += len(read(log))
         state = outputs
-    assert entries > 10
+    assert entries < 10  # only functions are logged
     assert not torch.equal(state[2], inputs[2])
 
 
@@ -115,16 +155,15 @@ def test_traced_networks_replay_in_other_orders(name: str, monkeypatch: pytest.M
     case = CASES[name]()
     traced = trace_step(case.module, case.loss, case.description, case.dataset, BATCH, log_capacity=8192)
     replay = Replay(traced.graph, traced.parameters)
-    state, entries = traced.pack(case.module, case.optimizer, SEED), 0
+    state = traced.pack(case.module, case.optimizer, SEED)
     for step, order in enumerate(("backward", "blocked", "largest first")):
         outputs, log = replay.record(state, step)
         with monkeypatch.context() as patch:
             compute_in(patch, ORDERS[order], step)
             replayed, _ = replay.replay(state, log, step)
         assert same(outputs, replayed)
-        entries += len(read(log))
+        assert len(read(log)) < 3  # only functions are logged
         state = outputs
-    assert entries
     again = CASES[name]()
     reference, _ = graph_steps(traced, traced.pack(again.module, again.optimizer, SEED), 3, torch.float64)
     for mine, other in zip(state[2:-1], reference[2:-1], strict=True):
@@ -139,16 +178,19 @@ import torch
 variants.configure_torch(sys.argv[1])
 from tao.training.replay import Replay
 from training.steps import cancelling
-from training.test_replay import same, without_entries
+from tao.training import sums
+from tao.training.rounding import round_to_grid
+from training.test_replay import same
 graph, _, _ = cancelling()
 parameters, inputs, (outputs, log) = torch.load(sys.argv[2])
 replayed, corrections = Replay(graph, parameters).replay(inputs, log)
-alone, _ = Replay(graph, parameters).replay(inputs, without_entries(log))
-print(same(outputs, replayed), len(corrections) > 0, same(outputs[:-1], alone[:-1]))
+sums.settle = lambda piece, bits, out: round_to_grid(piece.f, None, bits, out).finite
+plain, _ = Replay(graph, parameters).record(inputs)
+print(same(outputs, replayed), len(corrections) == 0, same(outputs[:-1], plain[:-1]))
 """
 
 
-def test_the_log_makes_another_library_give_the_same_bits(tmp_path: Path) -> None:
+def test_another_library_gives_the_same_bits(tmp_path: Path) -> None:
     graph, parameters, inputs = cancelling()
     # Random numbers are a matter of the library too, so the child gets all tensors.
     recorded = Replay(graph, parameters).record(inputs)
@@ -267,16 +309,16 @@ def refused(
 @pytest.mark.parametrize("value", (1e-3, -1e30, math.inf, math.nan, -0.0, 1e-45))
 def test_an_entry_outside_the_zone_is_refused(value: float) -> None:
     def change(graph: Graph, log: Tensor) -> Tensor:
-        return with_entry(log, node_of(graph, "contraction"), 17, value)
+        return with_entry(log, node_of(graph, "aten.exp.default"), 3, value)
 
-    refused(change, r"step 12 has .* for node \d+ \(step:aten.bmm.default\), element 17, where")
+    refused(change, r"step 12 has .* for node \d+ \(step:aten.exp.default\), element 3, where")
 
 
 def test_an_entry_outside_the_zone_changes_nothing_in_a_dispute() -> None:
     graph, parameters, inputs = cancelling()
     replay = Replay(graph, parameters)
     outputs, log = replay.record(inputs)
-    wrong = with_entry(log, node_of(graph, "contraction"), 17, 1e-3)
+    wrong = with_entry(log, node_of(graph, "aten.exp.default"), 3, 1e-3)
     states = replay.advance(0, inputs, len(graph), log=wrong, strict=False)
     assert same(states[:-1], outputs[:-1]) and torch.equal(states[-1], wrong)
 
@@ -309,31 +351,37 @@ def test_the_next_float_is_refused_where_no_midpoint_is_near() -> None:
 
 
 def test_an_unsorted_log_is_refused() -> None:
-    def swapped(graph: Graph, log: Tensor) -> Tensor:
-        changed = log.clone()
-        changed[:, [4, 5]] = changed[:, [5, 4]]
-        return changed
+    def moved(*columns: int) -> Callable[[Graph, Tensor], Tensor]:
+        def change(graph: Graph, log: Tensor) -> Tensor:
+            for element in range(6):
+                log = with_entry(log, node_of(graph, "aten.exp.default"), element, 1.0)
+            log[:, [4, 5]] = log[:, list(columns)]
+            return log
 
-    refused(swapped, "log of step 12 is not in ascending order at entry 5", LogError)
-    refused(lambda g, log: log.clone().index_copy_(1, torch.tensor([4]), log[:, 5:6]), "ascending", LogError)
+        return change
+
+    refused(moved(5, 4), "log of step 12 is not in ascending order at entry 5", LogError)
+    refused(moved(5, 5), "ascending", LogError)
 
 
 def test_an_entry_of_no_logged_node_is_refused() -> None:
     def of(operator: str) -> Callable[[Graph, Tensor], Tensor]:
         return lambda graph, log: with_entry(log, node_of(graph, operator), 0, 1.0)
 
-    refused(of("aten.mul.Scalar"), r"step 12 names node \d+, element 0; it is not a logged node")
+    for operator in ("aten.mul.Scalar", "contraction", "aten.sum.dim_IntList"):
+        refused(of(operator), r"step 12 names node \d+, element 0; it is not a logged node")
     refused(lambda g, log: with_entry(log, len(g) + 3, 0, 1.0), "is not a logged node")
     refused(
-        lambda g, log: with_entry(log, node_of(g, "contraction"), 2**31, 1.0),
+        lambda g, log: with_entry(log, node_of(g, "aten.exp.default"), 2**31, 1.0),
         "element 2147483648; it has no such",
     )
 
 
 def test_a_log_of_another_run_is_refused() -> None:
-    graph, parameters, inputs = cancelling()
+    graph, parameters, inputs = logistic()
     replay = Replay(graph, parameters)
-    _, log = replay.record(tuple(x * 1.7 for x in inputs))
+    _, log = replay.record(inputs)
+    inputs = tuple(x + 1 for x in inputs)
     with pytest.raises(ReplayError, match=r"the log of step 4 has .* for node \d+ .*element \d+"):
         replay.replay(inputs, log, step=4)
 
@@ -343,21 +391,19 @@ def test_a_log_of_another_size_is_refused() -> None:
 
 
 def test_entries_that_say_what_is_computed_change_nothing() -> None:
-    graph, parameters, inputs = cancelling()
+    graph, parameters, inputs = logistic()
     replay = Replay(graph, parameters)
     outputs, log = replay.record(inputs)
-    y = outputs[1].flatten()
-    node = node_of(graph, "contraction")
-    more = with_entry(log, node, 5, y[5].item())
+    more = with_entry(log, node_of(graph, "aten.sigmoid.default"), 5, outputs[0][5].item())
     replayed, corrections = replay.replay(inputs, more)
     assert same(replayed[:-1], outputs[:-1]) and corrections == []
     assert torch.equal(replayed[-1], more)
 
 
 def test_a_log_too_small_names_the_node_with_most_entries() -> None:
-    graph, parameters, inputs = cancelling(rows=50)
+    graph, parameters, inputs = logistic(capacity=4)
     with pytest.raises(
-        LogError, match=r"step 9 has \d+ values .* most, \d+, are of node 1 \(step:aten.bmm.*at least"
+        LogError, match=r"step 9 has 8 values .* most, 8, are of node 1 \(step:aten.sigmoid.*at least"
     ):
         Replay(graph, parameters).record(inputs, step=9)
 
@@ -385,71 +431,50 @@ def test_inputs_that_do_not_fit_are_refused() -> None:
         Replay(graph, parameters).advance(0, inputs, 5)
 
 
-class _AlwaysUp:
-    """A trainer who rounds up wherever the auditor's zone lets it."""
+class _AlwaysUp(Recorder):
+    """A trainer who rounds up wherever a device might have computed as much."""
 
-    def __init__(self, writer: Writer) -> None:
-        self.writer, self.entries, self.refuted = writer, 0, 0
+    wrong = 0
 
     def settle(self, index: int, piece: Piece, out: Tensor) -> bool:
-        values, candidates, finite = round_to_grid(piece.f, piece.zone().scaled(policies.OBEYED), 24, out)
-        f = piece.f.view(-1)[candidates]
-        up = (f + piece.zone().scaled(policies.OBEYED).at(candidates, f)).float()
+        values, candidates, finite = round_to_grid(piece.f, piece.zone(), 24, out)
+        f = piece.f.reshape(-1)[candidates]
+        up = (f + piece.zone().at(candidates, f)).float()
+        if piece.terms is not None and len(candidates):
+            right = torch.cat([sums.nearest_sum(terms, 24) for terms in piece.terms(candidates)])
+            self.wrong += int((up != right).sum())
         values.view(-1)[candidates] = up
-        self.writer.add(index, piece.elements(candidates), up)
-        if index == 1:
-            self.judge(piece, candidates, up)
         return finite
 
-    def judge(self, piece: Piece, candidates: Tensor, up: Tensor) -> None:
-        """Rule (1) in exact arithmetic: no point of [S - tau, S + tau] rounds to the claimed value."""
-        product = piece.zone.__self__  # type: ignore[attr-defined]
-        batches, rows, columns = piece.f.shape
-        for element, value in zip(candidates.tolist(), up.tolist(), strict=True):
-            batch, row, column = element // (rows * columns), element // columns % rows, element % columns
-            a, b = product.left[batch, row].tolist(), product.right[batch, :, column].tolist()
-            terms = [Fraction(x) * Fraction(y) for x, y in zip(a, b, strict=True)]
-            reach = sum(map(abs, terms)) * Fraction(len(terms) - 1, 2**53 - len(terms) + 1)
-            below = torch.nextafter(torch.tensor(value), torch.tensor(-math.inf)).item()
-            self.refuted += sum(terms) + reach < (Fraction(value) + Fraction(below)) / 2
-        self.entries += len(candidates)
 
-
-def test_a_trainer_who_always_rounds_up_is_refuted_by_exact_arithmetic() -> None:
+def test_a_trainer_who_always_rounds_sums_up_is_found() -> None:
     graph, parameters, inputs = cancelling(rest=2.0**-9)
     replay = Replay(graph, parameters)
-    writer = Writer(replay.capacity)
-    trainer = _AlwaysUp(writer)
     log = without_entries(torch.empty(2, replay.capacity))
+    trainer = _AlwaysUp(Writer(replay.capacity), 24)
     claimed = replay._run(0, inputs, len(graph), trainer, log, 0)
-    writer.finish(log)
     replayed, corrections = replay.replay(inputs, log)
-    assert same(replayed[:-1], claimed[:-1])  # the auditor obeys, and counts
-    assert len(corrections) > trainer.entries / 4 > 10
-    assert all(isinstance(c, Correction) and c.logged > c.own for c in corrections)
-    assert trainer.refuted > 0.2 * trainer.entries
+    assert trainer.wrong > 10
+    assert not same(replayed[:-1], claimed[:-1]) and not corrections
 
 
-def test_an_honest_entry_is_never_refuted_by_exact_arithmetic(monkeypatch: pytest.MonkeyPatch) -> None:
-    graph, parameters, inputs = cancelling(rest=2.0**-9)
-    compute_in(monkeypatch, ORDERS["forward"])
-
-    class Honest(_AlwaysUp):
-        def settle(self, index: int, piece: Piece, out: Tensor) -> bool:
-            values, candidates, finite = round_to_grid(piece.f, piece.zone().scaled(2), 24, out)
-            if index == 1:
-                self.judge(piece, candidates, values.view(-1)[candidates])
-            return finite
-
-    replay = Replay(graph, parameters)
-    trainer = Honest(Writer(replay.capacity))
-    replay._run(0, inputs, len(graph), trainer, without_entries(torch.empty(2, replay.capacity)), 0)
-    assert trainer.entries > 10 and trainer.refuted == 0
-
-
-def test_every_logged_operator_has_a_zone() -> None:
-    functions = {f"aten.{name}.default" for name in zones.RELATIVE}
-    assert LOGGED == functions | set(kernels.COMPUTED)
+def test_results_of_a_sum_are_its_rounded_values_and_of_others_float64_with_a_bound() -> None:
     graph, parameters, inputs = cancelling()
-    seen = {kernels.name_of(node) for node in graph.nodes if kind(node.operator) is Kind.LOGGED}
-    assert seen == LOGGED  # the step that the tests replay has all of them
+    replay = Replay(graph, parameters)
+    states: dict[int, list[Tensor]] = {}
+    replay.advance(0, inputs, len(graph), keep=states.__setitem__, log=replay.record(inputs)[1])
+    for index, node in enumerate(graph.nodes):
+        if kind(node.operator) in (Kind.SUM, Kind.LOGGED):
+            results, tau = replay.results(index, states[index])
+            value = states[index + 1][graph.live(index + 1).index(node.outputs[0])].flatten()
+            is_sum = kind(node.operator) is Kind.SUM
+            assert torch.equal(results, value.double()) == is_sum and bool((tau == 0).all()) == is_sum
+            assert torch.equal(results.float(), value)
+
+
+def test_every_sum_and_logged_operator_has_a_zone() -> None:
+    functions = {f"aten.{name}.default" for name in zones.RELATIVE}
+    assert (LOGGED, SUMS) == (functions, set(kernels.COMPUTED))
+    graph, parameters, inputs = cancelling()
+    seen = {kernels.name_of(node) for node in graph.nodes if kernels.comes_in_pieces(node)}
+    assert seen == LOGGED | SUMS  # the step that the tests replay has all of them

@@ -17,7 +17,7 @@ from tao.errors import ModelError
 from tao.graph import Graph, View
 from tao.graph.maps import Call
 from tao.graph.meaning import rows
-from tao.graph.rounding import EXACT, LOGGED, PREFIX, SINGLE, Kind
+from tao.graph.rounding import EXACT, LOGGED, PREFIX, SINGLE, SUMS, Kind
 from tao.tensors.codec import DType
 from tao.training import describe, trace_step
 from training.cases import BATCH, CASES, classified, cnn, mlp, traced
@@ -40,7 +40,7 @@ def test_inputs_are_outputs_one_step_later(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_every_node_is_exact_single_or_logged(name: str) -> None:
+def test_every_node_is_exact_single_a_sum_or_logged(name: str) -> None:
     step_graph = traced(name)
     graph = step_graph.graph
     for node, kind in zip(graph.nodes, step_graph.kinds, strict=True):
@@ -50,10 +50,10 @@ def test_every_node_is_exact_single_or_logged(name: str) -> None:
         if kind is Kind.EXACT:
             assert operator == node.operator and (operator in EXACT or not floats)
         else:
-            assert operator in (SINGLE if kind is Kind.SINGLE else LOGGED)
+            assert operator in {Kind.SINGLE: SINGLE, Kind.SUM: SUMS, Kind.LOGGED: LOGGED}[kind]
             assert len(node.outputs) == 1 and graph.types[node.outputs[0]].dtype is DType.FLOAT32
         assert all(t.dtype not in (DType.FLOAT64, DType.FLOAT16, DType.BFLOAT16) for t in types)
-    assert {Kind.EXACT, Kind.SINGLE, Kind.LOGGED} == set(step_graph.kinds)
+    assert set(Kind) == set(step_graph.kinds)
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -69,6 +69,8 @@ def test_logged_nodes_and_no_others_have_the_log_as_last_operand(name: str) -> N
         if places:
             assert node.maps[-1] is None and node.operands[-1].view == whole
             assert node.attributes == (number,)
+        if kind is Kind.SUM:
+            assert node.attributes == ()
         assert all(index_map is not None for index_map in node.maps[: len(node.operands) - len(places)])
 
 
@@ -78,8 +80,7 @@ def test_lanes_of_contractions_and_sums_are_runs_inside_rows(name: str) -> None:
     for node in graph.nodes:
         if node.operator not in ("rounded.contraction", "rounded.aten.sum.dim_IntList"):
             continue
-        operands = node.operands[:-1]
-        views, types = [o.view for o in operands], [graph.types[o.value] for o in operands]
+        views, types = [o.view for o in node.operands], [graph.types[o.value] for o in node.operands]
         call = Call(node.target, node.args, node.kwargs, views, types, [graph.types[node.outputs[0]]])
         for operand, needed in rows(call).items():
             assert needed.holds(views[operand], types[operand].row_length)
@@ -121,7 +122,7 @@ def test_the_graph_survives_exchange(name: str) -> None:
 
 
 def _logged(content: dict[str, Any]) -> dict[str, Any]:
-    return next(node for node in content["graph"]["nodes"] if node["target"] == "aten.mm.default")
+    return next(node for node in content["graph"]["nodes"] if node["target"] == "aten.exp.default")
 
 
 def _without_log(content: dict[str, Any]) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from fractions import Fraction
 
 import flint
 import pytest
@@ -173,51 +172,17 @@ def test_nothing_is_known_of_angles_beyond_reduction(name: str) -> None:
     assert round_to_grid(getattr(torch, name)(x), zones.elementary(name, x)).candidates.tolist() == [1, 2]
 
 
-@pytest.mark.parametrize("rest", (2.0**-20, 2.0**-6))
-@pytest.mark.parametrize("scale", (1.0, 2.0**-138))
-def test_crossings_of_the_exact_sum_are_found_and_few_others(rest: float, scale: float) -> None:
-    lanes, size = 512, 40
-    a = (cancelling(size, lanes, seed=12, rest=rest) * scale).float().double()
-    b = gaussian(lanes // 2, size, seed=13).repeat(2, 1)
-    f = a @ b
-    candidates = round_to_grid(f, zones.contraction(a, b).scaled(2)).candidates
-    rows, columns = candidates // size, candidates % size
-    claimed = zones.contraction_crosses(a, b, candidates, 24).tolist()
-    gamma = Fraction(lanes - 1, 2**53 - (lanes - 1))
-    proven = []
-    for i, j in zip(rows.tolist(), columns.tolist(), strict=True):
-        terms = [Fraction(x) * Fraction(y) for x, y in zip(a[i].tolist(), b[:, j].tolist(), strict=True)]
-        s, tau = sum(terms), gamma * sum(map(abs, terms))
-        proven.append(rounded(s - tau) != rounded(s + tau))
-    assert all(c for c, p in zip(claimed, proven, strict=True) if p)
-    assert sum(claimed) <= sum(proven) + 1
-    if rest > 2.0**-10 and scale == 1:
-        assert 10 < sum(proven) < len(candidates) / 2
-
-
-def rounded(x: Fraction) -> float:
-    """RN to float32; python rounds a fraction to float64 first, so the grid is counted out."""
-    if x == 0:
-        return 0.0
-    exponent = max(math.frexp(float(x))[1] - 25, -150) + 1
-    return round(x / Fraction(2) ** exponent) * 2.0**exponent
-
-
 def share(f: Tensor, zone: Zone) -> float:
-    """The part of the elements that a recorder logs."""
-    return len(round_to_grid(f, zone.scaled(2)).candidates) / f.numel()
+    """The part of the elements near a midpoint."""
+    return len(round_to_grid(f, zone).candidates) / f.numel()
 
 
-def test_zones_are_narrow_enough_to_log_little() -> None:
-    a, b = gaussian(512, 768, seed=8), gaussian(768, 512, seed=9)
-    f, zone = a @ b, zones.contraction(a, b)
-    candidates = round_to_grid(f, zone.scaled(2)).candidates
-    logged = zones.contraction_crosses(a, b, candidates, 24).sum().item()
-    assert 1e-5 < logged / f.numel() < 4e-4
-    assert logged < len(candidates) / 2  # the exact sum halves the zone, its magnitudes narrow it by a third
-    x = gaussian(200_000, 32, seed=10)
-    # Sums of few float32 numbers are often exact midpoints; a contract cannot tell that devices agree there.
+def test_zones_are_narrow_enough_to_leave_little_to_decide_or_to_log() -> None:
+    a, b = gaussian(512, 768, seed=8).float().double(), gaussian(768, 512, seed=9).float().double()
+    assert 1e-5 < share(a @ b, zones.contraction(a, b)) < 1e-3
+    x = gaussian(200_000, 32, seed=10).float().double()
+    # Sums of few float32 numbers are often exact midpoints.
     assert 1e-3 < share(x.sum(-1), zones.summation(x.abs().sum(-1), 32)) < 5e-2
     x = gaussian(2_000_000, seed=11)
     for name in ("exp", "tanh", "erf", "sigmoid", "sin", "cos"):
-        assert share(getattr(torch, name)(x), zones.elementary(name, x)) < 5e-6, name
+        assert share(getattr(torch, name)(x), zones.elementary(name, x).scaled(2)) < 5e-6, name

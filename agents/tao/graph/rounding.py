@@ -1,8 +1,8 @@
 """Names of operators where values are rounded to float32 from float64 (docs/protocol.md, section 2).
 
 A graph with a log is one of a training step. Each of its operators is exact (the inference name and
-adjudicator), single (one correctly rounded IEEE operation) or logged (its rounding may be in the log, the
-operand that its call does not use).
+adjudicator), single (one correctly rounded IEEE operation), a sum (the exact real one, correctly rounded) or
+logged (its rounding may be in the log, the operand that its call does not use).
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ class Kind(Enum):
 
     EXACT = "exact"
     SINGLE = "single"
+    SUM = "sum"
     LOGGED = "logged"
 
 
@@ -32,7 +33,11 @@ SINGLE = overloads("""
 """)
 """One correctly rounded operation, equal on every device in float64; alpha is 1."""
 
-LOGGED = overloads("sum.dim_IntList exp log tanh erf sigmoid sin cos") | {CONTRACTION, EMBEDDING_GRADIENT}
+SUMS = overloads("sum.dim_IntList") | {CONTRACTION, EMBEDDING_GRADIENT}
+"""Sums of terms that float64 holds exactly. The nearest float32 number to the real sum, ties to even and every
+zero +0, is the same in any order of summation."""
+
+LOGGED = overloads("exp log tanh erf sigmoid sin cos")
 """Two devices may differ in the last bits, so the trainer logs roundings near a boundary."""
 
 EXACT = overloads("""
@@ -54,7 +59,7 @@ def rounded(call: Call, meaning: Meaning, number: int = 0) -> Meaning:
 
     Of a single call with a number, that number is two words, the high and the low one of its binary64
     encoding. A logged call has no map for the log, and as last attribute the node's number, which the log's
-    keys begin with. Raises UnsupportedOperator for calls that are neither exact, single nor logged.
+    keys begin with. Raises UnsupportedOperator for calls that are neither exact, single, sums nor logged.
     """
     types = [*call.types, *call.outputs]
     strange = next((t.dtype for t in types if t.dtype not in _TYPES), None)
@@ -64,9 +69,9 @@ def rounded(call: Call, meaning: Meaning, number: int = 0) -> Meaning:
     on_integers = all(t.dtype is not DType.FLOAT32 for t in types) and name in _ON_INTEGERS
     exact = name in EXACT or on_integers
     floats = call.is_float32 or name == EMBEDDING_GRADIENT
-    if None in meaning.maps or not (exact or (floats and name in SINGLE | LOGGED)):
+    if None in meaning.maps or not (exact or (floats and name in SINGLE | SUMS | LOGGED)):
         raise UnsupportedOperator(
-            "a training step holds exact, single and logged operators only, and it is none of these"
+            "a training step holds exact, single and logged operators and sums only, and it is none of these"
         )
     if exact:
         return meaning
@@ -87,4 +92,5 @@ def kind(operator: str) -> Kind:
     """The kind of a node of a training step by its operator."""
     if not operator.startswith(PREFIX):
         return Kind.EXACT
-    return Kind.LOGGED if operator.removeprefix(PREFIX) in LOGGED else Kind.SINGLE
+    name = operator.removeprefix(PREFIX)
+    return Kind.SUM if name in SUMS else Kind.LOGGED if name in LOGGED else Kind.SINGLE

@@ -1,8 +1,9 @@
-"""The nodes of a replayable step by kind, and the float64 results of those whose rounding is logged.
+"""The nodes of a replayable step by kind, and the float64 results of sums and logged nodes.
 
-A node with the operator `rounded.` + a name has its float output rounded to the record grid. *Logged* ones
-may differ between devices before that; all others are single IEEE operations. Results come in pieces that fit
-a cache, or at least leave memory to others, each with its zone."""
+A node with the operator `rounded.` + a name has its float output rounded to the record grid. *Sums* and
+*logged* ones may differ between devices before that; all others are single IEEE operations. Results come in
+pieces that fit a cache, or at least leave memory to others, each with its zone; those of sums with the terms,
+by which they are rounded correctly."""
 
 from __future__ import annotations
 
@@ -22,6 +23,8 @@ from tao.training.rounding import Zone
 
 _FEWEST_ROWS = 256
 """Of a product computed at once: fewer would read the other factor too often."""
+_GATHERED = 1 << 16
+"""Terms gathered at a time, so that what is computed with them stays in the cache."""
 
 Place = tuple[int | slice, ...]
 
@@ -31,14 +34,14 @@ class Piece:
     """Float64 results of a run of output elements, in row-major order from element `first` on.
 
     zone: tau, when it is wanted. rows: where the result is a set of rows of the output instead of a run,
-    their numbers, ascending. crosses: whether, given places in f and the grid's bits, a midpoint lies within
-    tau of the exact values, where that can be told better than by f."""
+    their numbers, ascending. terms: of sums, given ascending places in f, the exact terms of some after some,
+    float64[n, K], with zeros among them."""
 
     first: int
     f: Tensor
     zone: Callable[[], Zone]
     rows: Tensor | None = None
-    crosses: Callable[[Tensor, int], Tensor] | None = None
+    terms: Callable[[Tensor], Iterator[Tensor]] | None = None
 
     def elements(self, places: Tensor) -> Tensor:
         """The elements of the output that places in f are, both as row-major indices."""
@@ -66,6 +69,11 @@ def name_of(node: Node) -> str:
 def is_logged(node: Node) -> bool:
     """Whether rounding the node's output may need an entry of the log."""
     return kind(node.operator) is Kind.LOGGED
+
+
+def comes_in_pieces(node: Node) -> bool:
+    """Whether the node's output is computed in float64 and settled by a policy: sums and logged nodes."""
+    return kind(node.operator) in (Kind.SUM, Kind.LOGGED)
 
 
 def function_of(node: Node) -> str | None:
@@ -141,13 +149,26 @@ class _Product:
     right: Tensor
 
     def piece(self, first: int) -> Piece:
-        return Piece(first, product(self.left, self.right), self.zone, crosses=self.crosses)
+        return Piece(first, product(self.left, self.right), self.zone, terms=self.terms)
 
     def zone(self) -> Zone:
         return zones.contraction(self.left, self.right)
 
-    def crosses(self, places: Tensor, bits: int) -> Tensor:
-        return zones.contraction_crosses(self.left, self.right, places, bits)
+    def terms(self, places: Tensor) -> Iterator[Tensor]:
+        lanes, length, width = self.left.shape[-1], self.left.shape[-2], self.right.shape[-1]
+        rows = places // width
+        columns = rows // length * width + places % width
+        # Both are read by rows; if that is of most of them, they had better lie so.
+        a, b = (
+            x if len(places) * 8 < x.numel() // lanes else x.contiguous() for x in (self.left, self.right.mT)
+        )
+        a, b = a.reshape(-1, lanes), b.reshape(-1, lanes)
+        for some_rows, some_columns in zip(_split(rows, lanes), _split(columns, lanes), strict=True):
+            yield a[some_rows].mul_(b[some_columns])
+
+
+def _split(places: Tensor, terms: int) -> tuple[Tensor, ...]:
+    return places.split(max(_GATHERED // max(terms, 1), 1))
 
 
 def summation(node: Node, tensors: list[Tensor], size: int) -> Iterator[Piece]:
@@ -161,17 +182,35 @@ def summation(node: Node, tensors: list[Tensor], size: int) -> Iterator[Piece]:
     at_once = size // 16  # what is read is more than what comes of it
     for first, place in blocks(outer, max(at_once // max(terms, 1), 1)):
         run = x[place]
-        dims = list(range(run.dim() - len(inner), run.dim()))
         whole = (slice(None),) * (run.dim() - len(inner))
         total: Tensor | float = 0.0
         for _, part in blocks(inner, at_once):
             chunk = run[(*whole, *part)].double()
             total = total + add_up(chunk, chunk.dim() - len(whole))
-        yield Piece(first, total.contiguous(), lambda run=run, dims=dims: _magnitudes(run, dims, terms))
+        summed = _Summed(run, len(whole))
+        yield Piece(first, total.contiguous(), summed.zone, terms=summed.terms)
 
 
-def _magnitudes(run: Tensor, dims: list[int], terms: int) -> Zone:
-    return zones.summation(torch.linalg.vector_norm(run, 1, dims, dtype=torch.float64), terms)
+@dataclass(frozen=True)
+class _Summed:
+    """The sum of x over all dimensions but the first `kept`."""
+
+    x: Tensor
+    kept: int
+
+    @property
+    def count(self) -> int:
+        return math.prod(self.x.shape[self.kept :])
+
+    def zone(self) -> Zone:
+        dims = list(range(self.kept, self.x.dim()))
+        return zones.summation(torch.linalg.vector_norm(self.x, 1, dims, dtype=torch.float64), self.count)
+
+    def terms(self, places: Tensor) -> Iterator[Tensor]:
+        x = self.x[None]  # an index of no dimension would be none
+        for some in _split(places, self.count):
+            at = torch.unravel_index(some, x.shape[: self.kept + 1])
+            yield x[at].reshape(len(some), -1).double()
 
 
 def embedding_gradient(node: Node, tensors: list[Tensor], size: int) -> Iterator[Piece]:
@@ -185,7 +224,18 @@ def embedding_gradient(node: Node, tensors: list[Tensor], size: int) -> Iterator
     def summed(x: Tensor) -> Tensor:
         return add_rows(x, inverse, len(rows))
 
-    yield Piece(0, summed(wide), lambda: zones.summation(summed(wide.abs()), len(indices)), rows)
+    def terms(places: Tensor) -> Iterator[Tensor]:
+        order, counts = inverse.argsort(), inverse.bincount(minlength=len(rows))
+        starts = counts.cumsum(0) - counts
+        row, column = places // wide.shape[1], places % wide.shape[1]
+        most = int(counts[row].max())
+        for some_rows, some_columns in zip(_split(row, most), _split(column, most), strict=True):
+            count = counts[some_rows, None]
+            lane = torch.arange(int(count.max()), device=wide.device)
+            at = order[(starts[some_rows, None] + lane).clamp_(max=len(order) - 1)]
+            yield torch.where(lane < count, wide[at, some_columns[:, None]], 0.0)
+
+    yield Piece(0, summed(wide), lambda: zones.summation(summed(wide.abs()), len(indices)), rows, terms)
 
 
 COMPUTED: dict[str, Callable[[Node, list[Tensor], int], Iterator[Piece]]] = {
@@ -193,11 +243,11 @@ COMPUTED: dict[str, Callable[[Node, list[Tensor], int], Iterator[Piece]]] = {
     "aten.sum.dim_IntList": summation,
     EMBEDDING_GRADIENT: embedding_gradient,
 }
-"""What computes each kind of logged node; elementary functions are computed in runs with others."""
+"""What computes each kind of sum; elementary functions are computed in runs with others."""
 
 
 def replays(node: Node) -> bool:
-    """Whether a logged node is one that `COMPUTED` or `elementary` computes."""
+    """Whether a sum or a logged node is one that `COMPUTED` or `elementary` computes."""
     if name_of(node) == CONTRACTION:
         return node.target in ("aten.mm.default", "aten.bmm.default")
     return name_of(node) in COMPUTED or function_of(node) is not None

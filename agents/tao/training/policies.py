@@ -1,4 +1,5 @@
-"""What is done with the float64 results of logged nodes: recorded, or rounded as another device did."""
+"""What is done with the float64 results of sums and logged nodes. The former are rounded correctly; the latter
+are recorded, or rounded as another device did."""
 
 from __future__ import annotations
 
@@ -10,6 +11,7 @@ import torch
 from torch import Tensor
 
 from tao.errors import TaoError
+from tao.training import sums
 from tao.training.kernels import Piece
 from tao.training.log import Entries, Writer
 from tao.training.rounding import nearest, round_to_grid
@@ -40,22 +42,22 @@ class Correction(NamedTuple):
 
 
 class Policy(Protocol):
-    """What is done with the float64 results of logged nodes."""
+    """What is done with the float64 results of sums and logged nodes."""
 
     def settle(self, index: int, piece: Piece, out: Tensor) -> bool:
         """Round results of node `index` into `out`, contiguous float32; whether all of them are finite."""
 
 
 class Recorder:
-    """Rounds to nearest and writes down what may be rounded apart."""
+    """Rounds to nearest, and writes down what of logged nodes may be rounded apart."""
 
     def __init__(self, writer: Writer, bits: int) -> None:
         self._writer, self._bits = writer, bits
 
     def settle(self, index: int, piece: Piece, out: Tensor) -> bool:
+        if piece.terms is not None:
+            return sums.settle(piece, self._bits, out)
         values, candidates, finite = round_to_grid(piece.f, piece.zone().scaled(RECORDED), self._bits, out)
-        if len(candidates) and piece.crosses is not None:
-            candidates = candidates[piece.crosses(candidates, self._bits)]
         if len(candidates):
             self._writer.add(index, piece.elements(candidates), values.view(-1)[candidates])
         return finite
@@ -73,6 +75,8 @@ class Follower:
         self.corrections: list[Correction] = []
 
     def settle(self, index: int, piece: Piece, out: Tensor) -> bool:
+        if piece.terms is not None:
+            return sums.settle(piece, self._bits, out)
         values, _, finite = round_to_grid(piece.f, None, self._bits, out)
         elements, words = self._entries.of(index)
         if len(elements) and finite:

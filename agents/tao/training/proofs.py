@@ -2,7 +2,7 @@
 
 ABI encodings are those of the structs `RoundedProof.Proof`, `ElementProof.Proof` and
 `TrainingAdjudicator.LogProof`. A logged node has the step's log as its last operand and its number in the
-step's graph as its last attribute.
+step's graph as its last attribute; a sum has neither.
 """
 
 from __future__ import annotations
@@ -42,8 +42,9 @@ ARITHMETIC = {
         "reciprocal.default",
     )
 }
-LOGGED = frozenset({CONTRACTION, SUM, EMBEDDING_GRADIENT, *ELEMENTARY})
-ROUNDED = LOGGED | frozenset(ARITHMETIC)
+SUMS = frozenset({CONTRACTION, SUM, EMBEDDING_GRADIENT})
+LOGGED = frozenset(ELEMENTARY)
+ROUNDED = SUMS | LOGGED | frozenset(ARITHMETIC)
 
 KEY_BITS = 40
 ONE = 0x3F800000
@@ -192,7 +193,7 @@ def _terms(leaf: Leaf, read: list[Read]) -> list[int]:
 
 
 def _hint(leaf: Leaf, read: list[Read]) -> int:
-    if not read or leaf.node.operator not in (CONTRACTION, SUM, EMBEDDING_GRADIENT):
+    if not read or leaf.node.operator not in SUMS:
         return 0
     if leaf.node.operator == EMBEDDING_GRADIENT:
         terms = _terms(leaf, read)

@@ -6,7 +6,8 @@ down. Near is what a threshold says, one for each layer, found by trying two dev
 entry.
 
 Nothing bounds how far two devices may differ, so that a replay may fail; that the threshold holds is
-measured, not proven. Here the exponent is binary; the results that are logged are those of our logged nodes.
+measured, not proven. Here the exponent is binary; the results that are logged are those of our sums and logged
+nodes.
 """
 
 from __future__ import annotations
@@ -147,13 +148,13 @@ class PublishedReplay(Replay):
 
     def replay_trits(self, inputs: Sequence[Tensor], log: Mapping[int, bytes]) -> tuple[Tensor, ...]:
         """The step's outputs, rounded as a log says. Raises LogError for a log of another graph."""
-        logged = [index for index, node in enumerate(self.graph.nodes) if kernels.is_logged(node)]
+        logged = [index for index, node in enumerate(self.graph.nodes) if kernels.comes_in_pieces(node)]
         if sorted(log) != logged:
             raise LogError(f"a log of {len(log)} nodes is not one of the graph's {len(logged)}")
         return self._run(0, inputs, len(self.graph), _Follower(self, log), self._no_log(), 0)
 
     def results(self, inputs: Sequence[Tensor]) -> dict[int, Tensor]:
-        """The float64 results of every logged node, for `adapt`."""
+        """The float64 results of every sum and logged node, for `adapt`."""
         found: dict[int, list[Tensor]] = {}
         self._run(0, inputs, len(self.graph), _Collector(found), self._no_log(), 0)
         return {index: torch.cat(parts) for index, parts in found.items()}

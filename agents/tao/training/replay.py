@@ -1,7 +1,8 @@
 """Runs one step of a training run, recording how it rounds or replaying how another device rounded.
 
 Every float value lies on the record grid and is held as float32. Single operations are done in float32, which
-gives what float64 rounded to float32 gives; logged nodes are computed in float64 and rounded piece by piece.
+gives what float64 rounded to float32 gives; sums and logged nodes are computed in float64 and rounded piece by
+piece, sums correctly.
 Runs of elementwise nodes are computed block by block, so that what lies between them never leaves the cache.
 """
 
@@ -22,7 +23,7 @@ from tao.graph.literals import Slot, fill
 from tao.graph.operators import COPY, LOG, POINTWISE, resolve
 from tao.graph.rounding import Kind, kind
 from tao.graph.views import View
-from tao.training import kernels
+from tao.training import kernels, sums
 from tao.training.kernels import COMPUTED, Piece
 from tao.training.log import Writer, read
 from tao.training.policies import Correction, Follower, Policy, Recorder, ReplayError
@@ -65,10 +66,8 @@ class Replay(Executor):
         for index, node in enumerate(graph.nodes):
             if node.target == LOG:
                 self.log_node = index
-            if kernels.is_logged(node) and not kernels.replays(node):
-                raise ModelError(
-                    f"node {index} ({node.operator}, {node.target}) is logged, but cannot be replayed"
-                )
+            if kernels.comes_in_pieces(node) and not kernels.replays(node):
+                raise ModelError(f"node {index} ({node.operator}, {node.target}) cannot be replayed")
 
     @property
     def capacity(self) -> int:
@@ -210,7 +209,8 @@ class Replay(Executor):
         return plan
 
     def results(self, index: int, state: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
-        """The float64 results of a rounded node before rounding, and at least tau of each, both flat.
+        """The float64 results of a rounded node before rounding, and at least tau of each, both flat; of a sum
+        its rounded values, and zeros.
 
         state: the values live before the node. Raises ModelError where they do not fit.
         """
@@ -218,7 +218,7 @@ class Replay(Executor):
         node, call = self.graph.nodes[index], self.call_of(index)
         tensors = [view_operand(env[o.value], o) for o in call.operands]
         count = self.graph.types[node.outputs[0]].numel
-        if not kernels.is_logged(node):
+        if not kernels.comes_in_pieces(node):
             return call.in_float64(tensors).reshape(-1), torch.zeros(count, dtype=torch.float64)
         results, tau = torch.zeros(count, dtype=torch.float64), torch.zeros(count, dtype=torch.float64)
         if call.function is not None:
@@ -228,8 +228,13 @@ class Replay(Executor):
         for piece in pieces:
             places = torch.arange(piece.f.numel())
             elements, f = piece.elements(places), piece.f.reshape(-1)
-            results[elements] = f
-            tau[elements] = piece.zone().widened().at(places, f)
+            if piece.terms is not None:
+                values = torch.empty(piece.f.shape, dtype=torch.float32)
+                sums.settle(piece, self.bits, values)
+                results[elements] = values.double().view(-1)
+            else:
+                results[elements] = f
+                tau[elements] = piece.zone().widened().at(places, f)
         return results, tau
 
     def call_of(self, index: int) -> _Call:
@@ -349,8 +354,8 @@ class _Context:
                 env[node.outputs[0]] = self._given_log()
             elif node.target == COPY:
                 env[node.outputs[0]] = view_operand(env[node.operands[0].value], node.operands[0])
-            elif kernels.is_logged(node):
-                env[node.outputs[0]] = self._run_logged(call, env)
+            elif kernels.comes_in_pieces(node):
+                env[node.outputs[0]] = self._run_pieces(call, env)
             else:
                 result = call([view_operand(env[o.value], o) for o in call.operands])
                 single = node.slots == (0,) and isinstance(result, Tensor)
@@ -366,7 +371,7 @@ class _Context:
             raise ReplayError(f"step {self._step} needs its log")
         return self._log
 
-    def _run_logged(self, call: _Call, env: list[Any]) -> Tensor:
+    def _run_pieces(self, call: _Call, env: list[Any]) -> Tensor:
         node = call.node
         tensors = [view_operand(env[o.value], o) for o in call.operands]
         kind = self._graph.types[node.outputs[0]]

@@ -1,9 +1,9 @@
 """When a rounded element of a replayed step is provably wrong, in rationals (docs/protocol.md, section 7).
 
 An operator's element has an exact real value S. A conforming device computes f in float64, |f - S| <= tau,
-and rounds f to the nearest float32. With u = 2^-53 and gamma_n = n u / (1 - n u), tau is
+and rounds f to the nearest float32; a sum it rounds correctly. With u = 2^-53, tau is
 
-    sum of n exact terms       gamma_(n-1) T, T the sum of their magnitudes
+    sum                        0: S is rounded to the nearest float32, and zeros are +0
     elementary function        c u |S|, c as in ROUNDOFFS
     one float64 operation      0: S stands for the correctly rounded float64 result, which is f
     division by a number       4 u |S|, as kernels may multiply by the rounded reciprocal
@@ -21,6 +21,7 @@ from math import isqrt
 
 INFINITY = 0x7F800000
 SIGN = 1 << 31
+NEGATIVE_ZERO = SIGN
 FLOAT64_DIGITS = 53
 WINDOW = 63
 """Shifts a term may take inside the contract's accumulators."""
@@ -80,15 +81,19 @@ def to_float64(number: Fraction) -> Fraction:
 
 @dataclass(frozen=True)
 class Zone:
-    """What is known of S, in [mid - rad, mid + rad], and of tau, in [least, most]."""
+    """What is known of S, in [mid - rad, mid + rad], and of tau, in [least, most]. is_sum: whether it is of a
+    sum, whose zeros are +0."""
 
     mid: Fraction
     rad: Fraction = NOTHING
     least: Fraction = NOTHING
     most: Fraction = NOTHING
+    is_sum: bool = False
 
     def excludes(self, y: int) -> bool:
         """Rule 1, value: no number of [S - tau, S + tau] rounds to y."""
+        if self.is_sum and y == NEGATIVE_ZERO:
+            return True
         reach = self.rad + self.most
         return not nearest(self.mid - reach) <= order(y) <= nearest(self.mid + reach)
 
@@ -118,37 +123,35 @@ def contraction(a: Sequence[int], b: Sequence[int], window: int = 2) -> Zone | N
     limit above a window here. None where a number is not finite."""
     if not all(map(is_finite, (*a, *b))):
         return None
-    total = magnitude = 0
+    total = skipped = 0
     for x, z in zip(a, b, strict=True):
         (ex, mx), (ez, mz) = _unpack(x), _unpack(z)
         if ex + ez >= window:
             units = mx * mz << ex + ez - window
             total += -units if (x ^ z) & SIGN else units
-            magnitude += units
-    skipped = 0 if window == 2 else len(a) << 47
-    return _sum(total, magnitude, skipped, len(a), window - 300)
+        elif mx and mz:
+            skipped += 1 << 47
+    return _sum(total, skipped, window - 300)
 
 
 def row(x: Sequence[int], window: int = 1) -> Zone | None:
     """Of sum x_i, likewise with a window of RowSums."""
     if not all(map(is_finite, x)):
         return None
-    total = magnitude = 0
+    total = skipped = 0
     for bits in x:
         exponent, significand = _unpack(bits)
         if exponent >= window:
             units = significand << exponent - window
             total += -units if bits & SIGN else units
-            magnitude += units
-    skipped = 0 if window == 1 else len(x) << 23
-    return _sum(total, magnitude, skipped, len(x), window - 150)
+        elif significand:
+            skipped += 1 << 23
+    return _sum(total, skipped, window - 150)
 
 
-def _sum(total: int, magnitude: int, skipped: int, terms: int, exponent: int) -> Zone:
-    unit, n = Fraction(2) ** exponent, max(terms - 1, 0)
-    gamma = Fraction(n, 2**FLOAT64_DIGITS - n)
-    least, most = gamma * magnitude * unit, gamma * (magnitude + skipped) * unit
-    return Zone(total * unit, skipped * unit, least, most)
+def _sum(total: int, skipped: int, exponent: int) -> Zone:
+    unit = Fraction(2) ** exponent
+    return Zone(total * unit, skipped * unit, is_sum=True)
 
 
 # ---- elementwise ----

@@ -41,8 +41,9 @@ def find_fault(
     """An element of a node of a training step that its adjudicator refutes, None where none is found.
 
     state_before, outputs: as for `tao.proofs.element_proof`. results: the node's output as this machine has
-    it, float64 before rounding, or the draws; not needed for a log. tolerance: of each result at least tau,
-    float64; without it omissions are not looked for. Raises ModelError for tensors that are not the graph's.
+    it, float64 before rounding (of a sum, its rounded values), or the draws; not needed for a log. tolerance:
+    of each result at least tau, float64; without it omissions are not looked for. Raises ModelError for
+    tensors that are not the graph's.
     """
     leaf = Leaf.of(bundle, node_index, state_before, outputs)
     operator, given = leaf.node.operator, (bundle, node_index, state_before, outputs)
@@ -94,7 +95,10 @@ def _of_rounding(leaf: Leaf, results: Tensor, tolerance: Tensor | None) -> Itera
 
 def _excluded(leaf: Leaf, claimed: Tensor, results: Tensor) -> Iterator[int]:
     rounded = results.to(torch.float32)
-    differs = (claimed != rounded) & results.isfinite()
+    differs = claimed != rounded
+    if leaf.node.operator in proofs.SUMS:
+        differs |= (claimed == 0) & claimed.signbit()
+    differs &= results.isfinite()
     distance = (claimed.double() - results).abs().nan_to_num(torch.inf) / results.abs()
     for element in _best(torch.where(differs, distance.nan_to_num(torch.inf), -1.0), 0.0):
         zone = proofs.zone(leaf, element)

@@ -53,7 +53,8 @@ def trace_step(
     Nothing is computed, so that a module may be large, and nothing is changed. The graph does not depend on
     names nor on what parameters hold.
 
-    Raises UnsupportedOperator, naming operator and module path, for what is neither exact, single nor logged;
+    Raises UnsupportedOperator, naming operator and module path, for what is neither exact, single, a sum nor
+    logged;
     ModelError for modules, losses and data sets that are no training step.
     """
     _check(module, dataset, batch_size, log_capacity)

@@ -1,10 +1,11 @@
-"""How far a conforming device's float64 result of a logged node may be from the exact real value.
+"""How far a conforming device's float64 result of a sum or a logged node may be from the exact real value.
 
     |f - S| <= tau,    u = 2^-53,  gamma_n = n u / (1 - n u)
 
 for operands on a grid of float32 numbers. tau is a proven bound for every order of summation, with or without
-FMA, blocked, split or by atomics, and for elementary functions as accurate as the table says. Two devices
-differ by at most 2 tau; a value is logged iff a midpoint of the record grid lies within 2 tau of it.
+FMA, blocked, split or by atomics, and for elementary functions as accurate as the table says. A sum is
+decided exactly where a midpoint of the record grid lies within tau of it (`tao.training.sums`). Elementary
+functions of two devices differ by at most 2 tau; their value is logged iff a midpoint lies within 2 tau of it.
 
 What evaluating a bound loses in float64 is added to it, so that it is never below the formula: a device that
 proves an omission with the formula itself finds no honest recorder without an entry.
@@ -18,14 +19,12 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from tao.training.rounding import Zone, nearest
+from tao.training.rounding import Zone
 
 UNIT_ROUNDOFF = 2.0**-53
 SMALLEST_NORMAL = 2.0**-1022
 _SLACK = 1 + 2.0**-40
 _REDUCIBLE = 2.0**30
-_GATHERED = 1 << 16
-"""Lanes gathered at a time, so that what is computed with them stays in the cache."""
 
 RELATIVE = {"exp": 6, "log": 4, "tanh": 6, "erf": 6, "sigmoid": 10, "sin": 6, "cos": 6}
 """Relative errors of the elementary functions in units of u, as `tao.numerics.bounds` has them for float32:
@@ -53,37 +52,6 @@ def contraction(a: Tensor, b: Tensor) -> Zone:
     return Zone(absolute=columns.flatten(0, -2) if columns.dim() > 2 else columns, rows=rows.flatten())
 
 
-def contraction_crosses(a: Tensor, b: Tensor, elements: Tensor, bits: int) -> Tensor:
-    """Whether RN(S - tau) and RN(S + tau) may differ at elements of a @ b, with S itself and
-
-        tau = gamma_(K-1) sum |a_ik b_kj|
-
-    the test that a contract does with exact numbers: true wherever that one is. a, b: as in `contraction`;
-    elements: row-major indices.
-
-    Every product is cut at a multiple of a last bit of T = sum |a_ik b_kj|: the upper parts add up exactly,
-    and the lower ones lose K^2 u^2 T (Rump, Ogita and Oishi, 2008, "Accurate floating-point summation", 3).
-    """
-    lanes, length, width = a.shape[-1], a.shape[-2], b.shape[-1]
-    rows = elements // width
-    columns = rows // length * width + elements % width
-    # Both are read by rows; if that is of most of them, they had better lie so.
-    a, b = (x if len(elements) * 8 < x.numel() // lanes else x.contiguous() for x in (a, b.mT))
-    a, b = a.reshape(-1, lanes), b.reshape(-1, lanes)
-    crosses = []
-    at_once = max(_GATHERED // max(lanes, 1), 1)
-    for some_rows, some_columns in zip(rows.split(at_once), columns.split(at_once), strict=True):
-        products = a[some_rows].mul_(b[some_columns])
-        total = torch.linalg.vector_norm(products, 1, dim=-1)
-        cutter = torch.ldexp(torch.full_like(total, 1.5), torch.frexp(total).exponent + 1)[:, None]
-        upper = (products + cutter).sub_(cutter)
-        s = upper.sum(-1) + products.sub_(upper).sum(-1)
-        lost = total * (16 * (lanes * UNIT_ROUNDOFF) ** 2) + s.abs() * (4 * UNIT_ROUNDOFF)
-        reach = total.mul_(gamma(max(lanes - 1, 0)) * _evaluated(lanes)).add_(lost)
-        crosses.append(nearest(s - reach, bits) != nearest(s + reach, bits))
-    return torch.cat(crosses)
-
-
 def summation(magnitudes: Tensor, terms: int) -> Zone:
     """Of sums of `terms` numbers, given T = sum |x|, in float64 and any order, for each:
 
@@ -91,8 +59,12 @@ def summation(magnitudes: Tensor, terms: int) -> Zone:
 
     A sum of one number is exact.
     """
-    scale = gamma(max(terms - 1, 0)) * _evaluated(terms)
-    return Zone(absolute=magnitudes.flatten() * scale)
+    return Zone(absolute=magnitudes.flatten() * summation_error(terms))
+
+
+def summation_error(terms: int) -> float:
+    """gamma_(n-1), times what makes of T, evaluated in float64, at least the exact one."""
+    return gamma(max(terms - 1, 0)) * _evaluated(terms)
 
 
 def elementary(name: str, x: Tensor) -> Zone:

@@ -6,6 +6,7 @@ import { Float32Dot } from "../../../contracts/libraries/Float32Dot.sol";
 import { RoundedElementwise } from "../../../contracts/libraries/RoundedElementwise.sol";
 import { Rounding } from "../../../contracts/libraries/Rounding.sol";
 import { RowSums } from "../../../contracts/libraries/RowSums.sol";
+import { Skipped } from "../../../contracts/libraries/Skipped.sol";
 import { Zone, Zones } from "../../../contracts/libraries/Zone.sol";
 import { Operator } from "../../../contracts/types/Types.sol";
 
@@ -30,8 +31,12 @@ contract RoundedBatch {
 
     function sumOne(bytes calldata a, bytes calldata b, uint256 hint, uint32 y) external pure returns (uint8) {
         (uint256 first, uint256 second, uint256 lanes) = (_at(a), _at(b), a.length / 4);
-        if (b.length == 0) return _verdict(Zones.ofRow(RowSums.sum(first, lanes, hint), lanes), y);
-        return _verdict(Zones.ofDot(Float32Dot.dot(first, second, lanes, hint), lanes, hint), y);
+        if (b.length == 0) {
+            uint256 below = Skipped.numbers(first, lanes, hint);
+            return _verdict(Zones.ofRow(RowSums.sum(first, lanes, hint).value, below), y);
+        }
+        uint256 skipped = Skipped.products(first, second, lanes, hint);
+        return _verdict(Zones.ofDot(Float32Dot.dot(first, second, lanes, hint), skipped, hint), y);
     }
 
     /// @param cases Inputs and claimed element of each case.

@@ -1,4 +1,4 @@
-"""ATen's composite functions and gradients in exact, single and logged operators (tao.graph.rounding)."""
+"""ATen's composite functions and gradients in exact, single and logged operators and sums (tao.graph.rounding)."""
 
 from __future__ import annotations
 
