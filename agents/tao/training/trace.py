@@ -54,8 +54,7 @@ def trace_step(
     names nor on what parameters hold.
 
     Raises UnsupportedOperator, naming operator and module path, for what is neither exact, single, a sum nor
-    logged;
-    ModelError for modules, losses and data sets that are no training step.
+    logged; ModelError for modules, losses and data sets that are no training step.
     """
     _check(module, dataset, batch_size, log_capacity)
     layout = layout_of(module, optimizer, dataset, batch_size, log_capacity)

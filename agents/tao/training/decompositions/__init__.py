@@ -1,4 +1,5 @@
-"""ATen's composite functions and gradients in exact, single and logged operators and sums (tao.graph.rounding)."""
+"""ATen's composite functions and gradients in exact, single and logged operators, and sums
+(tao.graph.rounding)."""
 
 from __future__ import annotations
 
