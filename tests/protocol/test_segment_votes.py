@@ -1,6 +1,7 @@
 """A prover that drifts inside every operator's thresholds is disputed, and voted down over a segment."""
 
 import math
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -35,9 +36,9 @@ def committed(bundle, store, inputs, share):  # noqa: F811
 def dispute_at(states, lo, hi):
     inner = cuts(lo, hi, FAN_OUT) if hi - lo > 1 else (lo, hi)
     known = {cut: states[cut] for cut in inner}
-    return dispute(
-        Phase.SELECT, lo=lo, hi=hi, fan_out=FAN_OUT, states=known, hashes=(b"h" * 32,) * len(inner)
-    )
+    hashes = (b"h" * 32,) * len(inner)
+    size = dict(node_count=max(states), fan_out=FAN_OUT)
+    return dispute(Phase.SELECT, lo=lo, hi=hi, states=known, hashes=hashes, **size)
 
 
 def member(bundle, store):  # noqa: F811
@@ -95,7 +96,7 @@ def test_a_member_accepts_a_segment_without_thresholds_and_rejects_one_that_does
     assert vote is Vote.ACCEPT and VoteStatistics.decode(published).exceedance == 0
     whole = dispute_at(states, 0, len(bundle.graph))
     short = {**whole.states, whole.hi: ()}
-    broken = dispute(Phase.SELECT, lo=whole.lo, hi=whole.hi, fan_out=FAN_OUT, states=short)
+    broken = replace(whole, states=short)
     assert member(bundle, store).verdict(broken)[0] is Vote.REJECT
 
 
@@ -111,4 +112,4 @@ def test_a_member_waits_for_missing_ends_of_a_segment_and_then_rejects(bundle, i
 
 
 def dispute_with(view, waiting):
-    return dispute(Phase.VOTE, lo=view.lo, hi=view.hi, fan_out=FAN_OUT, states=view.states, case=waiting)
+    return replace(view, phase=Phase.VOTE, case=waiting)
