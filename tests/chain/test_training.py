@@ -9,6 +9,7 @@ from chain.world import CHALLENGER, CLIENT, PROVER
 from demo.training.cheats import AT, CHEATS, FewerEpochs, PoisonedBatch
 from demo.training.job import RATE, build
 from tao.chain.local import let_pass, mine
+from tao.errors import StoreError
 from tao.graph.operators import SAMPLE
 from tao.protocol.views import Outcome, Phase, Status
 from tao.roles import client
@@ -165,6 +166,30 @@ def test_two_trainers_of_one_job_in_one_store_do_not_disturb_each_other(training
     status = {claim.prover: claim.status for claim in auditor.view().claims}
     assert status == {cheat.address: Status.REFUTED, honest.address: Status.PENDING}
     assert len(auditor.view().disputes) == 1
+
+
+def test_a_dispute_that_cannot_be_pursued_holds_up_no_other(training):
+    training.request()
+    first = training.trainer(PoisonedBatch)
+    first.tick()
+    training.request()
+    second, auditor = training.trainer(PoisonedBatch, index=SECOND_TRAINER), training.auditor()
+    second.tick()
+    deviation = auditor.judge.deviation
+
+    def blind(dispute, child):
+        if dispute.claim.prover == first.address:
+            raise StoreError("the first state is gone")
+        return deviation(dispute, child)
+
+    auditor.judge.deviation = blind
+    for _ in range(15):
+        for role in (first, second, auditor):
+            role.tick()
+        mine(training.world.w3)
+    outcomes = {d.claim.prover: d.outcome for d in auditor.view().disputes}
+    assert outcomes == {first.address: Outcome.OPEN, second.address: Outcome.CHALLENGER_WON}
+    assert "the first state is gone" in (training.world.folder / "log.jsonl").read_text()
 
 
 def run_of(training, index=PROVER):

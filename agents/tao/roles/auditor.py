@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
 
-from tao.errors import ModelError
+from tao.errors import ModelError, TaoError
 from tao.model import ModelBundle
 from tao.proofs import leaf_claim
 from tao.protocol import actions, challenger
@@ -36,9 +37,25 @@ class AuditorRole(Role):
 
     def decide(self, view: ChainView) -> Iterable[Action]:
         self.judge.now = view.now
-        yield from challenger.decide(view, self.address, self.judge, frozenset({self.bundle.model_id}))
+        for part in self._parts(view):
+            try:
+                yield from challenger.decide(
+                    part, self.address, self.judge, frozenset({self.bundle.model_id})
+                )
+            except TaoError as error:
+                self.context.journal.problem(self.name, "decide", str(error))
         for claim in view.claims:
             self._tell(claim)
+
+    def _parts(self, view: ChainView) -> Iterator[ChainView]:
+        """Each of its disputes, and the claims that it has not disputed: one that fails holds up no other."""
+        mine = [dispute for dispute in view.disputes if dispute.challenger == self.address]
+        for dispute in sorted(mine, key=lambda dispute: dispute.turn_start + dispute.challenger_left):
+            yield replace(view, claims=(), disputes=(dispute,))
+        disputed = {dispute.claim.claim_id for dispute in mine}
+        for claim in sorted(view.claims, key=lambda claim: claim.window_end):
+            if claim.claim_id not in disputed:
+                yield replace(view, claims=(claim,), disputes=())
 
     def perform(self, action: Action) -> Done | None:
         start, game = time.monotonic(), self.context.contracts.game.functions
