@@ -11,6 +11,7 @@ from demo.training.job import RATE, build
 from tao.chain.local import let_pass, mine
 from tao.errors import StoreError
 from tao.graph.operators import SAMPLE
+from tao.graph.rounding import PREFIX
 from tao.protocol.views import Outcome, Phase, Status
 from tao.roles import client
 from tao.tensors.store import TensorStore
@@ -64,6 +65,7 @@ def expected(job, name):
         if node.operator == "rounded.aten.mul.Scalar" and abs(node.args[1] - RATE) < 1e-6
     )
     logged = {i for i, node in nodes if is_logged(node)}
+    rounded = {i for i, node in nodes if node.operator.startswith(PREFIX)}
     return {
         "poisoned-batch": (AT, {images}),
         "flipped-label": (AT, {labels}),
@@ -72,7 +74,7 @@ def expected(job, name):
         "fewer-epochs": (STEPS // 2, {carried}),
         "learning-rate": (AT, {rate}),
         "another-seed": (AT, {next(i for i, node in nodes if node.target == SAMPLE)}),
-        "always-up": (AT, logged),
+        "always-up": (AT, rounded),
         "forged-log": (AT, logged),
     }[name]
 
