@@ -41,7 +41,8 @@ def auditor(settings, model_id, poll, once, variant):
     """Dispute every claim, honest ones too, and point at some operator."""
     apply_variant(variant)
     from tao.protocol.challenger import Measured
-    from tao.roles.auditor import AuditJudge, AuditorRole
+    from tao.roles.audit_judge import AuditJudge
+    from tao.roles.auditor import AuditorRole
 
     class Liar(AuditJudge):
         """Finds fault with everything and can prove nothing."""
@@ -61,7 +62,7 @@ def auditor(settings, model_id, poll, once, variant):
     context = settings.context()
     bundle = load_bundle(context, model_id)
     role = AuditorRole(context, bundle)
-    role.judge = Liar(context, bundle, role.judge.grace)
+    role.judge = Liar(bundle, context.store, role.judge.grace)
     role.name = "attacker"
     watch(role, f"{role.address} attacks every claim of 0x{model_id.hex()}", poll, once)
 
