@@ -7,18 +7,8 @@ import torch
 from torch import nn
 
 from benchmarks.__main__ import names
-from benchmarks.evaluation import (
-    PAGE,
-    SECTIONS,
-    Column,
-    count,
-    figure,
-    page,
-    read_results,
-    share,
-    table,
-    text,
-)
+from benchmarks.evaluation import SECTIONS, page, read_results
+from benchmarks.evaluation.cells import PAGE, Column, count, figure, share, table, text
 from benchmarks.tightness import Judged, draw, ratios, tolerances
 from tao.model import trace
 from tao.numerics.profile import Device, NodeTolerance, Profile

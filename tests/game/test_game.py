@@ -47,7 +47,7 @@ class Game(ClaimMoves, DisputeMoves, CommitteeMoves):
             (16 * len(self.playable(Phase.SELECT)), self.select),
             (5 * len(self.playable(Phase.SELECT)), self.escalate_early),
             (12 * leaf, self.prove),
-            (40 * len(self.inconsistent()), self.prove_inconsistent),
+            (80 * len(self.inconsistent()), self.prove_inconsistent),
             (8 * leaf, self.demand),
             (12 * len(self.playable(Phase.ANSWER)), self.answer),
             (8 * leaf, self.escalate),
@@ -146,7 +146,8 @@ def test_the_contracts_do_what_the_reference_does(deployment, people):
     moves: Counter = Counter()
     run_state_machine_as_test(
         lambda: Game(deployment, people, moves),
-        settings=settings(max_examples=EXAMPLES, stateful_step_count=STEPS),
+        # The quick profile draws the same moves every time; the deep one draws new ones.
+        settings=settings(max_examples=EXAMPLES, stateful_step_count=STEPS, derandomize=PROFILE == "quick"),
     )
     rare = {move: moves[move] for move, least in LEAST.items() if moves[move] < least}
     assert not rare, f"too few of these moves succeeded: {rare}"

@@ -158,24 +158,15 @@ def test_every_segment_gets_thresholds_that_hold_for_a_device_left_out(bundle):
     assert profile.segment_exceedance(0, 5, segment_statistics(wrong, single, double)) > 1
 
 
-def test_theta_is_the_measured_maximum_times_the_safety_factor(bundle):
-    seen = []
-
-    def statistic(node, operands, output):
-        if "linear" not in node.target:
-            return None
-        seen.append(output)
-        exact = torch.nn.functional.linear(*(x.double() for x in operands))
-        return float(((output.double() - exact).abs() / exact.abs().clamp_min(1)).max() * 2**24)
-
-    profile = calibrate_on(devices(bundle), bundle, INPUTS[:2], settings=replace(SETTINGS, theta=statistic))
-    thetas = [node.theta for node in profile.nodes]
+def test_theta_is_of_sums_of_products_and_grows_with_the_safety_factor(bundle):
+    thetas = [
+        node.theta for node in calibrate_on(devices(bundle), bundle, INPUTS[:2], settings=SETTINGS).nodes
+    ]
     assert [theta > 0 for theta in thetas] == ["linear" in node.target for node in bundle.graph.nodes]
-    assert all(1 < theta / THETA_ONE < 100 for theta in thetas if theta)
-    assert len(seen) == 2 * 2 * 3  # two linear layers, two inputs, three devices that all differ
-    double = replace(SETTINGS, theta=statistic, safety=6.0)
+    assert all(1 <= theta / THETA_ONE < 100 for theta in thetas if theta)
+    double = replace(SETTINGS, safety=2 * SETTINGS.safety)
     twice = [node.theta for node in calibrate_on(devices(bundle), bundle, INPUTS[:2], settings=double).nodes]
-    assert twice == pytest.approx([2 * theta for theta in thetas], abs=2)
+    assert all(one <= two <= 2 * one + 2 for one, two in zip(thetas, twice, strict=True))
 
 
 # ---- merging ----
@@ -197,7 +188,8 @@ def test_what_only_one_profile_has_is_left_out(bundle):
     fewer = replace(with_theta, segments=profile.segments[1:])
     merged = merge([with_theta, fewer])
     assert merged.segments == profile.segments[1:] and {node.theta for node in merged.nodes} == {5}
-    assert {node.theta for node in merge([with_theta, profile]).nodes} == {0}
+    without = replace(profile, nodes=tuple(replace(node, theta=0) for node in profile.nodes))
+    assert {node.theta for node in merge([with_theta, without]).nodes} == {0}
 
 
 def test_profiles_that_do_not_belong_together_do_not_merge(bundle):

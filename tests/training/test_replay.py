@@ -4,6 +4,7 @@ honest trainer writes is refused by step, node and element."""
 from __future__ import annotations
 
 import math
+import os
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
@@ -196,9 +197,8 @@ def test_another_library_gives_the_same_bits(tmp_path: Path) -> None:
     recorded = Replay(graph, parameters).record(inputs)
     torch.save((parameters, inputs, recorded), tmp_path / "recorded.pt")
     command = [sys.executable, "-c", _CHILD, "baseline", str(tmp_path / "recorded.pt")]
-    done = subprocess.run(
-        command, env=variants.environment("baseline"), capture_output=True, text=True, check=False
-    )
+    environment = variants.environment("baseline") | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert done.stdout.split() == ["True", "True", "False"], done.stderr
 
 
