@@ -64,6 +64,8 @@ class ClaimMoves(Machine):
         mine = [self.told[claim] for claim, entry in claims.claims.items() if entry.prover == prover]
         again = self.rarely(data, 20)
         fresh = [story for story in stories() if again or story not in mine]
+        if not self.rarely(data, 3):
+            fresh = [story for story in fresh if self.focus(story)] or fresh
         network = self._network(data, fresh)
         story = self.choose(data, [story for story in fresh if story.network is network])
         model = self.model_id_of(story)

@@ -41,8 +41,7 @@ class DisputeMoves(Machine):
         return [
             d
             for d, story in told.items()
-            if story.lie == self.reference.disputes.disputes[d].lo
-            and not story.name.startswith(("false output", "ghost", "other ends"))
+            if story.inconsistent and story.lie == self.reference.disputes.disputes[d].lo
         ]
 
     def expired(self) -> list[bytes]:

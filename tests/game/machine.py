@@ -61,6 +61,7 @@ class Machine(RuleBasedStateMachine):
         self.known_boundaries: dict[bytes, list[bytes]] = {}
         self.demands: dict[bytes, tuple[bytes, Type, int]] = {}
         self.told: dict[bytes, Story] = {}
+        self.focus: Callable[[Story], bool] = lambda story: True
         self.secrets: dict[tuple[bytes, str], tuple] = {}
         for name, network in networks().items():
             self.model_ids[name] = self.move(

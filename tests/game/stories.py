@@ -30,13 +30,15 @@ def hash_of(state: State) -> bytes:
 @dataclass(frozen=True)
 class Story:
     """`states[i]` at cut i of the run; `lie` is the operator after which the states stop following, None if
-    they follow. `committed` is what the prover put under its checkpoint root where that is not the states.
+    they follow; `inconsistent` if the two states around it do not even fit the operator's record.
+    `committed` is what the prover put under its checkpoint root where that is not the states.
     """
 
     name: str
     network: Network
     states: tuple[tuple[Value, ...], ...]
     lie: int | None
+    inconsistent: bool = False
     committed: tuple[bytes, ...] | None = None
 
     @property
@@ -82,13 +84,13 @@ def spoiled(tensor: Tensor, element: int) -> Tensor:
     return Tensor(array)
 
 
-def tell(name: str, network: Network, lie: int, after: State) -> Story:
+def tell(name: str, network: Network, lie: int, after: State, inconsistent: bool = False) -> Story:
     """Honest up to operator `lie`, whose state after is `after`; computed honestly from there."""
     states = [tuple(state) for state in network.run(network.example)[: lie + 1]]
     states.append(tuple(after))
     for index in range(lie + 1, network.length):
         states.append(tuple(network.step(index, states[-1])))
-    return Story(name, network, tuple(states), lie)
+    return Story(name, network, tuple(states), lie, inconsistent)
 
 
 def honest(network: Network) -> Story:
@@ -107,7 +109,7 @@ def false_pass_through(network: Network, lie: int) -> Story:
     after = network.run(network.example)[lie + 1]
     slot = next(i for i, entry in enumerate(network.record(lie).after) if entry < OUTPUT_FLAG)
     after[slot] = spoiled(after[slot], lie + 1)
-    return tell(f"false pass-through at {lie}", network, lie, after)
+    return tell(f"false pass-through at {lie}", network, lie, after, inconsistent=True)
 
 
 def missing_value(network: Network, lie: int) -> Story:
@@ -115,7 +117,7 @@ def missing_value(network: Network, lie: int) -> Story:
     told = honest(network)
     states = list(told.states)
     states[lie + 1] = states[lie + 1][:-1]
-    return Story(f"missing value behind {lie}", network, tuple(states), lie)
+    return Story(f"missing value behind {lie}", network, tuple(states), lie, inconsistent=True)
 
 
 def ghost_output(network: Network, lie: int) -> Story:

@@ -109,6 +109,8 @@ class Wire:
     def restore(self, snapshot: str) -> None:
         if not self.rpc("evm_revert", snapshot):
             raise RuntimeError(f"no snapshot {snapshot}")
+        # A transaction of the undone blocks that still lies in the pool would be mined once more.
+        self.rpc("anvil_dropAllTransactions")
 
     def now(self) -> tuple[int, int]:
         """Timestamp and number of the latest block."""
