@@ -19,6 +19,7 @@ from tao.numerics.contraction import (
     excess,
     float_bits,
     node_excess,
+    node_theta,
     refuted,
     theta_statistic,
     tolerance,
@@ -270,6 +271,22 @@ def test_the_excess_of_a_node_reads_operands_by_their_index_maps():
         torch.testing.assert_close(node_excess(node, operands, y), expected, rtol=1e-6, atol=1e-9)
         assert node_excess(node, operands, y).max() < 1
         assert node_excess(node, operands, y + 1e-3).min() > 1
+
+
+@pytest.mark.parametrize("module", [nn.Linear(9, 4), nn.Conv2d(1, 4, 3)])
+def test_values_that_begin_inside_a_storage_are_read_where_they_begin(module):
+    whole = torch.randn(3, 1, 9, 9, generator=torch.Generator().manual_seed(1))
+    value = whole[2:].flatten(0, 2) if isinstance(module, nn.Linear) else whole[2:]
+    with torch.no_grad():
+        graph, own = export(module, (value,))
+        parameters, y = list(own.values()), module(value)
+    (node,) = (node for node in graph.nodes if node.reduction)
+    statistics = [node_theta] + [node_excess] * (node.operator == contraction.CONTRACTION)
+    for statistic in statistics:
+        assert value.storage_offset()
+        found = statistic(node, [value, *parameters], y)
+        assert torch.equal(found, statistic(node, [value.clone(), *parameters], y))
+        assert found.max() < 10
 
 
 def test_the_mirror_agrees_with_the_vectors_that_the_contract_is_tested_on():

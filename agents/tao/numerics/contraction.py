@@ -170,7 +170,7 @@ def node_theta(node: Node, values: Sequence[Tensor], y: Tensor) -> Tensor:
     if node.operator not in CONVOLUTIONS or not node.reduction:
         raise UnsupportedOperator(f"{node.operator} is no sum of products with a calibrated constant")
     tensors = [
-        value.detach().contiguous().as_strided(o.view.shape, o.view.strides, o.view.offset)
+        _strided(value.detach(), o.view.shape, o.view.strides, o.view.offset)
         for value, o in zip(values, node.operands, strict=True)
     ]
     (x, weight, *rest), named = fill(node.args, node.kwargs, tensors)
@@ -193,6 +193,12 @@ def node_excess(node: Node, values: Sequence[Tensor], y: Tensor) -> Tensor:
     return excess(*_matrices(node, values, y)).reshape(y.shape)
 
 
+def _strided(value: Tensor, sizes: Sequence[int], strides: Sequence[int], offset: int) -> Tensor:
+    """Elements of a value by their row-major places, wherever in a storage the value itself begins."""
+    value = value.contiguous()
+    return value.as_strided(sizes, strides, value.storage_offset() + offset)
+
+
 def _matrices(
     node: Node, values: Sequence[Tensor], y: Tensor
 ) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
@@ -207,7 +213,7 @@ def _matrices(
     batch, rows, columns = shape[:-2], shape[-2], shape[-1]
 
     def read(operand: int, sizes: tuple[int, ...], strides: tuple[int, ...]) -> Tensor:
-        return values[operand].contiguous().as_strided(sizes, strides, maps[operand].offset)
+        return _strided(values[operand], sizes, strides, maps[operand].offset)
 
     a = read(0, (*batch, rows, lanes), (*maps[0].strides[:-1], 1))
     strides = maps[1].strides
