@@ -5,7 +5,8 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 . tools/env.sh
 
-pytest() { ape test "${@:-tests}" -n 2 --dist loadfile --network ethereum:local:foundry; }
+# Files in their order: by default those of few tests, which may be long ones, come last and one core waits.
+pytest() { ape test "${@:-tests}" -n 2 --dist loadfile --no-loadscope-reorder --network ethereum:local:foundry; }
 
 if [ $# -gt 0 ]; then
   pytest "$@"

@@ -85,7 +85,7 @@ def diffusion(steps: int = 400) -> Subject:
     reader, denoiser = DigitNet(), Denoiser()
     fit(reader, batch, 250)
     fit(denoiser, noisy, steps, F.mse_loss)
-    reader = reader.double()
+    reader = reader.double().requires_grad_(False)
 
     def logits(outputs: Sequence[Tensor]) -> Tensor:
         return reader((outputs[0].double() + 1) / 2)
