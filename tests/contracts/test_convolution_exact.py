@@ -23,7 +23,21 @@ from support.windows import Case, Window, convolution, pooling
 from support.wire import Reverted
 
 ROOT = Path(__file__).parents[2]
-LIBRARIES = ("DType", "Float32Dot", "Merkle", "NodeRecord", "OperandProof", "Tags", "TensorProof", "Windows")
+LIBRARIES = (
+    "Ball",
+    "Bound",
+    "DType",
+    "Float32Dot",
+    "Merkle",
+    "NodeRecord",
+    "OperandProof",
+    "Reduction",
+    "Resizing",
+    "RowSums",
+    "Tags",
+    "TensorProof",
+    "Windows",
+)
 SOURCES = (
     "contracts/adjudicators/PartialSums.sol",
     "contracts/interfaces/IAdjudicator.sol",
@@ -32,13 +46,21 @@ SOURCES = (
     "contracts/types/Types.sol",
     *(f"contracts/libraries/{name}.sol" for name in LIBRARIES),
 )
-OPENZEPPELIN = ("math/Math.sol", "math/SafeCast.sol", "Panic.sol")
+OPENZEPPELIN = ("math/Math.sol", "math/SafeCast.sol", "math/SignedMath.sol", "Panic.sol")
 DEEP = os.environ.get("HYPOTHESIS_PROFILE") == "deep"
 DRAWS = 120 if DEEP else 12
 """Convolutions or poolings drawn for each kind of numbers."""
 GAS = 1_000_000_000
 LARGEST_TRANSACTION = 128 * 1024
 KINDS = ("normal", "rectified", "wide", "integers", "tiny", "subnormal")
+POOLINGS = (
+    "max_pool2d.default",
+    "avg_pool2d.default",
+    "adaptive_avg_pool2d.default",
+    "_adaptive_avg_pool2d.default",
+    "upsample_bilinear2d.default",
+    "upsample_bilinear2d.vec",
+)
 CONV1D, CONV2D = "aten.conv1d.default", "aten.conv2d.default"
 NON_FINITE = tuple(np.array([0x7F800000, 0xFF800000, 0x7FC00000], np.uint32).view(np.float32))
 
@@ -386,7 +408,7 @@ def test_a_pooling_window_of_padding_alone_refutes_nothing(adjudicators, wire):
 def test_the_adjudicators_name_their_operators(adjudicators, wire):
     names = {
         "ConvolutionAdjudicator": [CONV1D, CONV2D, "aten.convolution.default"],
-        "PoolingAdjudicator": ["aten.max_pool2d.default"],
+        "PoolingAdjudicator": [f"aten.{name}" for name in POOLINGS],
     }
     for contract, operators in names.items():
         listed = wire.call(adjudicators[contract], "operators")
