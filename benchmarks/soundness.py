@@ -1,8 +1,11 @@
-"""Soundness of the bounds: real and adversarial kernels on random and adversarial inputs, none outside.
+"""Soundness of the bounds: real and adversarial kernels on random and adversarial inputs, none outside; and what
+the deployed adjudicators say about such results, and about claims outside (benchmarks.verdicts).
 
 Simulated kernels add in any order (sequential, reversed, pairwise, blocked, by magnitude), with and
 without fused multiply-add, and with subnormals flushed. The distance is taken to the bound's own FP64
 value, which the tests compare with exact arithmetic.
+
+    python -m benchmarks soundness --cases 1000
 """
 
 import math
@@ -11,10 +14,13 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Tensor
 
+from benchmarks.verdicts import Court, ask
 from tao.graph.literals import Slot
 from tao.numerics.bounds import Bound, bound
 
 ELEMENTS = 1_000_000
+CASES = 5_000
+"""Verdicts of a family, at least."""
 SEED = 7
 SMALLEST_NORMAL = 2.0**-126
 
@@ -95,6 +101,16 @@ def sums(terms: Tensor) -> list[Tensor]:
     ]
 
 
+def running_sums(terms: Tensor) -> list[Tensor]:
+    """The last dimension's sums so far: one after the other, and by doubling the distance."""
+    doubled, width = terms, 1
+    while width < terms.shape[-1]:
+        doubled = torch.cat([doubled[..., :width], doubled[..., width:] + doubled[..., :-width]], -1)
+        width *= 2
+    lanes = range(1, terms.shape[-1] + 1)
+    return [torch.stack([sequential(terms[..., :n]) for n in lanes], -1), doubled, flush(doubled)]
+
+
 def contractions() -> Iterator[Case]:
     for kind in KINDS:
         n = int(torch.randint(1, 80, ()))
@@ -127,7 +143,8 @@ def reductions() -> Iterator[Case]:
         yield "aten.sum.dim_IntList", [Slot(0), [-1]], {}, (x,), totals
         means = [x.mean(-1), *(y / n for y in totals), *(y * torch.tensor(1 / n) for y in totals)]
         yield "aten.mean.dim", [Slot(0), [-1]], {}, (x,), means
-        yield "aten.cumsum.default", [Slot(0), -1], {}, (x,), [x.cumsum(-1)]
+        prefixes = [x.cumsum(-1), x.T.contiguous().cumsum(0).T, *running_sums(x)]
+        yield "aten.cumsum.default", [Slot(0), -1], {}, (x,), prefixes
         norms = [x.norm(dim=-1), *(y.sqrt() for y in sums(x * x))]
         yield "aten.linalg_vector_norm.default", [Slot(0), 2, [-1]], {}, (x,), norms
 
@@ -232,24 +249,89 @@ def elementwise() -> Iterator[Case]:
         yield f"aten.{name}.Tensor", [Slot(0), Slot(1)], {}, (a, b), results
 
 
+def averages(
+    x: Tensor, kernel: list[int], stride: list[int], padding: list[int], counts: bool
+) -> list[Tensor]:
+    """Means of windows by every schedule of their sums, divided and multiplied by the rounded reciprocal."""
+    around = [padding[1], padding[1], padding[0], padding[0]]
+    padded, inside = torch.nn.functional.pad(x, around), torch.nn.functional.pad(torch.ones_like(x), around)
+    windows, present = (
+        y.unfold(2, kernel[0], stride[0]).unfold(3, kernel[1], stride[1]).flatten(-2)
+        for y in (padded, inside)
+    )
+    count = torch.full_like(present[..., 0], windows.shape[-1]) if counts else present.sum(-1)
+    totals = sums(windows)
+    return [y / count for y in totals] + [y * (1 / count) for y in totals]
+
+
 def pools() -> Iterator[Case]:
     for kind in KINDS:
         x = draw(kind, 4, 8, 12, 12)
-        windows = x.unfold(2, 3, 2).unfold(3, 3, 2).flatten(-2)
-        results = [torch.ops.aten.avg_pool2d(x, [3, 3], [2, 2])]
-        results += [y / 9 for y in sums(windows)] + [y * torch.tensor(1 / 9) for y in sums(windows)]
-        yield "aten.avg_pool2d.default", [Slot(0), [3, 3], [2, 2]], {}, (x,), results
-        results = [torch.ops.aten.adaptive_avg_pool2d(x, [5, 7])]
-        yield "aten.adaptive_avg_pool2d.default", [Slot(0), [5, 7]], {}, (x,), results
+        operator = torch.ops.aten.avg_pool2d
+        for kernel, stride, padding, counts in (
+            ([3, 3], [2, 2], [0, 0], True),
+            ([3, 2], [1, 2], [1, 1], True),
+            ([2, 5], [2, 3], [1, 2], False),
+        ):
+            call = [kernel, stride, padding, False, counts]
+            results = [operator(x, *call), operator(x.to(memory_format=torch.channels_last), *call)]
+            results += averages(x, kernel, stride, padding, counts)
+            yield "aten.avg_pool2d.default", [Slot(0), *call], {}, (x,), results
+        for call in ([[3, 4], [2, 3], [1, 2], True, True], [[3, 3], [2, 2], [1, 1], True, False, 7]):
+            yield "aten.avg_pool2d.default", [Slot(0), *call], {}, (x,), [operator(x, *call)]
+        for size in ([5, 7], [4, 6], [13, 20]):
+            results = [
+                torch.ops.aten.adaptive_avg_pool2d(layout, size)
+                for layout in (x, x.to(memory_format=torch.channels_last))
+            ]
+            yield "aten.adaptive_avg_pool2d.default", [Slot(0), size], {}, (x,), results
+
+
+def taps(n: int, k: int, corners: bool, fuse: bool) -> tuple[Tensor, Tensor, Tensor]:
+    """First place, second place and the second's weight for k outputs from n inputs, in FP32 or with a coordinate
+    that is rounded once."""
+    places = torch.arange(k, dtype=torch.float32)
+    if corners:
+        scale = torch.tensor((n - 1) / (k - 1) if k > 1 else 0.0)
+        r = scale * places
+    else:
+        scale = torch.tensor(n) / torch.tensor(k)
+        wide = scale.double() * (places.double() + 0.5) - 0.5
+        r = (wide.float() if fuse else scale * (places + 0.5) - 0.5).clamp(min=0)
+    first = r.floor().long().clamp(max=n - 1)
+    return first, (first + 1).clamp(max=n - 1), (r - first).clamp(0, 1)
+
+
+def bilinear(x: Tensor, size: list[int], corners: bool, fuse: bool, separable: bool) -> Tensor:
+    """Interpolated as kernels of GPUs do, or by one dimension after the other."""
+    (y0, y1, v), (x0, x1, w) = (taps(n, k, corners, fuse) for n, k in zip(x.shape[2:], size, strict=True))
+    v, top, bottom = v[:, None], x[:, :, y0], x[:, :, y1]
+    if separable:
+        rows = (1 - v) * top + v * bottom
+        return (1 - w) * rows[..., x0] + w * rows[..., x1]
+    corner = [part[..., at] for part in (top, bottom) for at in (x0, x1)]
+    weights = [(1 - v) * (1 - w), (1 - v) * w, v * (1 - w), v * w]
+    return sequential(torch.stack([a * b for a, b in zip(weights, corner, strict=True)], -1))
 
 
 def interpolations() -> Iterator[Case]:
     for kind in KINDS:
         x = draw(kind, 2, 3, 9, 11)
-        for size, corners in (([18, 22], False), ([31, 40], True), ([13, 5], False)):
+        for size, corners in (
+            ([18, 22], False),
+            ([31, 40], True),
+            ([13, 5], False),
+            ([17, 21], True),
+            ([9, 1], False),
+        ):
             layouts = x, x.to(memory_format=torch.channels_last)
             results = [
                 torch.ops.aten.upsample_bilinear2d.vec(layout, size, corners, None) for layout in layouts
+            ]
+            results += [
+                bilinear(x, size, corners, fuse, separable)
+                for fuse in (False, True)
+                for separable in (False, True)
             ]
             yield "aten.upsample_bilinear2d.vec", [Slot(0), size, corners, None], {}, (x,), results
 
@@ -284,6 +366,39 @@ def attentions() -> Iterator[Case]:
                 yield "aten.scaled_dot_product_attention.default", call, {}, (q, k, v), results
 
 
+def exact_results() -> Iterator[Case]:
+    """Operators whose results are bit-equal, by torch and by another way to the same."""
+    aten = torch.ops.aten
+    for kind in ("normal", "wide", "offset", "huge", "outlier", "equal"):
+        x, y = draw(kind, 4, 6, 8, 9), draw(kind, 4, 6, 8, 9)
+        lanes = torch.arange(8)[:, None]
+        for name, extremum in (("max", x.amax(2, keepdim=True)), ("min", x.amin(2, keepdim=True))):
+            first = torch.where(x == extremum, lanes, 8).amin(2)
+            found = getattr(x, f"arg{name}")(2)
+            yield f"aten.arg{name}.default", [Slot(0), 2], {}, (x,), [found, first]
+            yield (
+                f"aten.a{name}.default",
+                [Slot(0), [2]],
+                {},
+                (x,),
+                [extremum[:, :, 0], x.gather(2, first[:, :, None])[:, :, 0]],
+            )
+        windows = x.unfold(2, 3, 2).unfold(3, 3, 2).flatten(-2)
+        pooled = [aten.max_pool2d(x, [3, 3], [2, 2]), windows.amax(-1)]
+        yield "aten.max_pool2d.default", [Slot(0), [3, 3], [2, 2]], {}, (x,), pooled
+        larger = torch.where(x > y, x, y)
+        yield "aten.maximum.default", [Slot(0), Slot(1)], {}, (x, y), [torch.maximum(x, y), larger]
+        yield "aten.gt.Tensor", [Slot(0), Slot(1)], {}, (x, y), [x > y, ~(y >= x)]
+        yield "aten.where.self", [Slot(0), Slot(1), Slot(2)], {}, (x > y, x, y), [larger]
+        yield "aten.relu.default", [Slot(0)], {}, (x,), [x.relu(), x.clamp(min=0)]
+        index = torch.randint(8, (4, 6, 5, 9))
+        gathered = [x.gather(2, index), torch.take_along_dim(x, index, 2)]
+        yield "aten.gather.default", [Slot(0), 2, Slot(1)], {}, (x, index), gathered
+        nearest = [aten.upsample_nearest2d(x, [16, 27]), x.repeat_interleave(2, 2).repeat_interleave(3, 3)]
+        yield "aten.upsample_nearest2d.default", [Slot(0), [16, 27]], {}, (x,), nearest
+        yield "aten.cat.default", [[Slot(0), Slot(1)], 1], {}, (x, y), [torch.cat([x, y], 1)]
+
+
 FAMILIES: dict[str, Callable[[], Iterator[Case]]] = {
     "elementwise": elementwise,
     "reductions": reductions,
@@ -293,6 +408,7 @@ FAMILIES: dict[str, Callable[[], Iterator[Case]]] = {
     "pooling": pools,
     "interpolation": interpolations,
     "attention": attentions,
+    "exact": exact_results,
 }
 
 
@@ -303,21 +419,40 @@ def check(family: str, elements: int, seed: int = SEED, kind: str = "determinist
     while True:
         for target, args, kwargs, operands, results in FAMILIES[family]():
             limit = bound(target, args, kwargs, operands, kind)[0]
-            assert isinstance(limit, Bound)
-            decided = int(limit.tolerance.isfinite().sum())
             for y in results:
-                excess = limit.excess(y)
-                found["elements"] += decided
+                if isinstance(limit, Bound):
+                    excess = limit.excess(y)
+                    found["elements"] += int(limit.tolerance.isfinite().sum())
+                else:
+                    excess = torch.where(y == results[0], 0.0, math.inf)
+                    found["elements"] += y.numel()
                 found["violations"] += int((excess > 1).sum())
                 found["worst_ratio"] = max(found["worst_ratio"], float(excess.max()))
         if found["elements"] >= elements:
             return found
 
 
-def measure(progress: Callable[[str], None]) -> dict:
-    """Every family on ELEMENTS elements."""
+def decide(court: Court, family: str, cases: int, seed: int = SEED) -> dict:
+    """At least so many verdicts on elements of a family's calls (see benchmarks.verdicts.ask), some of each call; none
+    where no contract decides any."""
+    torch.manual_seed(seed)
+    found, asked = {"chain_cases": 0, "chain_unsound": 0, "chain_unprovable": 0}, -1
+    while asked < found["chain_cases"] < cases:
+        asked = found["chain_cases"]
+        for case in FAMILIES[family]():
+            found = {name: count + found[name] for name, count in ask(court, case).items()}
+    return found
+
+
+def measure(progress: Callable[[str], None], cases: int = CASES) -> dict:
+    """Every family on ELEMENTS elements, and on `cases` verdicts of the contracts."""
     families = {}
-    for family in FAMILIES:
-        families[family] = found = check(family, ELEMENTS)
-        progress(f"{family}: {found['violations']} of {found['elements']}, worst {found['worst_ratio']:.3f}")
+    with Court.opened() as court:
+        for family in FAMILIES:
+            families[family] = found = check(family, ELEMENTS) | decide(court, family, cases)
+            progress(
+                f"{family}: {found['violations']} of {found['elements']}, worst {found['worst_ratio']:.3f};"
+                f" of {found['chain_cases']} verdicts {found['chain_unsound']} unsound,"
+                f" {found['chain_unprovable']} missing"
+            )
     return {"families": families, "kinds_of_inputs": list(KINDS), "seed": SEED}

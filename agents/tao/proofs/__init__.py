@@ -35,10 +35,7 @@ from tao.proofs.pieces import (
 )
 from tao.proofs.positions import POSITIONS
 from tao.proofs.reads import Runs, reads
-from tao.proofs.search import EXACT, INEXACT, accusable_candidates, candidates
-
-ADJUDICATED = EXACT | INEXACT
-"""The operators of which an element can be decided on chain, where their operands are of its types."""
+from tao.proofs.search import ADJUDICATED, accusable_candidates, candidates, is_decided
 
 MAX_OPENED = 120_000
 """Bytes of openings: nodes refuse transactions above 128 KiB."""
@@ -182,7 +179,7 @@ def find_refutable_element(
     tensors that are not the graph's.
     """
     node = bundle.graph.nodes[node_index]
-    if node.operator not in ADJUDICATED or None in node.maps:
+    if not is_decided(node):
         return None
     leaf = Leaf.of(bundle, node_index, state_before, outputs)
     if _is_piecewise(leaf):

@@ -8,6 +8,8 @@ import torch
 from torch import Tensor
 
 from tao.errors import UnsupportedOperator
+from tao.graph.attributes import float32_word
+from tao.graph.canonical import Node
 from tao.graph.literals import fill
 from tao.graph.operators import CONTRACTION, COPY, overloads, resolve
 from tao.numerics.bounds import bound
@@ -123,3 +125,17 @@ INEXACT = overloads("""
     _adaptive_avg_pool2d upsample_bilinear2d upsample_bilinear2d.vec
 """) | {CONTRACTION}
 """Decided by a bound."""
+
+ADJUDICATED = EXACT | INEXACT
+"""The operators of which an element can be decided on chain, where their operands are of its types."""
+
+_POWER = "aten.pow.Tensor_Scalar"
+_EXPONENTS = frozenset(map(float32_word, (*range(2, 9), 0.5, -0.5, -1.0)))
+
+
+def is_decided(node: Node) -> bool:
+    """Whether a contract decides elements of a node: it knows the operator and what an element reads, and of
+    powers the exponent."""
+    if node.operator == _POWER and not _EXPONENTS.issuperset(node.attributes):
+        return False
+    return node.operator in ADJUDICATED and None not in node.maps
