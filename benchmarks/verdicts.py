@@ -11,13 +11,13 @@ import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 import torch
 from eth_abi import encode
 from torch import Tensor
 from web3 import Web3
 
+from benchmarks.cases import Case
 from tao.chain.build import load_build
 from tao.chain.deployment import ADJUDICATORS
 from tao.chain.local import local_chain
@@ -30,9 +30,6 @@ from tao.numerics.bounds import Bound, Exact, bound
 from tao.proofs import element_proof, is_decided, leaf_claim
 from tao.tensors import commit
 from tao.tensors.keccak import keccak
-
-if TYPE_CHECKING:
-    from benchmarks.soundness import Case
 
 OUTSIDE = 1.01
 """Times the bound: how far off a claim is that has to be refuted."""
