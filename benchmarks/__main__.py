@@ -3,6 +3,7 @@
 Example: python -m benchmarks overhead
 """
 
+import argparse
 import importlib
 import json
 import pkgutil
@@ -27,11 +28,16 @@ def names() -> list[str]:
 
 
 def main(arguments: list[str]) -> int:
-    if len(arguments) != 1 or arguments[0] not in names():
-        given = f"{arguments[0]!r} is no benchmark; " if arguments and arguments[0] else ""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("name", nargs="?", default="")
+    parser.add_argument("--cases", type=int, help="verdicts of a family (soundness)")
+    given_arguments = parser.parse_args(arguments)
+    name = given_arguments.name
+    options = {} if given_arguments.cases is None else {"cases": given_arguments.cases}
+    if name not in names():
+        given = f"{name!r} is no benchmark; " if name else ""
         console.print(f"{given}name one of: {', '.join(names())}  (make bench NAME=overhead)")
         return 2
-    name = arguments[0]
     module = importlib.import_module(f"benchmarks.{name}")
     with console.status(f"[bold]{name}[/bold]") as status:
 
@@ -39,7 +45,7 @@ def main(arguments: list[str]) -> int:
             console.print(f"  {line}")
             status.update(f"[bold]{name}[/bold] {line}")
 
-        result = write_result(name, module.measure(progress))
+        result = write_result(name, module.measure(progress, **options))
     print(json.dumps(result))
     return 0
 

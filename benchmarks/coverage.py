@@ -12,7 +12,7 @@ from benchmarks.networks import NETWORKS, build
 from tao.graph import Graph, Node, export
 from tao.numerics.bounds import is_supported
 from tao.numerics.statistics import deviation_statistics
-from tao.proofs import ADJUDICATED, transactions
+from tao.proofs import is_decided, transactions
 from tao.proofs.leaf import Leaf
 from tao.proofs.search import EXACT
 
@@ -41,7 +41,7 @@ def transactions_of(graph: Graph, node: Node) -> int | None:
     """In how many transactions a contract decides an element in the middle of the output: it knows the
     operator, the record says what it reads, and that is opened in one or posted piece by piece. None where no
     contract does."""
-    if node.operator not in ADJUDICATED or None in node.maps:
+    if not is_decided(node):
         return None
     if not node.reduction:
         return 1

@@ -1,299 +1,24 @@
-"""Soundness of the bounds: real and adversarial kernels on random and adversarial inputs, none outside.
+"""Soundness of the bounds: real and adversarial kernels on random and adversarial inputs, none outside; and what
+the deployed adjudicators say about such results, and about claims outside (benchmarks.verdicts).
 
-Simulated kernels add in any order (sequential, reversed, pairwise, blocked, by magnitude), with and
-without fused multiply-add, and with subnormals flushed. The distance is taken to the bound's own FP64
-value, which the tests compare with exact arithmetic.
+The distance is taken to the bound's own FP64 value, which the tests compare with exact arithmetic.
+
+    python -m benchmarks soundness --cases 1000
 """
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import torch
-from torch import Tensor
 
-from tao.graph.literals import Slot
+from benchmarks.cases import FAMILIES, KINDS
+from benchmarks.verdicts import Court, ask
 from tao.numerics.bounds import Bound, bound
 
 ELEMENTS = 1_000_000
+CASES = 5_000
+"""Verdicts of a family, at least."""
 SEED = 7
-SMALLEST_NORMAL = 2.0**-126
-
-Case = tuple[str, list, dict, tuple[Tensor, ...], list[Tensor]]
-"""An ATen call (target, args, kwargs, operands) and the results of kernels for its first output."""
-
-KINDS = ("normal", "wide", "cancelling", "subnormal", "huge", "equal", "outlier", "zero", "offset")
-
-
-def draw(kind: str, *shape: int) -> Tensor:
-    """FP32 inputs of a kind that breaks things; the last dimension cancels."""
-    x = torch.randn(shape)
-    if kind == "wide":
-        return torch.ldexp(x, torch.randint(-60, 60, shape))
-    if kind == "cancelling":
-        half = x[..., : shape[-1] // 2]
-        rest = x[..., 2 * half.shape[-1] :] * 1e-6
-        return torch.cat([half, -half * (1 + 2.0**-22 * torch.randint(-2, 3, half.shape)), rest], -1)
-    if kind == "subnormal":
-        return torch.ldexp(x, torch.randint(-149, -120, shape))
-    if kind == "huge":
-        return torch.ldexp(x, torch.randint(40, 63, shape))
-    if kind == "equal":
-        return x[..., :1].expand(shape).clone()
-    if kind == "outlier":
-        x[..., torch.randint(shape[-1], ())] = 1e12
-        return x
-    if kind == "offset":
-        return x * 1e-2 + 1e3
-    return torch.zeros(shape) if kind == "zero" else x
-
-
-def flush(x: Tensor) -> Tensor:
-    """Subnormals to zero."""
-    return torch.where(x.abs() < SMALLEST_NORMAL, 0.0, x)
-
-
-def sequential(terms: Tensor, after: Callable[[Tensor], Tensor] = lambda x: x) -> Tensor:
-    """The sum of the last dimension from left to right, `after` every addition."""
-    total = torch.zeros(terms.shape[:-1])
-    for term in terms.unbind(-1):
-        total = after(total + term)
-    return total
-
-
-def pairwise(terms: Tensor) -> Tensor:
-    while terms.shape[-1] > 1:
-        odd = terms.shape[-1] % 2
-        paired = terms[..., : terms.shape[-1] - odd]
-        terms = torch.cat([paired[..., ::2] + paired[..., 1::2], terms[..., paired.shape[-1] :]], -1)
-    return terms[..., 0]
-
-
-def blocked(terms: Tensor, width: int = 16) -> Tensor:
-    return sequential(torch.stack([sequential(block) for block in terms.split(width, -1)], -1))
-
-
-def fused(a: Tensor, b: Tensor) -> Tensor:
-    """Left to right with one rounding per multiply-add."""
-    total = torch.zeros(torch.broadcast_shapes(a.shape, b.shape)[:-1])
-    for x, y in zip(a.unbind(-1), b.unbind(-1), strict=True):
-        total = (total.double() + x.double() * y.double()).float()
-    return total
-
-
-def sums(terms: Tensor) -> list[Tensor]:
-    """The last dimension's sum by every schedule."""
-    ascending = terms.gather(-1, terms.abs().argsort(-1))
-    return [
-        sequential(terms),
-        sequential(terms.flip(-1)),
-        pairwise(terms),
-        blocked(terms),
-        sequential(ascending),
-        sequential(ascending.flip(-1)),
-        sequential(flush(terms), flush),
-        terms.sum(-1),
-    ]
-
-
-def contractions() -> Iterator[Case]:
-    for kind in KINDS:
-        n = int(torch.randint(1, 80, ()))
-        a, b = draw(kind, 400, n), draw("normal" if kind in ("huge", "outlier") else kind, 400, n)
-        results = [*sums(a * b), *sums(flush(flush(a) * flush(b))), fused(a, b)]
-        operands = a[:, None], b[..., None]
-        results = [y[:, None, None] for y in results] + [torch.bmm(*operands)]
-        yield "aten.bmm.default", [Slot(0), Slot(1)], {}, operands, results
-        x, w, bias = draw(kind, 64, n), torch.randn(48, n), draw(kind, 48)
-        call = [Slot(0), Slot(1), Slot(2)]
-        yield "aten.linear.default", call, {}, (x, w, bias), [torch.nn.functional.linear(x, w, bias)]
-    for groups, channels in ((1, 6), (2, 8), (8, 8)):
-        for dilation, stride in ((1, 1), (2, 1), (1, 2)):
-            for kind in KINDS:
-                x, w = draw(kind, 1, channels, 20, 20), torch.randn(8, channels // groups, 3, 3)
-                arguments = [None, [stride] * 2, [1, 1], [dilation] * 2]
-                results = [
-                    torch.conv2d(y, w, *arguments, groups)
-                    for y in (x, x.to(memory_format=torch.channels_last))
-                ]
-                call = [Slot(0), Slot(1), *arguments, False, [0, 0], groups]
-                yield "aten.convolution.default", call, {}, (x, w), results
-
-
-def reductions() -> Iterator[Case]:
-    for kind in KINDS:
-        n = int(torch.randint(1, 120, ()))
-        x = draw(kind, 500, n)
-        totals = sums(x)
-        yield "aten.sum.dim_IntList", [Slot(0), [-1]], {}, (x,), totals
-        means = [x.mean(-1), *(y / n for y in totals), *(y * torch.tensor(1 / n) for y in totals)]
-        yield "aten.mean.dim", [Slot(0), [-1]], {}, (x,), means
-        yield "aten.cumsum.default", [Slot(0), -1], {}, (x,), [x.cumsum(-1)]
-        norms = [x.norm(dim=-1), *(y.sqrt() for y in sums(x * x))]
-        yield "aten.linalg_vector_norm.default", [Slot(0), 2, [-1]], {}, (x,), norms
-
-
-def softmaxes() -> Iterator[Case]:
-    for kind in KINDS:
-        for scale in (0.1, 3.0, 30.0):
-            n = int(torch.randint(1, 100, ()))
-            x = draw(kind, 100, n) * scale
-            shift = x - x.amax(-1, keepdim=True)
-            log2e = torch.tensor(math.log2(math.e))
-            results, logs = [torch.softmax(x, -1)], [torch.log_softmax(x, -1)]
-            for e in (shift.exp(), flush(shift.exp()), (shift * log2e).exp2(), (x * log2e).exp2() / 1):
-                if e.isfinite().all() and (e.amax(-1) == 1).all():
-                    for total in sums(e):
-                        results += [e / total[:, None], e * (1 / total[:, None])]
-                        logs.append(shift - total.log()[:, None])
-            yield "aten.softmax.int", [Slot(0), -1], {}, (x,), results
-            yield "aten.log_softmax.int", [Slot(0), -1], {}, (x,), logs
-
-
-def welford(x: Tensor) -> tuple[Tensor, Tensor]:
-    mean, squares = torch.zeros(x.shape[:-1]), torch.zeros(x.shape[:-1])
-    for count, term in enumerate(x.unbind(-1), 1):
-        delta = term - mean
-        mean = mean + delta / count
-        squares = squares + delta * (term - mean)
-    return mean, squares / x.shape[-1]
-
-
-def normalisations() -> Iterator[Case]:
-    for kind in KINDS:
-        n = int(torch.randint(1, 130, ()))
-        x, w, b, eps = draw(kind, 60, n), torch.randn(n), torch.randn(n), 1e-5
-        results = [torch.layer_norm(x, [n], w, b, eps)]
-        squares = [y / n for y in sums(x * x)]
-        moments = [welford(x)]
-        for total, square in zip(sums(x), squares, strict=True):
-            mean = total / n
-            centred = x - mean[:, None]
-            moments += [(mean, square - mean * mean), (mean, sequential(centred * centred) / n)]
-        for mean, variance in moments:
-            rstd = 1 / (variance.clamp_min(0) + eps).sqrt()
-            mean, rstd = mean[:, None], rstd[:, None]
-            results.append((x - mean) * rstd * w + b)
-            results.append(x * (rstd * w) + (b - mean * rstd * w))
-        call = [Slot(0), [n], Slot(1), Slot(2), eps]
-        yield "aten.layer_norm.default", call, {}, (x, w, b), results
-        scaled = [x * (1 / (square + eps).sqrt())[:, None] * w for square in squares]
-        yield "aten.rms_norm.default", [Slot(0), [n], Slot(1), eps], {}, (x, w), scaled
-        images, w, b = draw(kind, 2, 8, 6, 6), torch.randn(8), torch.randn(8)
-        call = [Slot(0), 4, Slot(1), Slot(2), eps]
-        results = [torch.group_norm(images, 4, w, b, eps)]
-        yield "aten.group_norm.default", call, {}, (images, w, b), results
-        mean, variance = torch.randn(8), torch.rand(8)
-        call = [*(Slot(i) for i in range(5)), 0.1, eps]
-        results = [torch.batch_norm(images, w, b, mean, variance, False, 0.1, eps, False)]
-        column = [v[:, None, None] for v in (w * (variance + eps).rsqrt(), mean, b)]
-        results.append(images * column[0] + (column[2] - column[1] * column[0]))
-        target = "aten._native_batch_norm_legit_no_training.default"
-        yield target, call, {}, (images, w, b, mean, variance), results
-
-
-UNARY = (
-    "exp exp2 expm1 tanh erf erfc sin cos tan log log2 log10 log1p sqrt rsqrt reciprocal sigmoid silu gelu"
-    " hardsigmoid hardswish square leaky_relu"
-).split()
-
-
-def anything(count: int) -> Tensor:
-    """Finite floats of every exponent, and around zero."""
-    bits = torch.randint(-(2**31), 2**31, (count,), dtype=torch.int64).to(torch.int32)
-    x = bits.view(torch.float32)
-    return torch.cat([x[x.isfinite()], torch.randn(count) * 4])
-
-
-def elementwise() -> Iterator[Case]:
-    for name in UNARY:
-        x = anything(1000)
-        function = getattr(torch.ops.aten, name)
-        results = [function(x), flush(function(flush(x)))]
-        yield f"aten.{name}.default", [Slot(0)], {}, (x,), results
-    for exponent in (0.5, -0.5, -1.0, 2.0, 3.0, 5.0, 1.7, -2.3):
-        x = anything(500)
-        call = [Slot(0), exponent]
-        yield "aten.pow.Tensor_Scalar", call, {}, (x,), [x**exponent, flush(flush(x) ** exponent)]
-    x = anything(500)
-    yield (
-        "aten.gelu.default",
-        [Slot(0)],
-        {"approximate": "tanh"},
-        (x,),
-        [torch.ops.aten.gelu(x, approximate="tanh")],
-    )
-    a = anything(1000)
-    b = anything(1500)[: len(a)]
-    a = a[: len(b)]
-    for name, function in (("add", torch.add), ("sub", torch.sub), ("mul", torch.mul), ("div", torch.div)):
-        results = [function(a, b), flush(function(flush(a), flush(b)))]
-        if name == "div":
-            results.append(a * (1 / b))
-        yield f"aten.{name}.Tensor", [Slot(0), Slot(1)], {}, (a, b), results
-
-
-def pools() -> Iterator[Case]:
-    for kind in KINDS:
-        x = draw(kind, 4, 8, 12, 12)
-        windows = x.unfold(2, 3, 2).unfold(3, 3, 2).flatten(-2)
-        results = [torch.ops.aten.avg_pool2d(x, [3, 3], [2, 2])]
-        results += [y / 9 for y in sums(windows)] + [y * torch.tensor(1 / 9) for y in sums(windows)]
-        yield "aten.avg_pool2d.default", [Slot(0), [3, 3], [2, 2]], {}, (x,), results
-        results = [torch.ops.aten.adaptive_avg_pool2d(x, [5, 7])]
-        yield "aten.adaptive_avg_pool2d.default", [Slot(0), [5, 7]], {}, (x,), results
-
-
-def interpolations() -> Iterator[Case]:
-    for kind in KINDS:
-        x = draw(kind, 2, 3, 9, 11)
-        for size, corners in (([18, 22], False), ([31, 40], True), ([13, 5], False)):
-            layouts = x, x.to(memory_format=torch.channels_last)
-            results = [
-                torch.ops.aten.upsample_bilinear2d.vec(layout, size, corners, None) for layout in layouts
-            ]
-            yield "aten.upsample_bilinear2d.vec", [Slot(0), size, corners, None], {}, (x,), results
-
-
-def online_attention(q: Tensor, k: Tensor, v: Tensor, block: int = 8) -> Tensor:
-    """Fused attention that moves its maximum and rescales block by block of keys."""
-    largest = torch.full((*q.shape[:-1], 1), -math.inf)
-    total, output = torch.zeros_like(largest), torch.zeros(*q.shape[:-1], v.shape[-1])
-    for keys, values in zip(k.split(block, -2), v.split(block, -2), strict=True):
-        scores = (q @ keys.mT) / math.sqrt(q.shape[-1])
-        moved = torch.maximum(largest, scores.amax(-1, keepdim=True))
-        weights, factor = (scores - moved).exp(), (largest - moved).exp()
-        total = total * factor + weights.sum(-1, keepdim=True)
-        output, largest = output * factor + weights @ values, moved
-    return output / total
-
-
-def attentions() -> Iterator[Case]:
-    attend = torch.nn.functional.scaled_dot_product_attention
-    backend = torch.nn.attention.SDPBackend
-    for scale in (0.3, 1.0, 4.0):
-        for kind in ("normal", "equal", "cancelling", "offset", "zero"):
-            q, k, v = draw(kind, 1, 2, 40, 16) * scale, draw("normal", 1, 2, 40, 16), draw(kind, 1, 2, 40, 16)
-            for causal in (False, True):
-                results = []
-                for kernel in (backend.MATH, backend.FLASH_ATTENTION):
-                    with torch.nn.attention.sdpa_kernel(kernel):
-                        results.append(attend(q, k, v, is_causal=causal))
-                if not causal:
-                    results.append(online_attention(q, k, v))
-                call = [Slot(0), Slot(1), Slot(2), None, 0.0, causal]
-                yield "aten.scaled_dot_product_attention.default", call, {}, (q, k, v), results
-
-
-FAMILIES: dict[str, Callable[[], Iterator[Case]]] = {
-    "elementwise": elementwise,
-    "reductions": reductions,
-    "contraction": contractions,
-    "normalisation": normalisations,
-    "softmax": softmaxes,
-    "pooling": pools,
-    "interpolation": interpolations,
-    "attention": attentions,
-}
 
 
 def check(family: str, elements: int, seed: int = SEED, kind: str = "deterministic") -> dict:
@@ -303,21 +28,40 @@ def check(family: str, elements: int, seed: int = SEED, kind: str = "determinist
     while True:
         for target, args, kwargs, operands, results in FAMILIES[family]():
             limit = bound(target, args, kwargs, operands, kind)[0]
-            assert isinstance(limit, Bound)
-            decided = int(limit.tolerance.isfinite().sum())
             for y in results:
-                excess = limit.excess(y)
-                found["elements"] += decided
+                if isinstance(limit, Bound):
+                    excess = limit.excess(y)
+                    found["elements"] += int(limit.tolerance.isfinite().sum())
+                else:
+                    excess = torch.where(y == results[0], 0.0, math.inf)
+                    found["elements"] += y.numel()
                 found["violations"] += int((excess > 1).sum())
                 found["worst_ratio"] = max(found["worst_ratio"], float(excess.max()))
         if found["elements"] >= elements:
             return found
 
 
-def measure(progress: Callable[[str], None]) -> dict:
-    """Every family on ELEMENTS elements."""
+def decide(court: Court, family: str, cases: int, seed: int = SEED) -> dict:
+    """At least so many verdicts on elements of a family's calls (see benchmarks.verdicts.ask), some of each call; none
+    where no contract decides any."""
+    torch.manual_seed(seed)
+    found, asked = {"chain_cases": 0, "chain_unsound": 0, "chain_unprovable": 0}, -1
+    while asked < found["chain_cases"] < cases:
+        asked = found["chain_cases"]
+        for case in FAMILIES[family]():
+            found = {name: count + found[name] for name, count in ask(court, case).items()}
+    return found
+
+
+def measure(progress: Callable[[str], None], cases: int = CASES) -> dict:
+    """Every family on ELEMENTS elements, and on `cases` verdicts of the contracts."""
     families = {}
-    for family in FAMILIES:
-        families[family] = found = check(family, ELEMENTS)
-        progress(f"{family}: {found['violations']} of {found['elements']}, worst {found['worst_ratio']:.3f}")
+    with Court.opened() as court:
+        for family in FAMILIES:
+            families[family] = found = check(family, ELEMENTS) | decide(court, family, cases)
+            progress(
+                f"{family}: {found['violations']} of {found['elements']}, worst {found['worst_ratio']:.3f};"
+                f" of {found['chain_cases']} verdicts {found['chain_unsound']} unsound,"
+                f" {found['chain_unprovable']} missing"
+            )
     return {"families": families, "kinds_of_inputs": list(KINDS), "seed": SEED}

@@ -42,11 +42,17 @@ def soundness(result: Result) -> list[str]:
         Column("elements", "elements", count),
         Column("outside the bound", "violations", count),
         Column("worst error / bound", "worst_ratio", ratio),
+        Column("verdicts", "chain_cases", count),
+        Column("unsound", "chain_unsound", count),
+        Column("missing", "chain_unprovable", count),
     ]
     return [
         "Results of real kernels, and of simulated ones that add in other orders, fuse, or flush "
         "subnormals, on ordinary and hostile inputs. A bound is sound if none lies outside it, so that no "
-        "honest prover loses by a proof.",
+        "honest prover loses by a proof. The deployed adjudicators were asked about elements of such results, "
+        "whose refutation would be unsound, and about claims 1.01 times the bound away (or not bit-equal), where "
+        "a refutation is missing unless it is given. Attention is traced as products and a softmax, and its "
+        "fused form is decided by no contract.",
         table(columns, named(result["families"])),
     ]
 

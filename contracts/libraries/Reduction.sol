@@ -6,14 +6,15 @@ import { Bound, Bounds } from "./Bound.sol";
 import { Float32Dot } from "./Float32Dot.sol";
 import { RowSums } from "./RowSums.sol";
 
-/// @title Whether a claimed sum, mean, 2-norm or maximum of a row of FP32 numbers is proven out of tolerance.
+/// @title Whether a claimed sum, mean, 2-norm or extremum of a row of FP32 numbers is proven out of tolerance.
 /// @notice For a row x_0 ... x_(n-1) with S = sum x_j, T = sum |x_j|, D the sum of |x_j| over subnormal x_j,
 /// Q = sum x_j^2, u = 2^-24, MIN = 2^-126 and gamma_n = n u / (1 - n u):
 ///
 ///     sum     f = S        tau = gamma_(n-1) T + n MIN + D
 ///     mean    f = S / n    tau = (gamma_(n+2) T + (n + 1) MIN + D) / n + 2 MIN
 ///     norm    f = sqrt Q   tau = (gamma_n / 2 + 4 u) (1 + 2^-7) f + min(sqrt F, F / f) + 2 MIN, F = 4 n MIN
-///     amax    exact, where numbers below MIN are equal
+///     average f = S / c    tau = (gamma_(n+2) T + (n + 1) MIN + D) / c + 2 MIN
+///     amax    exact, where numbers below MIN are equal; amin alike
 ///
 /// Kernels are taken to compute in FP32 or better, with or without FMA, in any order of summation, and to take subnormal
 /// numbers for zero or not, wherever they meet them.
@@ -22,14 +23,15 @@ import { RowSums } from "./RowSums.sol";
 /// inputs taken for zero, n - 1 MIN for sums.
 ///
 /// Mean. The sum is taken first. The division rounds once, and a multiplication by the rounded 1 / n twice, which leaves
-/// one rounding more than needed.
+/// one rounding more than needed. An average with another divisor c >= 1 is alike; adaptive pooling divides by the rows and
+/// then by the columns of its window, which rounds twice as well.
 ///
 /// Norm. The x_j are squared as they are. Q meets n roundings, and its n squares and n - 1 sums may each lose less
 /// than MIN. As |sqrt(a + b) - sqrt a| <= min(sqrt |b|, |b| / sqrt a), that costs the second term, where the factor two in F
 /// covers what roundings make of it. sqrt(1 + gamma) is within gamma / 2 + gamma^2 / 2 of 1. The root is off by 4 u of
 /// itself; nothing is refuted where n > 2^17, so gamma_n < 2^-6.99 and second-order terms are below 2^-7 of the first.
 ///
-/// A non-finite y is refuted iff no intermediate result reaches 2^127: T + tau, T + n tau for the mean, and for the
+/// A non-finite y is refuted iff no intermediate result reaches 2^127: T + tau, T + c tau for an average, and for the
 /// norm Q (1 + 2^-6) + F. Infinite and NaN lanes refute nothing (the sums revert), but infinite ones have a maximum.
 library Reduction {
     uint256 private constant SIGN = 1 << 255;
@@ -55,7 +57,16 @@ library Reduction {
 
     /// @notice As `refutesMean`, from the sums of the row.
     function refutesMeanOf(RowSums.Sums memory sums, uint256 lanes, uint32 y) internal pure returns (bool) {
-        Ball memory count = Balls.exact(int256(lanes), 0);
+        return refutesAverageOf(sums, lanes, lanes, y);
+    }
+
+    /// @notice As `refutesMeanOf`, where the sum is divided by `divisor`, at least 1.
+    function refutesAverageOf(RowSums.Sums memory sums, uint256 lanes, uint256 divisor, uint32 y)
+        internal
+        pure
+        returns (bool)
+    {
+        Ball memory count = Balls.exact(int256(divisor), 0);
         Bound memory bound;
         bound.value = sums.value.div(count);
         bound.tolerance = _tolerance(sums, lanes + 2, lanes + 1).div(count).add(Bounds.minima(2));
@@ -85,9 +96,19 @@ library Reduction {
     /// @notice Whether y is not the largest lane of a run; +0 and -0 are equal, as are all numbers below MIN. A row with
     /// a NaN refutes nothing.
     function refutesMaximum(uint256 run, uint256 lanes, uint32 y) internal pure returns (bool) {
-        (uint256 most, bool hasNaN) = _maximum(run, lanes);
+        return _refutesExtremum(run, lanes, y, 0);
+    }
+
+    /// @notice As `refutesMaximum`, of the smallest lane.
+    function refutesMinimum(uint256 run, uint256 lanes, uint32 y) internal pure returns (bool) {
+        return _refutesExtremum(run, lanes, y, 1 << 31);
+    }
+
+    /// @param flip Added to the bits of all numbers: 0, or the sign bit, so that the smallest is the largest.
+    function _refutesExtremum(uint256 run, uint256 lanes, uint32 y, uint32 flip) private pure returns (bool) {
+        (uint256 most, bool hasNaN) = _maximum(run, lanes, flip);
         if (hasNaN) return false;
-        uint256 claimed = _key(y);
+        uint256 claimed = _key(y ^ flip);
         // In between are the numbers below MIN.
         bool zero = _key(0x80800000) < most && most < _key(0x00800000);
         if (zero) return claimed <= _key(0x80800000) || claimed >= _key(0x00800000);
@@ -103,13 +124,14 @@ library Reduction {
         return Bounds.gamma(roundings).mul(sums.magnitude).add(Bounds.minima(minima)).add(sums.subnormal);
     }
 
-    /// @dev The largest key of a run, and whether a lane is NaN.
-    function _maximum(uint256 run, uint256 lanes) private pure returns (uint256 most, bool hasNaN) {
+    /// @dev The largest key of a run with flipped bits, and whether a lane is NaN.
+    function _maximum(uint256 run, uint256 lanes, uint32 flip) private pure returns (uint256 most, bool hasNaN) {
         uint256 negativeInfinity = _key(0xff800000) << 224;
+        uint256 flipped = uint256(flip) << 224;
         assembly ("memory-safe") {
             // The lanes behind the first in a word decide between equal ones only.
             for { let end := add(run, shl(2, lanes)) } lt(run, end) { run := add(run, 4) } {
-                let word := calldataload(run)
+                let word := xor(calldataload(run), flipped)
                 let key := xor(word, or(sar(255, word), SIGN))
                 if gt(key, most) { most := key }
                 hasNaN := or(hasNaN, lt(key, negativeInfinity))

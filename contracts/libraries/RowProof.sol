@@ -32,14 +32,23 @@ library RowProof {
 
     /// @notice The proof in place, with one opening per operand and one output.
     function decode(NodeRecord.Node memory node, bytes calldata encoded) internal pure returns (Proof calldata proof) {
+        proof = decodeLanes(node, encoded);
+        uint256 count = node.operands.length;
+        if (proof.operands.length != count) revert WrongOpeningCount(proof.operands.length, count);
+    }
+
+    /// @notice The proof in place, with openings of single lanes, which the caller counts.
+    function decodeLanes(NodeRecord.Node memory node, bytes calldata encoded)
+        internal
+        pure
+        returns (Proof calldata proof)
+    {
         // INVARIANT: the encoding is that of one dynamic struct; its members are checked where they are read.
         if (encoded.length < 0xa0 || bytes32(encoded) != bytes32(uint256(0x20))) revert MalformedProof();
         assembly ("memory-safe") {
             proof := add(encoded.offset, 0x20)
         }
-        uint256 count = node.operands.length;
         if (node.outputs.length != 1 || node.reduction == 0) revert NotARow(node.outputs.length, node.reduction);
-        if (proof.operands.length != count) revert WrongOpeningCount(proof.operands.length, count);
     }
 
     /// @notice The row of the first operand that holds the output element.

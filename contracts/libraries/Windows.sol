@@ -66,7 +66,16 @@ library Windows {
     /// @notice The runs that an output element reads; operand 0 is a and operand 1, if there is one, is b.
     /// @param element Row-major index of the output element.
     function locate(NodeRecord.Node memory node, uint256 element) internal pure returns (Runs memory runs) {
-        _check(node);
+        return locate(node, element, 0);
+    }
+
+    /// @notice As above, where `more` attributes of the operator stand behind those of the window.
+    function locate(NodeRecord.Node memory node, uint256 element, uint256 more)
+        internal
+        pure
+        returns (Runs memory runs)
+    {
+        _check(node, COUNT + more);
         uint32[] memory words = node.attributes;
         runs.a = node.operands[0].firstElement(node.outputs[0], element);
         if (node.operands.length > 1) runs.b = node.operands[1].firstElement(node.outputs[0], element);
@@ -103,9 +112,27 @@ library Windows {
         b = runs.b + outer * runs.bOuter + inner * runs.bInner;
     }
 
-    function _check(NodeRecord.Node memory node) private pure {
+    /// @notice Number of lanes inside the input and its padding, which is as wide behind the input as before it.
+    /// @dev The node's attributes must be those of a window, as `locate` checks.
+    function padded(NodeRecord.Node memory node, uint256 element) internal pure returns (uint256 lanes) {
         uint32[] memory words = node.attributes;
-        if (words.length != COUNT) revert WrongAttributeCount(words.length, COUNT);
+        uint256[3] memory coordinates = _coordinates(node.outputs[0].shape, element);
+        lanes = 1;
+        for (uint256 level; level < 3; ++level) {
+            uint256 size = words[LEVELS + 3 * level];
+            uint256 role = _role(words[ROLES], level);
+            if (role != 0) {
+                uint256 axis = _axis(role);
+                uint256 limit = uint256(words[axis]) + 2 * uint256(words[axis + 2]);
+                size = _lanesBelow(limit, coordinates[role] * words[axis + 1], words[axis + 3], size);
+            }
+            lanes *= size;
+        }
+    }
+
+    function _check(NodeRecord.Node memory node, uint256 count) private pure {
+        uint32[] memory words = node.attributes;
+        if (words.length != count) revert WrongAttributeCount(words.length, count);
         uint256 rank = node.outputs[0].shape.length;
         if (rank != 3 && rank != 4) revert UnsupportedRank(rank);
         _requirePositive(words, PER_GROUP);

@@ -27,6 +27,14 @@ DRAWS = 120 if DEEP else 12
 GAS = 1_000_000_000
 LARGEST_TRANSACTION = 128 * 1024
 KINDS = ("normal", "rectified", "wide", "integers", "tiny", "subnormal")
+POOLINGS = (
+    "max_pool2d.default",
+    "avg_pool2d.default",
+    "adaptive_avg_pool2d.default",
+    "_adaptive_avg_pool2d.default",
+    "upsample_bilinear2d.default",
+    "upsample_bilinear2d.vec",
+)
 CONV1D, CONV2D = "aten.conv1d.default", "aten.conv2d.default"
 NON_FINITE = tuple(np.array([0x7F800000, 0xFF800000, 0x7FC00000], np.uint32).view(np.float32))
 
@@ -355,7 +363,7 @@ def test_a_pooling_window_of_padding_alone_refutes_nothing(adjudicators, wire):
 def test_the_adjudicators_name_their_operators(adjudicators, wire):
     names = {
         "ConvolutionAdjudicator": [CONV1D, CONV2D, "aten.convolution.default"],
-        "PoolingAdjudicator": ["aten.max_pool2d.default"],
+        "PoolingAdjudicator": [f"aten.{name}" for name in POOLINGS],
     }
     for contract, operators in names.items():
         listed = wire.call(adjudicators[contract], "operators")

@@ -88,10 +88,32 @@ contract PoolingAdjudicatorTest {
         _require(scene, 2, 0, true, "the next row has lanes");
     }
 
-    function test_operators_isMaxPooling() external view {
+    function test_refutes_averagesDivideByWhatTheyAreToldTo() external view {
+        Scene memory scene = _constant(Floats.ofInteger(12));
+        scene.node.op = Operator.wrap(bytes4(keccak256("aten.avg_pool2d.default")));
+        uint32[] memory words = new uint32[](21);
+        for (uint256 i; i < 20; ++i) {
+            words[i] = scene.node.attributes[i];
+        }
+        scene.node.attributes = words;
+        // The corner has four lanes of twelve, and nine places with the padding.
+        _require(scene, 0, Floats.ofInteger(12), false, "by its lanes");
+        _require(scene, 0, Floats.ofInteger(11), true, "less");
+        words[20] = 6;
+        _require(scene, 0, Floats.ofInteger(8), false, "by six");
+        _require(scene, 0, Floats.ofInteger(12), true, "not by four");
+        words[20] = type(uint32).max;
+        scene.operands[0] = _constant(Floats.ofInteger(9)).operands[0];
+        _require(scene, 0, Floats.ofInteger(4), false, "by its places");
+        _require(scene, 0, Floats.ofInteger(9), true, "not by its lanes");
+        _require(scene, MIDDLE, Floats.ofInteger(9), false, "without padding both are the same");
+    }
+
+    function test_operators_arePoolingsAndUpsampling() external view {
         Operator[] memory list = adjudicator.operators();
-        bytes4 only = bytes4(keccak256("aten.max_pool2d.default"));
-        require(list.length == 1 && Operator.unwrap(list[0]) == only, "operators");
+        require(list.length == 6, "count");
+        require(Operator.unwrap(list[0]) == bytes4(keccak256("aten.max_pool2d.default")), "maximum");
+        require(Operator.unwrap(list[1]) == bytes4(keccak256("aten.avg_pool2d.default")), "average");
     }
 
     // ---- what the openings are bound to ----
@@ -242,7 +264,8 @@ contract PoolingAdjudicatorTest {
 
     function _parts(Scene memory scene, uint256 element) private pure returns (PoolingAdjudicator.Proof memory proof) {
         proof.element = element;
-        Windows.Runs memory runs = Windows.locate(scene.node, element);
+        proof.hint = 100;
+        Windows.Runs memory runs = Windows.locate(scene.node, element, scene.node.attributes.length - 20);
         proof.a = new OperandProof.OperandOpening[](runs.count());
         for (uint256 i; i < proof.a.length; ++i) {
             (uint256 a,) = runs.at(i);

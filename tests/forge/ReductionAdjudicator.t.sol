@@ -22,22 +22,27 @@ contract ReductionAdjudicatorTest {
     uint256 private constant MEAN = 2;
     uint256 private constant NORM = 4;
     uint256 private constant AMAX = 5;
+    uint256 private constant AMIN = 6;
+    uint256 private constant MIN = 8;
+    uint256 private constant CUMSUM = 9;
+    uint256 private constant ROWS = 10; // operators that look at a whole row
+    uint256 private constant ALL = 12;
 
     ReductionAdjudicator private adjudicator = new ReductionAdjudicator();
 
     // ---- verdicts ----
 
-    function test_operators_areSumsMeansNormAndMaximum() external view {
+    function test_operators_areSumsMeansNormAndExtrema() external view {
         Operator[] memory list = adjudicator.operators();
-        require(list.length == 6, "count");
-        for (uint256 i; i < 6; ++i) {
+        require(list.length == ALL, "count");
+        for (uint256 i; i < ALL; ++i) {
             require(Operator.unwrap(list[i]) == _code(i), "another operator");
         }
     }
 
     function testFuzz_refutes_onlyWrongElementsOfEveryOperator(uint256 seed) external view {
         Random memory random = Random(seed);
-        Scene memory scene = _scene(random, random.below(6), 1 + random.below(100));
+        Scene memory scene = _scene(random, random.below(ROWS), 1 + random.below(100));
         uint256 element = random.below(6);
         require(!adjudicator.refutes(scene.leaf(), _proof(scene, element)), "an exact element is refuted");
         int256 exact = Floats.toInteger(scene.output.get(element));
@@ -102,7 +107,7 @@ contract ReductionAdjudicatorTest {
 
     function testFuzz_refutes_changedProofsNeverRefuteAnHonestElement(uint256 seed) external view {
         Random memory random = Random(seed);
-        Scene memory scene = _scene(random, random.below(6), 20);
+        Scene memory scene = _scene(random, random.below(ROWS), 20);
         bytes memory proof = _proof(scene, random.below(6));
         for (uint256 i = 1 + random.below(3); i > 0; --i) {
             proof[random.below(proof.length)] = bytes1(uint8(random.next()));
@@ -122,13 +127,19 @@ contract ReductionAdjudicatorTest {
     }
 
     function _code(uint256 op) private pure returns (bytes4) {
-        string[6] memory names = [
+        string[ALL] memory names = [
             "aten.sum.default",
             "aten.sum.dim_IntList",
             "aten.mean.default",
             "aten.mean.dim",
             "aten.linalg_vector_norm.default",
-            "aten.amax.default"
+            "aten.amax.default",
+            "aten.amin.default",
+            "aten.max.default",
+            "aten.min.default",
+            "aten.cumsum.default",
+            "aten.argmax.default",
+            "aten.argmin.default"
         ];
         return bytes4(keccak256(bytes(names[op])));
     }
@@ -147,11 +158,31 @@ contract ReductionAdjudicatorTest {
         for (uint256 i; i < 6 * width; ++i) {
             input.set(i, Floats.ofInteger(int256(random.below(17)) - 8));
         }
+        if (op == CUMSUM) {
+            _setRunningSums(scene, input, lanes);
+            return scene;
+        }
         scene.setOutput(Tensors.zeros(DType.FLOAT32, 4, Tensors.shape(2, 3)));
         scene.setOperand(0, input, false, Scenes.strides(width, 2 * width), 1, 4);
         for (uint256 element; element < 6; ++element) {
             uint256 first = scene.source(0, element, 0);
             scene.output.set(element, Floats.ofInteger(_fill(random, input, op, first, lanes)));
+        }
+    }
+
+    function _setRunningSums(Scene memory scene, Tensor memory input, uint256 lanes) private pure {
+        uint256 width = lanes + 4;
+        scene.setOutput(Tensors.zeros(DType.FLOAT32, 4, Scenes.strides(2, 3, lanes)));
+        scene.setOperand(0, input, false, Scenes.strides(width, 2 * width, 0), 1, 4);
+        scene.node.attributes = new uint32[](1);
+        scene.node.attributes[0] = 2;
+        for (uint256 element; element < 6 && element < 6 * lanes; ++element) {
+            uint256 first = scene.source(0, element, 0);
+            int256 sum;
+            for (uint256 lane; lane <= element % lanes; ++lane) {
+                sum += Floats.toInteger(input.get(first + lane));
+            }
+            scene.output.set(element, Floats.ofInteger(sum));
         }
     }
 
@@ -172,12 +203,15 @@ contract ReductionAdjudicatorTest {
         }
         int256 sum;
         int256 largest = -8;
+        int256 least = 8;
         for (uint256 lane; lane < lanes; ++lane) {
             int256 x = Floats.toInteger(input.get(first + lane));
             sum += x;
             if (x > largest) largest = x;
+            if (x < least) least = x;
         }
-        if (op == AMAX) return largest;
+        if (op == AMIN || op == MIN) return least;
+        if (op >= AMAX) return largest;
         if (op < MEAN) return sum;
         int256 count = int256(lanes);
         int256 last = Floats.toInteger(input.get(first + lanes - 1));
@@ -195,7 +229,9 @@ contract ReductionAdjudicatorTest {
         bool squares = Operator.unwrap(scene.node.op) == _code(NORM);
         proof.hint = squares ? 2 * 138 - 63 : 138 - 63;
         proof.operands = new OperandProof.OperandOpening[](1);
-        proof.operands[0] = scene.openOperand(0, element, 0, scene.node.reduction);
+        bool runs = Operator.unwrap(scene.node.op) == _code(CUMSUM);
+        uint256 length = runs ? element % scene.node.reduction + 1 : scene.node.reduction;
+        proof.operands[0] = scene.openOperand(0, element, 0, length);
         proof.output = scene.openOutput(element);
     }
 }

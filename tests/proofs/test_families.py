@@ -32,11 +32,14 @@ class Vision(nn.Module):
     def forward(self, image: Tensor) -> Tensor:
         x = functional.hardtanh(self.batch(self.stem(image)), 0.0, 1.5)
         x = functional.max_pool2d(x, 3, stride=2, padding=1)
+        x = functional.avg_pool2d(x, 3, stride=1, padding=1, count_include_pad=False)
+        x = functional.interpolate(x, scale_factor=2.0, mode="bilinear")
         x = self.group(self.grouped(self.depthwise(self.wide(x))))
         x = functional.pad(x, (1, 0, 0, 2), value=0.5)
         x = functional.interpolate(x, scale_factor=2.0, mode="nearest")
         y = self.line(x.flatten(2))
-        return torch.cat([functional.adaptive_avg_pool2d(x, 1).flatten(1), y.mean((1, 2))[:, None]], 1)
+        z = functional.adaptive_avg_pool2d(x, (3, 5)).amin((2, 3))
+        return torch.cat([functional.adaptive_avg_pool2d(x, 1).flatten(1), z, y.mean((1, 2))[:, None]], 1)
 
 
 class Language(nn.Module):
@@ -56,9 +59,9 @@ class Language(nn.Module):
         mixed = functional.log_softmax((weights @ x).masked_fill(ids[..., None] == 1, 0.25), -1)
         length = mask.to(torch.float32).sum(-1).clamp(min=1.0)
         picked = mixed.gather(2, ids[..., None] % 1) + mixed[:, places, places][..., None]
-        return torch.maximum(picked[..., 0] / length, torch.linalg.vector_norm(mixed, dim=-1)) + mixed.amax(
-            -1
-        )
+        tokens = mixed.argmax(-1).to(torch.float32) + scores.min(1)[1].to(torch.float32)
+        running = picked[..., 0].cumsum(1) + tokens + mixed.min()
+        return torch.maximum(running / length, torch.linalg.vector_norm(mixed, dim=-1)) + mixed.max(-1)[0]
 
 
 MODULES = {

@@ -162,13 +162,13 @@ class Case:
         state = [b"\2" * 32, self.tensors[0].commitment, b"\3" * 32]
         return record.packed, state, [output.commitment], merkle_root(self.weights), len(self.weights)
 
-    def proof(self, output: Tensor, element: int, window: int | None = None) -> bytes:
-        """`window`: the window exponent of the sum; None for pooling."""
+    def proof(self, output: Tensor, element: int, window: int | None = None, hint: int = 0) -> bytes:
+        """`window`: the window exponent of a convolution's sum; `hint`: that of a pooling, which has no kernel."""
         runs = self.window.runs(output.type.shape, element)
         a = [(*self.tensors[0].open(start, length)[1:], []) for start, _, length in runs]
         _, *opened = output.open(element)
         if window is None:
-            return encode([f"(uint256,{OPERAND}[],{OUTPUT})"], [(element, a, tuple(opened))])
+            return encode([f"(uint256,uint256,{OPERAND}[],{OUTPUT})"], [(element, hint, a, tuple(opened))])
         kernel_path, bias_path = (merkle_path(self.weights, index) for index in (0, 1))
         b = [(*self.tensors[1].open(start, length)[1:], kernel_path) for _, start, length in runs]
         channel = int(np.unravel_index(element, output.type.shape)[1])

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import torch
 
-from tao.graph import contractions, drawn, moves, windows
+from tao.graph import contractions, drawn, moves, resizing, windows
 from tao.graph import rows as on_rows
 from tao.graph.attributes import attributes, scalar_form
 from tao.graph.contractions import is_contraction
@@ -39,6 +39,8 @@ def meaning(call: Call) -> Meaning | None:
 def _family(call: Call) -> _Family:
     if is_contraction(call.target, call.kwargs, [t.dtype for t in call.types]):
         return _CONTRACTION
+    if call.target in resizing.ADAPTIVE and list(call.args[1]) != [1, 1]:
+        return _RESIZE
     return _FAMILIES.get(call.target, _POINTWISE if call.target in POINTWISE else _OPAQUE)
 
 
@@ -55,11 +57,13 @@ _OPAQUE = _Family(Call.opaque)
 _MOVE = _Family(moves.meaning)
 _ROW = _Family(on_rows.meaning, on_rows.rows)
 _WINDOW = _Family(windows.meaning, windows.rows)
+_RESIZE = _Family(resizing.meaning, resizing.rows)
 _DRAWN = _Family(drawn.meaning, drawn.rows)
 _FAMILIES = {
     COPY: _POINTWISE,
     **dict.fromkeys((moves.CAT, *moves.PADS, *moves.UPSAMPLES, *moves.LOOKUPS), _MOVE),
     **dict.fromkeys(on_rows.OPERATORS, _ROW),
-    **dict.fromkeys((*windows.CONVOLUTIONS, windows.MAX_POOL), _WINDOW),
+    **dict.fromkeys((*windows.CONVOLUTIONS, *windows.POOLS), _WINDOW),
+    **dict.fromkeys(resizing.BILINEAR, _RESIZE),
     **dict.fromkeys(drawn.OPERATORS, _DRAWN),
 }

@@ -7,15 +7,23 @@ from collections.abc import Callable
 
 from tao.graph.attributes import float32_word
 from tao.graph.maps import Call, IndexMap, Meaning, Rows, along, broadcast
+from tao.tensors.codec import DType
 
 MEAN = "aten.mean.dim"
+CUMSUM = "aten.cumsum.default"
+_ADAPTIVE = {"aten.adaptive_avg_pool2d.default", "aten._adaptive_avg_pool2d.default"}
+_EXTREMA = {"aten.max.dim": "max", "aten.min.dim": "min"}
+"""Their outputs are one extremum and its position; whichever is in use goes by the name of the operator that gives
+it alone."""
+_POSITIONS = {"aten.argmax.default", "aten.argmin.default"}
 _SOFTMAX = {
     f"aten.{name}" for name in ("softmax.int", "_softmax.default", "log_softmax.int", "_log_softmax.default")
 }
 _LAYER = {"aten.layer_norm.default", "aten.native_layer_norm.default"}
 _REDUCTIONS = {
-    "aten.sum.default", "aten.sum.dim_IntList", "aten.mean.default", MEAN, "aten.amax.default",
-    "aten.linalg_vector_norm.default", "aten.adaptive_avg_pool2d.default",
+    "aten.sum.default", "aten.sum.dim_IntList", "aten.mean.default", MEAN, CUMSUM, "aten.amax.default",
+    "aten.amin.default", "aten.max.default", "aten.min.default", "aten.linalg_vector_norm.default",
+    *_ADAPTIVE, *_EXTREMA, *_POSITIONS,
 }  # fmt: skip
 _BATCH = {"aten.batch_norm.default": 7, "aten._native_batch_norm_legit_no_training.default": 6}
 """Position of eps."""
@@ -99,27 +107,41 @@ def _batch_norm(call: Call) -> Meaning:
 
 def _reduced(call: Call) -> tuple[int, ...] | None:
     """Dimensions that a reduction runs over, ascending; None for calls that cannot be followed."""
-    if call.target not in _REDUCTIONS or not call.is_float32:
+    if call.target not in _REDUCTIONS or len(call.slots) != 1:
+        return None
+    if _is_position(call):
+        if call.types[0].dtype is DType.BOOL:
+            return None
+    elif not call.is_float32:
         return None
     rank = len(call.views[0].shape)
-    if call.target == "aten.adaptive_avg_pool2d.default":
+    if call.target in _ADAPTIVE:
         return (rank - 2, rank - 1) if list(call.args[1]) == [1, 1] else None
     if call.target == "aten.linalg_vector_norm.default":
         if call.argument(1, 2) != 2:
             return None
         dims = call.argument(2, None)
     else:
-        dims = None if call.target.endswith(("sum.default", "mean.default")) else call.argument(1, None)
+        whole = call.target.endswith(("aten.sum.default", "mean.default"))
+        dims = None if whole else call.argument(1, 0 if call.target == CUMSUM else None)
     if dims is None or dims == []:
         return tuple(range(rank))
     dims = [dims] if isinstance(dims, int) else dims
     return tuple(sorted(d % rank for d in dims)) if rank else None
 
 
+def _is_position(call: Call) -> bool:
+    """Whether the output is where an extremum is."""
+    return call.target in _POSITIONS or (call.target in _EXTREMA and tuple(call.slots) == (1,))
+
+
 def _reduction(call: Call, reduced: tuple[int, ...]) -> Meaning:
     x = call.views[0]
     keeps = len(call.shape) == len(x.shape)
     strides = tuple(0 if d in reduced else s for d, s in enumerate(x.strides) if keeps or d not in reduced)
-    operator = MEAN if call.target == "aten.adaptive_avg_pool2d.default" else call.target
+    operator = MEAN if call.target in _ADAPTIVE else call.target
+    if call.target in _EXTREMA:
+        operator = f"aten.{'arg' if _is_position(call) else 'a'}{_EXTREMA[call.target]}.default"
     lanes = math.prod(x.shape[d] for d in reduced)
-    return Meaning(operator, (IndexMap(strides, 1, x.offset),), lanes)
+    attributes = reduced if call.target == CUMSUM else ()
+    return Meaning(operator, (IndexMap(strides, 1, x.offset),), lanes, attributes)

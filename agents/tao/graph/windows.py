@@ -14,8 +14,11 @@ from tao.graph.maps import Call, IndexMap, Meaning, Rows
 
 CONVOLUTIONS = {"aten.conv1d.default": 6, "aten.conv2d.default": 6, "aten.convolution.default": 8}
 """Position of the number of groups."""
-MAX_POOL = "aten.max_pool2d.default"
+AVG_POOL = "aten.avg_pool2d.default"
+POOLS = ("aten.max_pool2d.default", AVG_POOL)
 _PLAIN, _ALONG_Y, _ALONG_X = 0, 1, 2
+_LANES, _PADDED_LANES = 0, 2**32 - 1
+"""What an average is divided by, instead of a number: the lanes, or those inside the padded input."""
 
 
 @dataclass(frozen=True)
@@ -48,14 +51,14 @@ def rows(call: Call) -> dict[int, Rows]:
     if window is None:
         return {}
     rank = len(call.shape)
-    if call.target == MAX_POOL:
+    if call.target in POOLS:
         return {0: Rows(tuple(range(rank)), call.views[0].shape[-1])}
     order = (0, *range(2, rank), 1) if window.channels_last else tuple(range(rank))
     return {i: Rows(order, call.views[i].shape[order[-1]]) for i in (0, 1)}
 
 
 def meaning(call: Call) -> Meaning:
-    """The windows in 20 words, or the opaque meaning."""
+    """The windows in 20 words, behind which an average has its divisor; or the opaque meaning."""
     window = _window(call)
     if window is None:
         return call.opaque()
@@ -65,7 +68,7 @@ def meaning(call: Call) -> Meaning:
     sizes = (1, *window.sizes) if rank == 3 else window.sizes
     axes = (_Axis(1, 1, 0, 1), *window.axes) if rank == 3 else window.axes
     along_y = _PLAIN if rank == 3 else _ALONG_Y
-    pools = call.target == MAX_POOL
+    pools = call.target in POOLS
     if pools:
         b_strides: tuple[int, ...] = (0, 0, 0, 0)
     else:
@@ -87,6 +90,11 @@ def meaning(call: Call) -> Meaning:
         sum(role << 2 * i for i, (*_, role) in enumerate(levels)),
         *(word for axis in axes for word in (axis.extent, axis.stride, axis.padding, axis.dilation)),
     )
+    if call.target == AVG_POOL:
+        divisor = call.argument(6, None) or (_PADDED_LANES if call.argument(5, True) else _LANES)
+        if not 0 <= divisor <= _PADDED_LANES or call.argument(6, None) == _PADDED_LANES:
+            return call.opaque()
+        attributes = (*attributes, divisor)
     none = (0,) * (rank - 1)
     maps = [IndexMap((x.strides[0], *none), 1, x.offset)]
     if not pools:
@@ -109,11 +117,12 @@ def _window(call: Call) -> _Window | None:
         given = [given] if isinstance(given, int) else list(given)
         return tuple(given * spatial if len(given) == 1 else given)
 
-    if call.target == MAX_POOL:
+    if call.target in POOLS:
         if rank != 4:
             return None
         sizes = pair(1, 1)
-        stride, padding, dilation = pair(2, sizes), pair(3, 0), pair(4, 1)
+        stride, padding = pair(2, sizes), pair(3, 0)
+        dilation = pair(4, 1) if call.target != AVG_POOL else (1, 1)
         groups, channels = x.shape[1], 1
         if dilation[-1] != 1:
             return None

@@ -14,7 +14,8 @@ from eth_abi import encode
 from torch import Tensor
 
 from tao.errors import UnsupportedOperator
-from tao.graph.windows import CONVOLUTIONS, MAX_POOL
+from tao.graph.resizing import ADAPTIVE, BILINEAR
+from tao.graph.windows import CONVOLUTIONS, POOLS
 from tao.model import ModelBundle
 from tao.numerics.contraction import has_theta
 from tao.proofs.hints import hint
@@ -32,11 +33,9 @@ from tao.proofs.pieces import (
     postings,
     recorded,
 )
+from tao.proofs.positions import POSITIONS
 from tao.proofs.reads import Runs, reads
-from tao.proofs.search import EXACT, INEXACT, accusable_candidates, candidates
-
-ADJUDICATED = EXACT | INEXACT
-"""The operators of which an element can be decided on chain, where their operands are of its types."""
+from tao.proofs.search import ADJUDICATED, accusable_candidates, candidates, is_decided
 
 MAX_OPENED = 120_000
 """Bytes of openings: nodes refuse transactions above 128 KiB."""
@@ -44,6 +43,8 @@ MAX_OPENED = 120_000
 _OPENING = "(bytes,bytes32[],bytes32[])"
 _OUTPUT = "(bytes,bytes32[])"
 _NOTHING = (b"", [], [])
+_WHOLE = POSITIONS.union(POOLS, ADAPTIVE, BILINEAR)
+"""Their only operand is opened at several places."""
 
 
 def element_proof(
@@ -139,6 +140,8 @@ def transactions(leaf: Leaf, element: int) -> int | None:
 
     Values do not matter: the leaf's tensors may be on the meta device, unless its operator looks indices up.
     """
+    if leaf.node.operator in POSITIONS:
+        return 1
     runs = reads(leaf, element)
     if _opened_bytes(leaf, runs) <= MAX_OPENED:
         return 1
@@ -151,8 +154,10 @@ def _proof(leaf: Leaf, element: int, runs: Runs, scale: int | None = None) -> by
     scale = hint(leaf, runs) if scale is None else scale
     openings = [[leaf.open_operand(i, *run) for run in each] for i, each in enumerate(runs)]
     output = leaf.open_output(element)
-    if operator == MAX_POOL:
-        return encode([f"(uint256,{_OPENING}[],{_OUTPUT})"], [(element, openings[0], output)])
+    if operator in POSITIONS:
+        scale = runs[0][1][0] - leaf.first(0, element) if runs[0] else 0  # the better lane
+    if operator in _WHOLE:
+        return encode([f"(uint256,uint256,{_OPENING}[],{_OUTPUT})"], [(element, scale, openings[0], output)])
     if operator in CONVOLUTIONS:
         a, b, *bias = openings
         fields = f"uint256,uint256,{_OPENING}[],{_OPENING}[],{_OPENING}[],{_OUTPUT}"
@@ -174,7 +179,7 @@ def find_refutable_element(
     tensors that are not the graph's.
     """
     node = bundle.graph.nodes[node_index]
-    if node.operator not in ADJUDICATED or None in node.maps:
+    if not is_decided(node):
         return None
     leaf = Leaf.of(bundle, node_index, state_before, outputs)
     if _is_piecewise(leaf):

@@ -32,9 +32,8 @@ def _squares(leaf: Leaf, runs: Runs) -> int:
 
 def _terms(leaf: Leaf, runs: Runs) -> int:
     """The lowest window of RowSums and Moments that holds every lane."""
-    first, length = runs[0][0]
-    bits = leaf.elements[0][first : first + length].view(torch.int32)
-    return max(1, int((bits >> 23 & 0xFF).max()) - WINDOW)
+    lanes = (leaf.elements[0][first : first + length].view(torch.int32) for first, length in runs[0])
+    return max(1, *(int((bits >> 23 & 0xFF).max()) - WINDOW for bits in lanes))
 
 
 def _largest(leaf: Leaf, runs: Runs) -> int:
@@ -49,7 +48,7 @@ _HINTS: dict[str, Callable[[Leaf, Runs], int]] = {
     "aten.linalg_vector_norm.default": _squares,
     **dict.fromkeys(
         overloads("""
-            sum sum.dim_IntList mean mean.dim
+            sum sum.dim_IntList mean mean.dim cumsum avg_pool2d adaptive_avg_pool2d _adaptive_avg_pool2d
             layer_norm native_layer_norm group_norm native_group_norm rms_norm
         """),
         _terms,

@@ -23,7 +23,7 @@ from tao.tensors.keccak import keccak
 from tao.tensors.tree import tag
 
 SOFTMAXES = overloads("softmax.int _softmax log_softmax.int _log_softmax")
-SUMS = overloads("sum sum.dim_IntList mean mean.dim")
+SUMS = overloads("sum sum.dim_IntList mean mean.dim cumsum")
 NORMS = overloads("layer_norm native_layer_norm group_norm native_group_norm rms_norm")
 PRODUCTS = frozenset({*CONVOLUTIONS, CONTRACTION})
 

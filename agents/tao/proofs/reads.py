@@ -9,8 +9,11 @@ from itertools import product
 from tao.errors import InvalidTensor
 from tao.graph.moves import CAT, LOOKUPS, PADS, UPSAMPLES
 from tao.graph.operators import CONTRACTION, EMBEDDING
-from tao.graph.windows import CONVOLUTIONS, MAX_POOL
+from tao.graph.resizing import ADAPTIVE, BILINEAR, averaged, interpolated
+from tao.graph.rows import CUMSUM
+from tao.graph.windows import CONVOLUTIONS, POOLS
 from tao.proofs.leaf import Leaf
+from tao.proofs.positions import POSITIONS, better_lane
 
 Runs = list[list[tuple[int, int]]]
 """For each operand, the first element and the length of each run that is read of it, in order."""
@@ -46,6 +49,33 @@ def _row(leaf: Leaf, element: int) -> tuple[int, int]:
 def _contraction(leaf: Leaf, element: int) -> Runs:
     lengths = (leaf.node.reduction, leaf.node.reduction, 1)
     return [[(leaf.first(i, element), n)] for i, n in zip(range(len(leaf.operands)), lengths, strict=False)]
+
+
+def _running_sum(leaf: Leaf, element: int) -> Runs:
+    (dimension,) = leaf.node.attributes
+    return [[(leaf.first(0, element), leaf.coordinates(element)[dimension] + 1)]]
+
+
+def _position(leaf: Leaf, element: int) -> Runs:
+    """The claimed lane and a better one, or itself where there is none; nothing where it is no lane."""
+    first, claimed = leaf.first(0, element), int(leaf.output.flatten()[element])
+    if not 0 <= claimed < leaf.node.reduction:
+        return [[]]
+    better = better_lane(leaf, element)
+    return [[(first + claimed, 1), (first + (claimed if better is None else better), 1)]]
+
+
+def _box(leaf: Leaf, element: int) -> Runs:
+    rows, stride, columns, *aligned = leaf.node.attributes
+    *_, y, x = leaf.coordinates(element)
+    *_, height, width = leaf.shape
+    axes = (y, rows, height), (x, columns, width)
+    if leaf.node.operator in BILINEAR:
+        (top, count), (left, length) = (interpolated(*axis, bool(aligned[0])) for axis in axes)
+    else:
+        (top, count), (left, length) = (averaged(*axis) for axis in axes)
+    first = leaf.first(0, element) + left
+    return [[(first + row * stride, length) for row in range(top, top + count)]]
 
 
 def _cat(leaf: Leaf, element: int) -> Runs:
@@ -88,7 +118,7 @@ def _lookup(leaf: Leaf, element: int) -> Runs:
 
 def _windows(leaf: Leaf, element: int) -> Runs:
     runs: Runs = [[] for _ in leaf.operands]
-    pools = leaf.node.operator == MAX_POOL
+    pools = leaf.node.operator in POOLS
     for a, b, length in window_runs(leaf, element):
         runs[0].append((a, length))
         if not pools:
@@ -126,5 +156,8 @@ _READS: dict[str, Callable[[Leaf, int], Runs]] = {
     **dict.fromkeys(PADS, _pad),
     **dict.fromkeys(UPSAMPLES, _upsample),
     **dict.fromkeys(LOOKUPS, _lookup),
-    **dict.fromkeys((*CONVOLUTIONS, MAX_POOL), _windows),
+    **dict.fromkeys((*CONVOLUTIONS, *POOLS), _windows),
+    **dict.fromkeys((*ADAPTIVE, *BILINEAR), _box),
+    **dict.fromkeys(POSITIONS, _position),
+    CUMSUM: _running_sum,
 }

@@ -8,6 +8,8 @@ import torch
 from torch import Tensor
 
 from tao.errors import UnsupportedOperator
+from tao.graph.attributes import float32_word
+from tao.graph.canonical import Node
 from tao.graph.literals import fill
 from tao.graph.operators import CONTRACTION, COPY, overloads, resolve
 from tao.numerics.bounds import bound
@@ -21,6 +23,7 @@ from tao.numerics.contraction import (
     window_exponent,
 )
 from tao.proofs.leaf import Leaf
+from tao.proofs.positions import POSITIONS, misplaced
 from tao.proofs.reads import reads
 
 _CANDIDATES = 4
@@ -30,6 +33,8 @@ def candidates(leaf: Leaf) -> Iterable[int]:
     """Row-major indices of output elements that the operator's adjudicator should refute, best first."""
     if leaf.node.operator == CONTRACTION:
         return _outside_the_contraction(leaf)
+    if leaf.node.operator in POSITIONS:
+        return misplaced(leaf)
     if leaf.node.operator in EXACT:
         return _inexact(leaf)
     return _outside_tolerance(leaf)
@@ -97,7 +102,8 @@ def _exact(leaf: Leaf) -> Tensor:
         return tensors[0].reshape(leaf.shape)
     args, kwargs = fill(leaf.node.args, leaf.node.kwargs, tensors)
     with torch.no_grad():
-        return resolve(leaf.node.target)(*args, **kwargs)
+        found = resolve(leaf.node.target)(*args, **kwargs)
+    return found if isinstance(found, Tensor) else found[leaf.node.slots[0]]
 
 
 EXACT = overloads("""
@@ -106,7 +112,7 @@ EXACT = overloads("""
     ge.Tensor eq.Scalar ne.Scalar lt.Scalar le.Scalar gt.Scalar ge.Scalar logical_and logical_or logical_xor
     logical_not bitwise_and.Tensor bitwise_or.Tensor bitwise_xor.Tensor bitwise_not __and__.Tensor
     __or__.Tensor __xor__.Tensor _to_copy cat pad constant_pad_nd upsample_nearest2d.vec upsample_nearest2d
-    embedding gather index.Tensor index_select max_pool2d amax
+    embedding gather index.Tensor index_select max_pool2d amax amin max min argmax argmin
 """) | {COPY}
 """Decided by the bits."""
 
@@ -115,6 +121,21 @@ INEXACT = overloads("""
     reciprocal exp log tanh erf sin cos sqrt rsqrt sigmoid silu gelu pow.Tensor_Scalar leaky_relu hardswish
     softmax.int _softmax log_softmax.int _log_softmax layer_norm native_layer_norm group_norm
     native_group_norm rms_norm batch_norm _native_batch_norm_legit_no_training sum sum.dim_IntList mean
-    mean.dim linalg_vector_norm conv1d conv2d convolution
+    mean.dim cumsum linalg_vector_norm conv1d conv2d convolution avg_pool2d adaptive_avg_pool2d
+    _adaptive_avg_pool2d upsample_bilinear2d upsample_bilinear2d.vec
 """) | {CONTRACTION}
 """Decided by a bound."""
+
+ADJUDICATED = EXACT | INEXACT
+"""The operators of which an element can be decided on chain, where their operands are of its types."""
+
+_POWER = "aten.pow.Tensor_Scalar"
+_EXPONENTS = frozenset(map(float32_word, (*range(2, 9), 0.5, -0.5, -1.0)))
+
+
+def is_decided(node: Node) -> bool:
+    """Whether a contract decides elements of a node: it knows the operator and what an element reads, and of
+    powers the exponent."""
+    if node.operator == _POWER and not _EXPONENTS.issuperset(node.attributes):
+        return False
+    return node.operator in ADJUDICATED and None not in node.maps

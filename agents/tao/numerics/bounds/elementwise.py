@@ -134,6 +134,8 @@ def elementary(input: Tensor, *, name: str, rule: Rule = DETERMINISTIC) -> Bound
     if law.by_input or law.flush_by_input:
         scale = law.by_input * UNIT_ROUNDOFF + law.flush_by_input * SMALLEST_NORMAL
         tolerance = tolerance + scale * x.abs()
+    if name == "reciprocal":  # a division like any other
+        tolerance = tolerance + torch.where(x.abs() > 2.0**125, magnitude, 0.0)
     decided = source.isfinite()
     if law.domain is not None:
         decided = decided & law.domain(x)

@@ -21,7 +21,7 @@ batch_norm reads mean, var, w, b, separate or folded, and is undecided for W = v
 
     tau = 12 u (r |w| (|x| + |m|) + |b|) + 4 MIN r |w| + H
 
-Squares that may overflow (Q >= 2^126 / n) decide nothing.
+Squares that may overflow, n times their sum included (Q >= 2^126 / n^2), decide nothing.
 """
 
 import math
@@ -64,7 +64,7 @@ def _normalise(
     rstd = width.rsqrt()
     gamma = rule.gamma(n + 9 + 2 * (n.bit_length() - 1))
     mean_error = gamma * x.abs().mean(-1, keepdim=True) + (2 * n + 6) * SMALLEST_NORMAL
-    decided = squares * n < OVERFLOW / 2
+    decided = squares * n**2 < OVERFLOW / 2
     root = _root(3 * (gamma + UNIT_ROUNDOFF) * (1 + gamma) * squares, n, width, decided)
     # One factor for each of |x|, |x - m| and 1, so that elements take few passes.
     by_input = _MORE * 4 * UNIT_ROUNDOFF * rstd * (1 + root)
@@ -186,7 +186,7 @@ def rms_norm(
     squares = x.square().mean(-1, keepdim=True)
     width = squares + as_float32(FP32_EPSILON if eps is None else eps)
     rstd = width.rsqrt()
-    root = _root(rule.gamma(n + 4) * squares, n, width, squares * n < OVERFLOW / 2)
+    root = _root(rule.gamma(n + 4) * squares, n, width, squares * n**2 < OVERFLOW / 2)
     scale = torch.ones((), dtype=x.dtype) if weight is None else weight.reshape(n).double()
     scale = scale.to(x.device)
     normalised = x * rstd
