@@ -1,9 +1,12 @@
 """Run one benchmark, print its JSON object as the last line, and write results/<name>.json.
 
+--again: also measure what an earlier run has measured, of a benchmark that goes on where it was ended.
+
 Example: python -m benchmarks overhead
 """
 
 import importlib
+import inspect
 import json
 import pkgutil
 import sys
@@ -27,19 +30,22 @@ def names() -> list[str]:
 
 
 def main(arguments: list[str]) -> int:
-    if len(arguments) != 1 or arguments[0] not in names():
+    options = arguments[1:]
+    if options not in ([], ["--again"]) or not arguments or arguments[0] not in names():
         given = f"{arguments[0]!r} is no benchmark; " if arguments and arguments[0] else ""
         console.print(f"{given}name one of: {', '.join(names())}  (make bench NAME=overhead)")
         return 2
     name = arguments[0]
-    module = importlib.import_module(f"benchmarks.{name}")
+    measure = importlib.import_module(f"benchmarks.{name}").measure
+    goes_on = "again" in inspect.signature(measure).parameters
+    chosen = {"again": bool(options)} if goes_on else {}
     with console.status(f"[bold]{name}[/bold]") as status:
 
         def progress(line: str) -> None:
             console.print(f"  {line}")
             status.update(f"[bold]{name}[/bold] {line}")
 
-        result = write_result(name, module.measure(progress))
+        result = write_result(name, measure(progress, **chosen))
     print(json.dumps(result))
     return 0
 
