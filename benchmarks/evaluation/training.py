@@ -47,9 +47,9 @@ def training(result: Result) -> list[str]:
     return [
         "Each model is recorded on one kernel variant and audited on others, every value of the state after every step "
         "compared bit for bit. Without the log, sums are still rounded correctly and only elementary functions can "
-        "tell devices apart. Plain float32 is ordinary training on the same devices; rounded float64 is every node computed "
-        "in float64 and rounded in whatever order its kernel adds, with no log and no correct sums. Published is the "
-        "published method's log, from its paper for the large models and from its re-implementation for the others.",
+        "tell devices apart. Plain float32 is ordinary training on the same devices. Rounded float64 is every node "
+        "computed in float64 and rounded in whatever order its kernel adds, with no log and no correct sums. Published "
+        "is the published method's log, from its paper for the large models and from its re-implementation for others.",
         table(columns, rows),
         f"False mismatches: {count(false['count'])} in {count(false['steps'])} audited steps.",
     ]

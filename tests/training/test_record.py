@@ -12,7 +12,7 @@ import tao.training
 from tao.errors import ModelError, StoreError, TaoError, UnsupportedOperator
 from tao.tensors.store import TensorStore
 from tao.training.job import prepare
-from tao.training.policies import ReplayError
+from tao.training.policies import NotFinite
 from tao.training.record import Recording
 from training.cases import classified, mlp
 from training.runs import OPTIONS, STEPS, dropout_case, files, job, parts, recorded, trail
@@ -201,12 +201,22 @@ def test_a_rate_that_is_too_large_ends_in_a_sentence_and_keeps_the_steps_before(
     for group in case.optimizer.param_groups:
         group["lr"] = 1e20
     done = []
-    with pytest.raises(ReplayError, match="step [1-9] has a NaN or infinite value in node"):
+    with pytest.raises(NotFinite, match="step [1-9] has a NaN or infinite value in node") as caught:
         with tao.training.record(*parts(case), store=tmp_path, **OPTIONS) as run:
             for step in run:
                 done.append(step)
     assert done and all(parameter.isfinite().all() for parameter in case.module.parameters())
     assert run.run.trail.head == len(done)
+    graph, said = run.run.job.bundle.graph, str(caught.value)
+    assert f"node {caught.value.node} ({graph.names[caught.value.node]})" in said and "\n" not in said
+    assert "a lower learning rate" in said and "stay recorded" in said
+    again = Recording(run.run.job, TensorStore(tmp_path))
+    assert again.position == len(done)
+    assert all(torch.equal(a, b) for a, b in zip(again.state, run.run.state, strict=True))
+    with pytest.raises(NotFinite) as once_more:
+        again.advance()
+    assert str(once_more.value) == said and again.trail.head == len(done)
+    assert tao.training.audit(run.run.job, tmp_path, last=len(done)).is_equal
 
 
 def test_a_loss_that_overflows_alone_is_not_recorded(tmp_path):
@@ -223,9 +233,28 @@ def test_a_loss_that_overflows_alone_is_not_recorded(tmp_path):
         ),
         TensorStore(tmp_path),
     )
-    with pytest.raises(ReplayError):
+    with pytest.raises(NotFinite, match=r"^step 0 has (the loss nan|a NaN or infinite value) in node \d+ \("):
         recording.advance()
     assert recording.trail.head == 0
+
+
+def test_a_loss_that_is_no_number_is_told_with_its_node(tmp_path):
+    """The loss is reported and not used: nothing else of the step need be infinite."""
+
+    class Infinite(Recording):
+        def compute(self, state, step):
+            result = super().compute(state, step)
+            if step == 2:
+                self.replay.watched[self.job.loss] = torch.tensor(torch.inf)
+            return result
+
+    recording = Infinite(job(), TensorStore(tmp_path))
+    with pytest.raises(
+        NotFinite, match=r"^step 2 has the loss inf in node \d+ \(.*new run in range$"
+    ) as caught:
+        list(recording)
+    assert job().loss in job().bundle.graph.nodes[caught.value.node].outputs
+    assert recording.trail.head == recording.position == 2
 
 
 def test_steps_follow_one_another(tmp_path):

@@ -17,7 +17,7 @@ from tao.tensors.store import TensorStore
 from tao.training import log as logs
 from tao.training.checkpoints import Checkpoint, Trail
 from tao.training.job import TrainingClaim, TrainingJob, Watch, prepare
-from tao.training.policies import ReplayError
+from tao.training.policies import NotFinite
 from tao.training.replay import Replay
 
 KEEP_EVERY = 50
@@ -72,7 +72,7 @@ class Recording:
     def advance(self) -> Step:
         """Record one step.
 
-        Raises ReplayError for a loss or another value that is not finite, LogError where the log is too
+        Raises NotFinite for a loss or another value that is not finite, LogError where the log is too
         small and StoreError where the store is full or out of reach. What was recorded before stays.
         """
         start = time.monotonic()
@@ -80,7 +80,9 @@ class Recording:
         computed = time.monotonic()
         loss = None if self.job.loss is None else float(self.replay.watched[self.job.loss])
         if loss is not None and not math.isfinite(loss):
-            raise ReplayError(f"the loss of step {self.position} is {loss}; nothing can be learned from it")
+            graph, value = self.job.bundle.graph, self.job.loss
+            node = next(i for i, node in enumerate(graph.nodes) if value in node.outputs)
+            raise NotFinite(self.position, node, graph.names[node], f"the loss {loss}")
         data = logs.encode(log, self.position, self.job.bundle.graph_root)
         self._write(self.position + 1, outputs, data, loss)
         done = time.monotonic()
