@@ -139,6 +139,41 @@ def test_a_full_disk_loses_nothing_and_the_recording_goes_on_once_there_is_space
     assert recording.claim() == whole
 
 
+class Nearly(MemoryFileSystem):
+    """A file system that has room for some more files."""
+
+    protocol = "nearly"
+    left = 0
+
+    def pipe_file(self, path, value, **kwargs):
+        if not Nearly.left:
+            raise OSError(28, "No space left on device")
+        Nearly.left -= 1
+        super().pipe_file(path, value, **kwargs)
+
+
+def test_a_disk_that_is_full_at_any_write_ends_in_a_sentence_and_loses_nothing(tmp_path):
+    """Within the states that are kept, at a log, at a checkpoint and at the head."""
+    whole, heads = recorded(TensorStore(tmp_path)).claim(), []
+    store = TensorStore("memory://nearly-full-disk")
+    store._filesystem = Nearly()
+    told = 0
+    for attempt in range(100):
+        Nearly.left = (0, 1, 2, 3, 5, 30)[attempt % 6]
+        try:
+            recording = Recording(job(), store, 3)
+            heads.append(recording.position)
+            list(recording)
+        except StoreError as error:
+            assert "No space left on device" in str(error) and "\n" not in str(error)
+            told += 1
+        if heads[-1:] == [STEPS]:
+            break
+    assert heads == sorted(heads) and heads[-1] == STEPS and told > 5
+    assert Recording(job(), store, 3).claim() == whole
+    assert tao.training.audit(job(), store, whole).is_equal
+
+
 class Unsupported(nn.Module):
     def __init__(self):
         super().__init__()
@@ -194,6 +229,37 @@ def test_a_parameter_changed_in_place_is_told_by_its_name(tmp_path):
                 if step.index == STEPS - 1:
                     with torch.no_grad():
                         case.module[2].weight.mul_(2)
+    assert run.run.trail.head == STEPS and tao.training.audit(run.run.job, tmp_path, run.claim()).is_equal
+
+
+CHANGED = {
+    "a parameter behind autograd's back": (
+        lambda case: case.module[0].weight.data.add_(1),
+        r"^0\.weight",
+        STEPS,
+    ),
+    "the images": (lambda case: case.dataset[0].mul_(0.5), r"^tensor 0 of the data set", 3),
+    "the labels": (lambda case: case.dataset[1].fill_(0), r"^tensor 1 of the data set", 3),
+}
+
+
+@pytest.mark.parametrize("what", CHANGED)
+def test_what_is_changed_in_place_is_told_and_what_was_recorded_goes_on(what, tmp_path):
+    change, name, recorded_steps = CHANGED[what]
+    whole = recorded(TensorStore(tmp_path / "whole")).claim()
+    case = mlp()
+    before = [tensor.clone() for tensor in case.dataset]
+    with pytest.raises(ModelError, match=name + " was changed outside the recording") as caught:
+        with tao.training.record(*parts(case), store=tmp_path / "run", **OPTIONS) as run:
+            for step in run:
+                if step.index == 2:
+                    change(case)
+    assert "\n" not in str(caught.value) and run.run.trail.head == recorded_steps
+    for tensor, value in zip(case.dataset, before, strict=True):
+        tensor.copy_(value)
+    going_on = Recording(job(), TensorStore(tmp_path / "run"))
+    assert going_on.position == recorded_steps and len(list(going_on)) == STEPS - recorded_steps
+    assert going_on.claim() == whole
 
 
 def test_a_rate_that_is_too_large_ends_in_a_sentence_and_keeps_the_steps_before(tmp_path):

@@ -141,7 +141,7 @@ class record:
         self._module, self._optimizer = module, optimizer
         store = store if isinstance(store, TensorStore) else TensorStore(store)
         self.run = Recording(prepare(module, optimizer, data, loss, **options), store, keep_every)
-        self._watch = Watch(module)
+        self._watch = Watch(module, self.run.job)
 
     def __enter__(self) -> record:
         return self
@@ -150,6 +150,7 @@ class record:
         for step in self.run:
             yield step
             self._watch.check()
+        self._watch.check_values()
 
     def claim(self) -> TrainingClaim:
         """What the recorded run claims."""
