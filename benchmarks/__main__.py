@@ -1,10 +1,13 @@
 """Run one benchmark, print its JSON object as the last line, and write results/<name>.json.
 
+--again: also measure what an earlier run has measured, of a benchmark that goes on where it was ended.
+
 Example: python -m benchmarks overhead
 """
 
 import argparse
 import importlib
+import inspect
 import json
 import pkgutil
 import sys
@@ -30,22 +33,31 @@ def names() -> list[str]:
 def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("name", nargs="?", default="")
-    parser.add_argument("--cases", type=int, help="verdicts of a family (soundness)")
-    given_arguments = parser.parse_args(arguments)
-    name = given_arguments.name
-    options = {} if given_arguments.cases is None else {"cases": given_arguments.cases}
+    parser.add_argument(
+        "--cases", type=int, help="verdicts of a family, for a benchmark that asks the contracts"
+    )
+    parser.add_argument(
+        "--again", action="store_true", default=None, help="measure anew what was measured before"
+    )
+    options = vars(parser.parse_args(arguments))
+    name = options.pop("name")
     if name not in names():
         given = f"{name!r} is no benchmark; " if name else ""
         console.print(f"{given}name one of: {', '.join(names())}  (make bench NAME=overhead)")
         return 2
-    module = importlib.import_module(f"benchmarks.{name}")
+    measure = importlib.import_module(f"benchmarks.{name}").measure
+    chosen = {option: value for option, value in options.items() if value is not None}
+    for option in chosen:
+        if option not in inspect.signature(measure).parameters:
+            console.print(f"{name} has no option --{option}")
+            return 2
     with console.status(f"[bold]{name}[/bold]") as status:
 
         def progress(line: str) -> None:
             console.print(f"  {line}")
             status.update(f"[bold]{name}[/bold] {line}")
 
-        result = write_result(name, module.measure(progress, **options))
+        result = write_result(name, measure(progress, **chosen))
     print(json.dumps(result))
     return 0
 

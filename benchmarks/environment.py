@@ -38,8 +38,16 @@ def environment() -> dict[str, Any]:
 
 
 def write_result(name: str, measured: dict[str, Any]) -> dict[str, Any]:
-    """Write `results/<name>.json`: what was measured, with machine, versions and date."""
+    """Write `results/<name>.json`, whole or not at all: what was measured, with machine, versions and date."""
     result = {**measured, **environment()}
     RESULTS.mkdir(exist_ok=True)
-    (RESULTS / f"{name}.json").write_text(json.dumps(result, indent=2) + "\n")
+    written = RESULTS / f"{name}.json.new"
+    written.write_text(json.dumps(result, indent=2) + "\n")
+    written.replace(RESULTS / f"{name}.json")
     return result
+
+
+def read_result(name: str) -> dict[str, Any]:
+    """What `results/<name>.json` holds, nothing where there is none."""
+    path = RESULTS / f"{name}.json"
+    return json.loads(path.read_text()) if path.exists() else {}

@@ -32,6 +32,8 @@ def training(result: Result) -> list[str]:
         Column("steps", "steps", count),
         Column("replay equal", "replay_equal", text),
         Column("equal without the log", "equal_without_log", text),
+        Column("plain float32 equal", "equal_plain_fp32", text),
+        Column("rounded float64 equal", "equal_rounded_fp64", text),
         Column("log bytes a step", "log_bytes_per_step", count),
         Column("published", "published_log_bytes_per_step", count),
         Column("time / float32", "time_ratio", ratio),
@@ -44,8 +46,10 @@ def training(result: Result) -> list[str]:
     false = result["false_mismatches"]
     return [
         "Each model is recorded on one kernel variant and audited on others, every value of the state after every step "
-        "compared bit for bit; without the log means rounding to nearest whatever was computed. Published is the "
-        "published method's log, from its paper for the large models and from its re-implementation for the others.",
+        "compared bit for bit. Without the log, sums are still rounded correctly and only elementary functions can "
+        "tell devices apart. Plain float32 is ordinary training on the same devices. Rounded float64 is every node "
+        "computed in float64 and rounded in whatever order its kernel adds, with no log and no correct sums. Published "
+        "is the published method's log, from its paper for the large models and from its re-implementation for others.",
         table(columns, rows),
         f"False mismatches: {count(false['count'])} in {count(false['steps'])} audited steps.",
     ]

@@ -2,52 +2,83 @@
 
 Each device is a process of its own. A recorded step, a plain one in float32 and a plain one in float64
 alternate, so that their ratios are of the same minutes; memory is the peak resident set of fresh processes.
+Beside the replay, with the log and without it, stand two runs without the method on the same devices: ordinary
+training in float32, and every node computed in float64 and rounded in whatever order its kernel adds.
+Models are written to the results one by one; what was measured of the same sources, versions and machine is
+not measured again unless that is asked for.
 The published method (Srivastava, Arora and Boneh, "Optimistic Verifiable Training by Controlling Hardware
 Nondeterminism", 2024) is re-implemented on the same graphs; `published_log_bytes_per_step` is its own figure
 for the large models and the re-implementation's for others.
 """
 
+import hashlib
 import json
 import statistics
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
+from benchmarks.environment import environment, read_result, write_result
 from tao.numerics import variants
 
+MODELS = ("small_cnn", "small_gpt2", "resnet50", "gpt2")
 RECORDED = "native"
 AUDITED = ("mkl-compatible", "baseline")
 """Kernel variants that audit: another code path of the vendor's library, and the oldest instruction set."""
 
 
-def work(task: str, name: str, variant: str, folder: str) -> dict[str, Any]:
-    """Run one process of the benchmark. Raises CalledProcessError, with what it said, where it fails."""
+_ROOT = Path(__file__).resolve().parents[2]
+_SOURCES = (
+    "benchmarks/training",
+    *(f"agents/tao/{part}" for part in ("training", "graph", "execution", "numerics", "tensors")),
+)
+Progress = Callable[[str], None]
+
+
+def work(task: str, name: str, variant: str, folder: str, progress: Progress) -> dict[str, Any]:
+    """Run one process of the benchmark. Raises RuntimeError, with what it said last, where it fails."""
     command = [sys.executable, "-m", "benchmarks.training.worker", task, name, variant, folder]
-    done = subprocess.run(command, capture_output=True, text=True, env=variants.environment(variant))
-    if done.returncode:
-        raise RuntimeError(f"{task} of {name} on {variant} failed: {done.stderr.strip().splitlines()[-1]}")
-    return json.loads(done.stdout.splitlines()[-1])
+    result: dict[str, Any] = {}
+    with (
+        tempfile.TemporaryFile("w+") as errors,
+        subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=errors, text=True, env=variants.environment(variant)
+        ) as process,
+    ):
+        for line in process.stdout:
+            if line.startswith("{"):
+                result = json.loads(line)
+            else:
+                progress(f"{name} on {variant}: {line.strip()}")
+        if process.wait():
+            errors.seek(0)
+            said = errors.read().strip().splitlines() or ["nothing"]
+            raise RuntimeError(f"{task} of {name} on {variant} failed and said last: {said[-1]}")
+    return result
 
 
-def measure_model(name: str, folder: str, progress: Callable[[str], None]) -> dict[str, Any]:
+def measure_model(name: str, folder: str, progress: Progress) -> dict[str, Any]:
     """Record, audit, and compare one model."""
     from benchmarks.training.subjects import (
         SUBJECTS,  # torch, which a worker loads once its kernels are chosen
     )
 
     subject = SUBJECTS[name]
-    work("save", name, RECORDED, folder)
-    progress(f"{name}: {subject.steps} steps recorded, beside plain ones in float32 and float64")
-    recorded = work("record", name, RECORDED, folder)
-    audits = {}
-    for variant in AUDITED:
-        progress(f"{name}: audited on {variant}")
-        audits[variant] = work("audit", name, variant, folder)
-    progress(f"{name}: memory, and the published method")
-    plain, own = (work(f"memory-{kind}", name, RECORDED, folder) for kind in ("plain", "recorded"))
-    published = work("published", name, RECORDED, folder)
+
+    def run(task: str, variant: str = RECORDED) -> dict[str, Any]:
+        progress(f"{name} on {variant}: {task}")
+        return work(task, name, variant, folder, progress)
+
+    run("save")
+    recorded = run("record")
+    audits = {variant: run("audit", variant) for variant in AUDITED}
+    plain, own = run("memory-plain"), run("memory-recorded")
+    published = run("published")
+    run("without")  # first of the variant that others are compared with
+    without = {variant: run("without", variant) for variant in AUDITED}
     seconds = recorded["seconds"]
     return {
         "steps": subject.steps,
@@ -55,6 +86,11 @@ def measure_model(name: str, folder: str, progress: Callable[[str], None]) -> di
         "devices": [RECORDED, *AUDITED],
         "replay_equal": all(audit["equal"] for audit in audits.values()),
         "equal_without_log": all(audit["equal_without_log"] for audit in audits.values()),
+        **{
+            key: value
+            for kind in ("plain_fp32", "rounded_fp64")
+            for key, value in _without(kind, [found[kind] for found in without.values()]).items()
+        },
         "audits": {
             variant: {k: v for k, v in audit.items() if k != "seconds"} for variant, audit in audits.items()
         },
@@ -87,12 +123,27 @@ def _share(part: list[float], whole: list[float]) -> float:
     return sum(part) / sum(whole)
 
 
-def measure(progress: Callable[[str], None]) -> dict[str, Any]:
-    """Every model, and the false mismatches of all audits."""
-    from benchmarks.training.subjects import SUBJECTS
+def _without(kind: str, differs_at: Sequence[int | None]) -> dict[str, Any]:
+    """Of a run without the method: whether no device's differs, and the first step after which one's does."""
+    known = [step for step in differs_at if step is not None]
+    return {f"equal_{kind}": not known, f"{kind}_differs_at": min(known, default=None)}
 
-    with tempfile.TemporaryDirectory() as folder:
-        models = {name: measure_model(name, folder, progress) for name in SUBJECTS}
+
+def origin() -> dict[str, Any]:
+    """What a measurement is of: a digest of the sources, versions of packages, and the machine."""
+    digest = hashlib.sha256()
+    for path in sorted(path for folder in _SOURCES for path in (_ROOT / folder).rglob("*.py")):
+        digest.update(f"{path.relative_to(_ROOT)}\0".encode() + path.read_bytes() + b"\0")
+    held = environment()
+    return {
+        "source": digest.hexdigest()[:16],
+        "versions": held["versions"],
+        "machine": held["machine"],
+    }
+
+
+def summary(models: dict[str, Any]) -> dict[str, Any]:
+    """The models measured so far, and the false mismatches of all their audits."""
     audits = [audit for model in models.values() for audit in model["audits"].values()]
     return {
         "models": models,
@@ -101,3 +152,19 @@ def measure(progress: Callable[[str], None]) -> dict[str, Any]:
             "count": sum(not audit["equal"] for audit in audits),
         },
     }
+
+
+def measure(progress: Progress, again: bool = False, names: Sequence[str] = MODELS) -> dict[str, Any]:
+    """Every model that was not measured as it stands, or all of them `again`; each is written when it is done."""
+    held = {} if again else read_result("training").get("models", {})
+    of = origin()
+    models = {name: held[name] for name in names if held.get(name, {}).get("origin") == of}
+    for name in models:
+        progress(f"{name}: measured already, by the same sources on this machine")
+    for name in names:
+        if name not in models:
+            with tempfile.TemporaryDirectory() as folder:
+                models[name] = measure_model(name, folder, progress) | {"origin": of}
+            write_result("training", summary(models))
+            progress(f"{name}: written")
+    return summary({name: models[name] for name in names})

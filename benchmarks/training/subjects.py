@@ -110,8 +110,13 @@ SUBJECTS = {
         lambda: _gpt2(vocab_size=96, n_embd=32, n_layer=2, n_head=2, n_positions=16),
         _texts(96, 16, 256), _adamw, predict, batch_size=4, steps=400, log_capacity=1 << 14, clip_norm=1.0,
     ),
+    "tiny": Subject(
+        lambda: nn.Sequential(nn.Flatten(), nn.Linear(64, 48), nn.GELU(), nn.Dropout(0.1), nn.Linear(48, 10)),
+        _digits, _sgd, classify, batch_size=16, steps=4, log_capacity=1 << 10,
+    ),
 }  # fmt: skip
-"""`published`: forward and backward logs together, as the released code of the published method writes them."""
+"""`published`: forward and backward logs together, as the released code of the published method writes them.
+`tiny` is there to try the benchmark out."""
 
 
 def save(name: str, folder: Path) -> None:

@@ -1,6 +1,6 @@
 """One process of the training benchmark: `python -m benchmarks.training.worker TASK MODEL VARIANT FOLDER`.
 
-Prints one JSON object. The kernel variant is chosen before torch is loaded.
+Prints what it does, and as the last line one JSON object. The kernel variant is chosen before torch is loaded.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ import json
 import resource
 import sys
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +45,7 @@ def record(name: str, folder: Path) -> dict[str, Any]:
             entries.append(step.entries)
             sizes.append(step.log_bytes)
             losses.append(step.loss)
+            say(f"step {step.index} recorded in {step.seconds:.2f} s")
     graph = job.step_graph.graph
     return {
         "seconds": seconds,
@@ -61,7 +63,8 @@ def audit(name: str, folder: Path) -> dict[str, Any]:
     from tao.training.audit import audit
 
     job = _job(name, folder)
-    report = audit(job, _store(folder, name))
+    report = audit(job, _store(folder, name), progress=say)
+    say("again, without the log")
     return {
         "equal": report.is_equal,
         "steps": report.steps,
@@ -90,6 +93,54 @@ def _equal_without_log(job: Any, folder: Path, name: str) -> bool:
         if any(commit(tensor) != value for tensor, value in zip(state[:-1], expected[:-1], strict=True)):
             return False
     return True
+
+
+def without(name: str, folder: Path) -> dict[str, Any]:
+    """Run the steps without the method, as ordinary training in float32 and with every node's float64 result
+    rounded as it comes. The first call in a folder writes down what it computes; later ones say after how
+    many steps they first differ from that, None where they do not."""
+    return {
+        kind: _first_difference(run(name, folder), folder / f"{name}.{kind}.json")
+        for kind, run in (("plain_fp32", _plain_digests), ("rounded_fp64", _rounded_digests))
+    }
+
+
+def _first_difference(digests: Iterator[str], path: Path) -> int | None:
+    if not path.exists():
+        path.write_text(json.dumps(list(digests)))
+        return None
+    expected = json.loads(path.read_text())
+    return next((i for i, (a, b) in enumerate(zip(expected, digests, strict=True), 1) if a != b), None)
+
+
+def _plain_digests(name: str, folder: Path) -> Iterator[str]:
+    from benchmarks.training.plain import Plain
+    from benchmarks.training.subjects import SUBJECTS
+
+    plain = Plain(name, folder, double=False, dropout=False)
+    for step in range(SUBJECTS[name].steps):
+        plain.step()
+        say(f"step {step} in float32")
+        yield plain.digest()
+
+
+def _rounded_digests(name: str, folder: Path) -> Iterator[str]:
+    from tao.tensors import commit, state_hash
+    from tao.training import sums
+    from tao.training.replay import Replay
+    from tao.training.rounding import round_to_grid
+
+    job = _job(name, folder)
+    replay, state = Replay(job.bundle.graph, job.bundle.parameters), job.initial
+    correctly = sums.settle
+    sums.settle = lambda piece, bits, out: round_to_grid(piece.f, None, bits, out).finite
+    try:
+        for position in range(job.steps):
+            state, _ = replay.record(state, position)
+            say(f"step {position} in float64, rounded as it comes")
+            yield state_hash([commit(tensor) for tensor in state[:-1]]).hex()
+    finally:
+        sums.settle = correctly
 
 
 def published(name: str, folder: Path) -> dict[str, Any]:
@@ -167,20 +218,35 @@ def _job(name: str, folder: Path) -> Any:
     )
 
 
+def say(line: str) -> None:
+    """Tell the process that waits for this one."""
+    print(line, flush=True)
+
+
+def save(name: str, folder: Path) -> dict[str, Any]:
+    """Draw weights and data."""
+    from benchmarks.training.subjects import save
+
+    save(name, folder)
+    return {}
+
+
+TASKS: dict[str, Callable[[str, Path], dict[str, Any]]] = {
+    "save": save,
+    "record": record,
+    "audit": audit,
+    "without": without,
+    "published": published,
+    "memory-plain": lambda name, folder: memory(name, folder, recorded=False),
+    "memory-recorded": lambda name, folder: memory(name, folder, recorded=True),
+}
+
+
 def main(task: str, name: str, variant: str, folder: str) -> None:
     variants.apply(variant)
     variants.configure_torch(variant)
     start = time.monotonic()
-    path = Path(folder)
-    if task == "save":
-        from benchmarks.training.subjects import save
-
-        result: dict[str, Any] = {}
-        save(name, path)
-    elif task in ("memory-plain", "memory-recorded"):
-        result = memory(name, path, task == "memory-recorded")
-    else:
-        result = {"record": record, "audit": audit, "published": published}[task](name, path)
+    result = TASKS[task](name, Path(folder))
     print(json.dumps(result | {"total_seconds": time.monotonic() - start}))
 
 

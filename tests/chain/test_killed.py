@@ -1,44 +1,20 @@
-"""A real prover process, ended by SIGKILL between its moves and started again."""
+"""Real processes of roles, ended by SIGKILL between their moves or within them, and started again."""
 
-import json
-import os
-import subprocess
-import sys
-import time
-
+from chain.processes import moves, running, wait_until
 from chain.test_every_fault import Liar
-from chain.world import CHALLENGER, FIRST_MEMBER, PROVER
-from tao.chain.local import account, mine
-from tao.protocol.views import Outcome, Phase
+from chain.training import KEEP_EVERY, TrainingWorld
+from chain.world import CHALLENGER, CLIENT, FIRST_MEMBER, PROVER
+from demo.training.cheats import AT, PoisonedBatch
+from demo.training.job import build
+from tao.chain.local import let_pass, mine
+from tao.protocol.views import Outcome, Phase, Status
 from tao.roles.challenger import ChallengerRole
+from tao.tensors.store import TensorStore
+from tao.training.checkpoints import Trail
+from tao.training.record import Recording
 
-PATIENCE = 120
-
-
-def start(world):
-    record = world.folder / "ethereum-local.json"
-    if not record.exists():
-        world.deployment.save(record)
-    options = {
-        "--model": "0x" + world.bundle.model_id.hex(),
-        "--deployment": record,
-        "--rpc": world.url,
-        "--store": world.folder / "store",
-        "--log": world.folder / "prover.jsonl",
-        "--poll": 0.1,
-    }
-    words = [str(word) for option in options.items() for word in option]
-    return subprocess.Popen(
-        [sys.executable, "-m", "tao", "prover", *words],
-        env=os.environ | {"TAO_PRIVATE_KEY": account(PROVER).key.hex()},
-        stderr=subprocess.DEVNULL,
-    )
-
-
-def moves(world):
-    log = world.folder / "prover.jsonl"
-    lines = log.read_text().splitlines() if log.exists() else []
-    return [line["action"] for line in map(json.loads, lines) if line["action"] != "start"]
+LONG, SHORT = 40, 4
+"""Steps of a run that is killed within, and of one that is disputed."""
 
 
 def test_a_prover_killed_after_each_of_its_moves_continues_and_wins(world):
@@ -48,13 +24,9 @@ def test_a_prover_killed_after_each_of_its_moves_continues_and_wins(world):
     attacker.judge = Liar(world.bundle, attacker.context.store, 1.0, 0)
     attacker.judge.target = 5
     for expected in (["claim"], ["claim", "reveal"], ["claim", "reveal", "reveal"]):
-        process = start(world)
-        deadline = time.monotonic() + PATIENCE
-        while moves(world) != expected and time.monotonic() < deadline:
-            time.sleep(0.05)
-        process.kill()
-        process.wait()
-        assert moves(world) == expected
+        with running(world, "prover", world.bundle.model_id, PROVER):
+            wait_until(lambda expected=expected: moves(world, "prover") == expected)
+        assert moves(world, "prover") == expected
         for _ in range(3):
             attacker.tick()
             mine(world.w3)
@@ -63,3 +35,60 @@ def test_a_prover_killed_after_each_of_its_moves_continues_and_wins(world):
     assert dispute.lo == 5 and dispute.phase in (Phase.LEAF, Phase.VOTE)
     world.play(attacker, *members)
     assert reader.view().disputes[0].outcome is Outcome.PROVER_WON
+
+
+def test_a_trainer_killed_on_the_way_ends_with_the_claim_of_an_undisturbed_run_which_finalises(world):
+    training = TrainingWorld(world, build(LONG))
+    model_id, request = training.job.bundle.model_id, training.request()
+    owner, reader = world.context(PROVER).address, world.context(CLIENT).reader
+    trail = Trail(TensorStore(world.folder / "store"), model_id, training.job.first, owner)
+
+    def status():
+        return [claim.status for claim in reader.view({model_id}).claims]
+
+    with running(world, "trainer", model_id, PROVER, keep_every=KEEP_EVERY):
+        wait_until(lambda: (trail.head or 0) >= LONG // 3)
+    with running(world, "trainer", model_id, PROVER, keep_every=KEEP_EVERY):
+        wait_until(lambda: status() == [Status.PENDING])
+    assert training.auditor().tick() == [] and f"{LONG} steps equal" in world.log()
+    let_pass(world.w3, 601)
+    assert [done.action for done in training.trainer().tick()] == ["finalise"]
+    assert status() == [Status.FINALISED]
+    undisturbed = Recording(training.job, TensorStore(world.folder / "undisturbed"), owner=owner)
+    assert len(list(undisturbed)) == LONG
+    (claim,) = reader.view({model_id}).claims
+    assert claim.request_id == request
+    assert (claim.checkpoint_root, claim.outputs) == (
+        undisturbed.claim().checkpoint_root,
+        undisturbed.claim().outputs,
+    )
+
+
+def test_an_auditor_killed_within_a_dispute_goes_on_and_catches_the_cheat(world):
+    training = TrainingWorld(world, build(SHORT))
+    model_id = training.job.bundle.model_id
+    training.request()
+    trainer, reader = training.trainer(PoisonedBatch), world.context(CLIENT).reader
+    trainer.tick()
+
+    def disputes():
+        return reader.view({model_id}).disputes
+
+    def is_within_a_step():
+        return any(not dispute.spans_steps for dispute in disputes())
+
+    def is_over():
+        return any(dispute.phase is Phase.CLOSED for dispute in disputes())
+
+    def play():
+        trainer.tick()
+        mine(world.w3)
+
+    with running(world, "auditor", model_id, CHALLENGER):
+        wait_until(is_within_a_step, play)
+    assert not is_over()
+    with running(world, "auditor", model_id, CHALLENGER):
+        wait_until(is_over, play)
+    (dispute,) = disputes()
+    assert dispute.outcome is Outcome.CHALLENGER_WON and dispute.claim.status is Status.REFUTED
+    assert dispute.lo // dispute.node_count == AT

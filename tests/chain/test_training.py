@@ -3,11 +3,13 @@
 import shutil
 
 import pytest
+import torch
+from torch import nn
 
 from chain.training import TrainingWorld
 from chain.world import CHALLENGER, CLIENT, PROVER
-from demo.training.cheats import AT, CHEATS, FewerEpochs, PoisonedBatch
-from demo.training.job import RATE, build
+from demo.training.cheats import AT, CHEATS, Cheat, FewerEpochs, PoisonedBatch
+from demo.training.job import RATE, build, loss
 from tao.chain.local import let_pass, mine
 from tao.errors import StoreError
 from tao.graph.operators import SAMPLE
@@ -15,9 +17,14 @@ from tao.graph.rounding import PREFIX
 from tao.protocol.views import Outcome, Phase, Status
 from tao.roles import client
 from tao.tensors.store import TensorStore
+from tao.training import log as logs
+from tao.training import prepare
 from tao.training.checkpoints import Trail
 from tao.training.kernels import is_logged
+from tao.training.policies import NotFinite
 from tao.training.record import Recording
+from training.cases import mlp
+from training.runs import OPTIONS, parts
 
 STEPS = 4
 SECOND_TRAINER = 4
@@ -192,6 +199,72 @@ def test_a_dispute_that_cannot_be_pursued_holds_up_no_other(training):
     outcomes = {d.claim.prover: d.outcome for d in auditor.view().disputes}
     assert outcomes == {first.address: Outcome.OPEN, second.address: Outcome.CHALLENGER_WON}
     assert "the first state is gone" in (training.world.folder / "log.jsonl").read_text()
+
+
+class Inventive(Recording):
+    """Goes on with the state before where the run breaks down."""
+
+    def compute(self, state, step):
+        try:
+            return super().compute(state, step)
+        except NotFinite:
+            log = logs.empty(self.job.log_capacity)
+            return (state[0] + 1, *state[1:-1], log), log
+
+
+def test_a_run_that_breaks_down_is_told_and_left_alone(world):
+    """No contract refutes what follows from infinities: a dispute would cost the auditor its bond."""
+    case = mlp()
+    case.optimizer.param_groups[0]["lr"] = 1e20
+    job = prepare(*parts(case), **OPTIONS)
+    training = TrainingWorld(world, job)
+    training.request()
+    assert actions(training.trainer(Inventive).tick()) == ["claim"]
+    auditor = training.auditor()
+    assert auditor.tick() == [] and auditor.tick() == []
+    assert (
+        "NaN or infinite value in node" in world.log() and "no honest run goes on from there" in world.log()
+    )
+    shutil.rmtree(world.folder / "store" / "named" / "runs")
+    restarted = training.auditor()
+    let_pass(world.w3, 120)
+    assert restarted.tick() == []
+
+
+class NegativeZeros(Cheat):
+    """Turns the sign of zeros in a moment, which no contract refutes."""
+
+    def change(self, step, node, operands, outputs, state):
+        moment = self.graph.outputs[4]
+        if step != AT or self.graph.nodes[node].outputs[0] != moment:
+            return outputs
+        assert (outputs[0] == 0).any()
+        return (torch.where(outputs[0] == 0, -0.0, outputs[0]),)
+
+
+def test_a_zero_of_the_wrong_sign_is_rejected_by_the_committee(world):
+    training = TrainingWorld(world, small_job())
+    training.request()
+    auditor = training.auditor()
+    done = world.play(
+        training.trainer(NegativeZeros),
+        auditor,
+        *world.members(),
+        each_round=lambda: let_pass(world.w3, 5),
+    )
+    assert "escalate" in actions(done) and "prove" not in actions(done)
+    found = dispute(training)
+    assert found.outcome is Outcome.CHALLENGER_WON and found.lo // found.node_count == AT
+    assert found.claim.status is Status.REFUTED and credit(auditor) > auditor.context.reader.challenger_bond
+
+
+def small_job():
+    """A linear layer on inputs whose first column is zero, as is the moment of its weights."""
+    torch.manual_seed(1)
+    module = nn.Linear(4, 3)
+    optimizer = torch.optim.SGD(module.parameters(), lr=0.1, momentum=0.9)
+    data = torch.cat([torch.zeros(8, 1), torch.randn(8, 3)], 1), torch.randint(3, (8,))
+    return prepare(module, optimizer, data, loss, steps=STEPS, batch_size=4, log_capacity=64)
 
 
 def run_of(training, index=PROVER):

@@ -17,8 +17,11 @@ from support.rounded_cases import bits_of, midpoint, split
 from support.wire import Reverted
 from tao.errors import UnsupportedOperator
 from tao.training import proofs, rules
+from tao.training.examine import zeros_differ
 from tao.training.proofs import CONTRADICTION, OMISSION, VALUE
+from tao.training.replay import Replay
 from tao.training.search import find_fault
+from training.steps import Tape
 
 _OPENING = "(bytes,bytes32[],bytes32[])"
 PROOF = f"(uint256,uint256,{_OPENING}[],(bytes,bytes32[]),(uint256,uint256,{_OPENING}[]))"
@@ -195,6 +198,40 @@ def test_arithmetic_is_exact_and_has_no_log(judge, name):
             proofs.rounded_proof(*wrong.given, 3, rule)
         with pytest.raises(Reverted, match="UnknownRule"):
             judge(wrong, changed(proofs.rounded_proof(*wrong.given, 3), rule=rule))
+
+
+ZEROS = {
+    "sqrt.default": ([0.0, -0.0], [0.0, -0.0]),
+    "mul.Tensor": ([0.0, -0.0, -0.0, 2.0**-100], [0.0, -0.0, 0.0, -0.0]),
+    "sub.Tensor": ([0.0, -0.0, 1.0], [0.0, 0.0, 0.0]),
+    "tanh.default": ([0.0, -0.0], [0.0, 0.0]),
+    "sin.default": ([0.0, -0.0], [0.0, 0.0]),
+    "erf.default": ([0.0, -0.0], [0.0, 0.0]),
+}
+"""Inputs, and what a replay makes of them."""
+
+
+@pytest.mark.parametrize("name", ZEROS)
+def test_no_contract_minds_the_sign_of_a_zero_that_is_no_sums(judge, name):
+    """Replays all have the same one, so members of the committee do."""
+    inputs, expected = map(torch.tensor, ZEROS[name])
+    others = {"mul.Tensor": torch.tensor([1.0, 1.0, -1.0, -(2.0**-100)]), "sub.Tensor": inputs}
+    operands = [inputs, others[name]] if name in others else [inputs]
+    logged = steps.log({}) if name.split(".")[0] in rules.ROUNDOFFS else None
+    step = steps.elementwise(name, operands, expected.double(), kept=logged)
+    tape = Tape(8)
+    graph = tape.finish(tape(name, *map(tape.input, operands)))
+    replay, node = Replay(graph, ()), len(graph) - 1
+    (own, _), log = replay.record(operands)
+    assert torch.equal(own.view(torch.int32), expected.view(torch.int32))
+    before = replay.advance(0, operands, node, log=log)
+    for element in range(len(inputs)):
+        for zero, sign in ((0.0, False), (-0.0, True)):
+            claimed = step.claiming(element, zero)
+            assert find_fault(*claimed.given, expected.double()) is None
+            assert not judge(claimed, proofs.rounded_proof(*claimed.given, element))
+            other = bool(expected[element].signbit()) != sign
+            assert zeros_differ(replay, node, before, [claimed.output]) == other
 
 
 def test_numbers_of_a_call_count_with_all_their_digits(judge):

@@ -15,7 +15,10 @@ from tao.numerics import variants
 from tao.tensors.store import TensorStore
 from tao.training import audit, prepare
 from tao.training import log as logs
+from tao.training.kernels import is_logged
+from tao.training.policies import NotFinite
 from tao.training.record import Recording
+from training.cases import mlp
 from training.runs import OPTIONS, STEPS, dropout_case, job, parts, recorded, trail
 
 WORKER = Path(__file__).with_name("device.py")
@@ -74,6 +77,45 @@ def test_one_bit_of_one_weight_is_found_in_its_step(tmp_path):
     assert report.difference.values == (job().names[2],) and job().names[2] in str(report.difference)
     assert torch.equal(report.difference.before[0], torch.tensor([4]))
     assert audit(job(), tmp_path, first=6).is_equal  # what follows is honest
+
+
+class Inventive(Recording):
+    """Goes on with the state before where the run breaks down."""
+
+    def compute(self, state, step):
+        try:
+            return super().compute(state, step)
+        except NotFinite:
+            log = logs.empty(self.job.log_capacity)
+            return (state[0] + 1, *state[1:-1], log), log
+
+
+class Forger(Recording):
+    """Writes an entry that no device needs."""
+
+    def compute(self, state, step):
+        outputs, log = super().compute(state, step)
+        if step == 2:
+            node = next(i for i, n in enumerate(self.job.bundle.graph.nodes) if is_logged(n))
+            log = logs.empty(self.job.log_capacity)
+            log[:, 0] = torch.tensor([node << logs.ELEMENT_BITS, 0x4B000000])
+        return (*outputs[:-1], log), log
+
+
+def test_a_run_that_breaks_down_is_told_from_one_with_a_forged_log(tmp_path):
+    case = mlp()
+    for group in case.optimizer.param_groups:
+        group["lr"] = 1e20
+    agreed = prepare(*parts(case), **OPTIONS)
+    recording = Inventive(agreed, TensorStore(tmp_path / "infinite"))
+    assert len(list(recording)) == STEPS
+    found = audit(agreed, tmp_path / "infinite", recording.claim()).difference
+    assert found.breaks_down and "NaN or infinite" in str(found) and "no honest run goes on" in str(found)
+    assert torch.equal(found.before[0], torch.tensor([found.step]))
+    recording = Forger(job(), TensorStore(tmp_path / "forged"))
+    assert len(list(recording)) == STEPS
+    found = audit(job(), tmp_path / "forged", recording.claim()).difference
+    assert (found.step, found.breaks_down) == (2, False) and "the log of step 2 has" in str(found)
 
 
 def test_a_claim_is_held_against_the_store_and_the_job(store, tmp_path):

@@ -12,7 +12,7 @@ import tao.training
 from tao.errors import ModelError, StoreError, TaoError, UnsupportedOperator
 from tao.tensors.store import TensorStore
 from tao.training.job import prepare
-from tao.training.policies import ReplayError
+from tao.training.policies import NotFinite
 from tao.training.record import Recording
 from training.cases import classified, mlp
 from training.runs import OPTIONS, STEPS, dropout_case, files, job, parts, recorded, trail
@@ -139,6 +139,41 @@ def test_a_full_disk_loses_nothing_and_the_recording_goes_on_once_there_is_space
     assert recording.claim() == whole
 
 
+class Nearly(MemoryFileSystem):
+    """A file system that has room for some more files."""
+
+    protocol = "nearly"
+    left = 0
+
+    def pipe_file(self, path, value, **kwargs):
+        if not Nearly.left:
+            raise OSError(28, "No space left on device")
+        Nearly.left -= 1
+        super().pipe_file(path, value, **kwargs)
+
+
+def test_a_disk_that_is_full_at_any_write_ends_in_a_sentence_and_loses_nothing(tmp_path):
+    """Within the states that are kept, at a log, at a checkpoint and at the head."""
+    whole, heads = recorded(TensorStore(tmp_path)).claim(), []
+    store = TensorStore("memory://nearly-full-disk")
+    store._filesystem = Nearly()
+    told = 0
+    for attempt in range(100):
+        Nearly.left = (0, 1, 2, 3, 5, 30)[attempt % 6]
+        try:
+            recording = Recording(job(), store, 3)
+            heads.append(recording.position)
+            list(recording)
+        except StoreError as error:
+            assert "No space left on device" in str(error) and "\n" not in str(error)
+            told += 1
+        if heads[-1:] == [STEPS]:
+            break
+    assert heads == sorted(heads) and heads[-1] == STEPS and told > 5
+    assert Recording(job(), store, 3).claim() == whole
+    assert tao.training.audit(job(), store, whole).is_equal
+
+
 class Unsupported(nn.Module):
     def __init__(self):
         super().__init__()
@@ -194,6 +229,37 @@ def test_a_parameter_changed_in_place_is_told_by_its_name(tmp_path):
                 if step.index == STEPS - 1:
                     with torch.no_grad():
                         case.module[2].weight.mul_(2)
+    assert run.run.trail.head == STEPS and tao.training.audit(run.run.job, tmp_path, run.claim()).is_equal
+
+
+CHANGED = {
+    "a parameter behind autograd's back": (
+        lambda case: case.module[0].weight.data.add_(1),
+        r"^0\.weight",
+        STEPS,
+    ),
+    "the images": (lambda case: case.dataset[0].mul_(0.5), r"^tensor 0 of the data set", 3),
+    "the labels": (lambda case: case.dataset[1].fill_(0), r"^tensor 1 of the data set", 3),
+}
+
+
+@pytest.mark.parametrize("what", CHANGED)
+def test_what_is_changed_in_place_is_told_and_what_was_recorded_goes_on(what, tmp_path):
+    change, name, recorded_steps = CHANGED[what]
+    whole = recorded(TensorStore(tmp_path / "whole")).claim()
+    case = mlp()
+    before = [tensor.clone() for tensor in case.dataset]
+    with pytest.raises(ModelError, match=name + " was changed outside the recording") as caught:
+        with tao.training.record(*parts(case), store=tmp_path / "run", **OPTIONS) as run:
+            for step in run:
+                if step.index == 2:
+                    change(case)
+    assert "\n" not in str(caught.value) and run.run.trail.head == recorded_steps
+    for tensor, value in zip(case.dataset, before, strict=True):
+        tensor.copy_(value)
+    going_on = Recording(job(), TensorStore(tmp_path / "run"))
+    assert going_on.position == recorded_steps and len(list(going_on)) == STEPS - recorded_steps
+    assert going_on.claim() == whole
 
 
 def test_a_rate_that_is_too_large_ends_in_a_sentence_and_keeps_the_steps_before(tmp_path):
@@ -201,12 +267,22 @@ def test_a_rate_that_is_too_large_ends_in_a_sentence_and_keeps_the_steps_before(
     for group in case.optimizer.param_groups:
         group["lr"] = 1e20
     done = []
-    with pytest.raises(ReplayError, match="step [1-9] has a NaN or infinite value in node"):
+    with pytest.raises(NotFinite, match="step [1-9] has a NaN or infinite value in node") as caught:
         with tao.training.record(*parts(case), store=tmp_path, **OPTIONS) as run:
             for step in run:
                 done.append(step)
     assert done and all(parameter.isfinite().all() for parameter in case.module.parameters())
     assert run.run.trail.head == len(done)
+    graph, said = run.run.job.bundle.graph, str(caught.value)
+    assert f"node {caught.value.node} ({graph.names[caught.value.node]})" in said and "\n" not in said
+    assert "a lower learning rate" in said and "stay recorded" in said
+    again = Recording(run.run.job, TensorStore(tmp_path))
+    assert again.position == len(done)
+    assert all(torch.equal(a, b) for a, b in zip(again.state, run.run.state, strict=True))
+    with pytest.raises(NotFinite) as once_more:
+        again.advance()
+    assert str(once_more.value) == said and again.trail.head == len(done)
+    assert tao.training.audit(run.run.job, tmp_path, last=len(done)).is_equal
 
 
 def test_a_loss_that_overflows_alone_is_not_recorded(tmp_path):
@@ -223,9 +299,28 @@ def test_a_loss_that_overflows_alone_is_not_recorded(tmp_path):
         ),
         TensorStore(tmp_path),
     )
-    with pytest.raises(ReplayError):
+    with pytest.raises(NotFinite, match=r"^step 0 has (the loss nan|a NaN or infinite value) in node \d+ \("):
         recording.advance()
     assert recording.trail.head == 0
+
+
+def test_a_loss_that_is_no_number_is_told_with_its_node(tmp_path):
+    """The loss is reported and not used: nothing else of the step need be infinite."""
+
+    class Infinite(Recording):
+        def compute(self, state, step):
+            result = super().compute(state, step)
+            if step == 2:
+                self.replay.watched[self.job.loss] = torch.tensor(torch.inf)
+            return result
+
+    recording = Infinite(job(), TensorStore(tmp_path))
+    with pytest.raises(
+        NotFinite, match=r"^step 2 has the loss inf in node \d+ \(.*new run in range$"
+    ) as caught:
+        list(recording)
+    assert job().loss in job().bundle.graph.nodes[caught.value.node].outputs
+    assert recording.trail.head == recording.position == 2
 
 
 def test_steps_follow_one_another(tmp_path):

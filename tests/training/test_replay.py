@@ -423,6 +423,43 @@ def test_values_that_are_not_finite_name_step_and_node(value: float) -> None:
         Replay(graph, parameters).record(broken, step=5)
 
 
+@pytest.mark.parametrize("bits", (24, 11, 8))
+def test_zeros_of_single_operations_have_the_sign_of_ieee_and_others_none(bits: int) -> None:
+    tape = Tape(64)
+    zeros, tiny = torch.tensor([-0.0, 0.0, -1.0, 1.0]), torch.tensor([-(2.0**-100), 2.0**-100, 1.0, -1.0])
+    x, y = tape.input(zeros), tape.input(tiny)
+    single = {
+        "sqrt": tape("sqrt.default", tape("abs.default", x)),
+        "root": tape("sqrt.default", tape.input(torch.tensor([-0.0, 0.0, 4.0]))),
+        "mul": tape("mul.Tensor", x, y),
+        "underflow": tape("mul.Tensor", y, tape.input(torch.tensor([2.0**-100, 2.0**-100, -0.0, 0.0]))),
+        "sub": tape("sub.Tensor", x, x),
+        "add": tape("add.Tensor", x, x),
+        "div": tape("div.Scalar", x, -3.0),
+    }
+    names = ("tanh", "sin", "erf")
+    logged = [tape(f"{name}.default", x) for name in names]
+    total = tape("sum.dim_IntList", tape.view(x, lambda t: t[:1]), [0], True)
+    graph = tape.finish(*single.values(), *logged, total)
+    inputs = (zeros, tiny, torch.tensor([-0.0, 0.0, 4.0]), torch.tensor([2.0**-100, 2.0**-100, -0.0, 0.0]))
+    outputs, _ = Replay(graph, tape.parameters, bits).record(inputs)
+    signs = {
+        name: ["-+"[not v.signbit()] + "0" if v == 0 else "" for v in output]
+        for name, output in zip((*single, *names, "sum"), outputs, strict=False)
+    }
+    assert signs == {
+        "sqrt": ["+0", "+0", "", ""],
+        "root": ["-0", "+0", ""],
+        "mul": ["+0", "+0", "", ""],
+        "underflow": ["-0", "+0", "-0", "-0"],
+        "sub": ["+0"] * 4,
+        "add": ["-0", "+0", "", ""],
+        "div": ["+0", "-0", "", ""],
+        **{name: ["+0", "+0", "", ""] for name in names},
+        "sum": ["+0"],
+    }
+
+
 def test_inputs_that_do_not_fit_are_refused() -> None:
     graph, parameters, inputs = perceptron(**SMALL)
     with pytest.raises(ModelError, match="value 2 must be float32"):

@@ -21,7 +21,7 @@ from tao.tensors.store import TensorStore
 from tao.training import log as logs
 from tao.training.audit import AuditReport, audit
 from tao.training.checkpoints import Trail
-from tao.training.examine import StepReplay, find_proof
+from tao.training.examine import StepReplay, find_proof, zeros_differ
 from tao.training.job import Progress, TrainingClaim, TrainingJob
 from tao.training.policies import ReplayError
 from tao.training.record import read_log
@@ -60,16 +60,18 @@ class AuditJudge:
 
     def suspicious(self, claim: ClaimView) -> bool:
         """True iff a replayed step does not lead where the claim says; of a run whose parts are missing after
-        the grace, iff its last state is another than without the trainer's logs."""
+        the grace, iff its last state is another than without the trainer's logs. A run that is not finite itself
+        is left alone: no contract refutes what follows from infinities."""
         try:
             case = self._case(claim)
         except (StoreError, ModelError):
             return False
         if case.own is None and self._audited(claim) is not None:
-            return not case.report.is_equal
+            return not case.report.is_equal and not case.report.difference.breaks_down
         if self.now <= claim.claimed_at + self.grace:
             return False
-        return self._own(case)[-1] != tuple(claim.outputs[:-1])
+        own = self._own(case)[-1]
+        return own != () and own != tuple(claim.outputs[:-1])
 
     def deviation(self, dispute: DisputeView, child: int) -> float:
         """Infinite for the child in which the first step, or operator, lies that does not follow; else 0."""
@@ -89,7 +91,7 @@ class AuditJudge:
         ignored = None if has_log else log_value(self.bundle.graph)
         equal = len(claimed) == len(live) and all(
             value == ignored or commit(own) == theirs
-            for value, own, theirs in zip(live, replayed.states[end], claimed, strict=True)
+            for value, own, theirs in zip(live, replayed.state(end), claimed, strict=True)
         )
         return 0.0 if equal else math.inf
 
@@ -117,14 +119,17 @@ class AuditJudge:
         if found is not None:
             self.proofs[dispute.dispute_id] = found
             return Refutable(found[0])
-        is_exact = kind(graph.nodes[node].operator) is Kind.EXACT and node != 0
-        return Measured(math.inf if is_exact and self._differs(dispute) else 0.0)
+        if kind(graph.nodes[node].operator) is Kind.EXACT:
+            is_wrong = node != 0 and self._differs(dispute)
+        else:
+            is_wrong = zeros_differ(self.replay, node, inputs, outputs)
+        return Measured(math.inf if is_wrong else 0.0)
 
     def _differs(self, dispute: DisputeView) -> bool:
         """Whether the outputs of the operator left are others than this device's."""
         graph, node = self.bundle.graph, dispute.node
         replayed, _ = self._replayed(dispute)
-        own = replayed.states.get(node + 1)
+        own = replayed.state(node + 1)
         _, after = around(dispute)
         return own is None or any(
             commit(tensor) != theirs
@@ -194,9 +199,7 @@ class AuditJudge:
             else:
                 state = self._state(case, step)
             given = logs.empty(case.job.log_capacity) if log is None else log
-            case.steps[key] = replayed = StepReplay(
-                self.replay, state, given, step, range(dispute.node_count + 1)
-            )
+            case.steps[key] = replayed = StepReplay(self.replay, state, given, step)
             if found is not None and found.step == step and found.node is not None:
                 replayed.blamed = found.node if replayed.blamed is None else min(replayed.blamed, found.node)
         return case.steps[key], log is not None
@@ -221,7 +224,7 @@ class AuditJudge:
         not to be had."""
         graph, node = self.bundle.graph, dispute.node
         replayed, _ = self._replayed(dispute)
-        own = replayed.states.get(node, [None] * len(before))
+        own = replayed.state(node) or [None] * len(before)
         read = [operand.value for operand in graph.nodes[node].operands]
         values, missing = [], None
         for value, mine, commitment in zip(graph.live(node), own, before, strict=True):

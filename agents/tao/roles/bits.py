@@ -14,7 +14,7 @@ from tao.roles.states import fetch_segment, of_outputs, zeros
 from tao.tensors import commit
 from tao.tensors.store import TensorStore
 from tao.training import log as logs
-from tao.training.examine import find_proof
+from tao.training.examine import find_proof, zeros_differ
 from tao.training.log import LogError
 from tao.training.policies import ReplayError
 from tao.training.replay import Replay
@@ -53,7 +53,7 @@ def follows(replay: Replay, bundle: ModelBundle, lo: int, hi: int, states: State
     """Whether the state at cut hi follows from the one at lo, bit for bit, given the log in them.
 
     Of one rounded operator, also where no contract could prove that it does not: where a log lets values be
-    rounded in another way than here.
+    rounded in another way than here. The sign of a zero is nobody's choice.
     """
     graph, (start, end) = bundle.graph, states
     held = dict(zip(graph.live(hi), end, strict=True))
@@ -68,4 +68,7 @@ def follows(replay: Replay, bundle: ModelBundle, lo: int, hi: int, states: State
     node = graph.nodes[lo]
     if hi > lo + 1 or kind(node.operator) is Kind.EXACT or not held.keys() >= set(node.outputs):
         return False
-    return find_proof(replay, bundle, lo, start, of_outputs(graph, lo, end)) is None
+    outputs = of_outputs(graph, lo, end)
+    if zeros_differ(replay, lo, start, outputs):
+        return False
+    return find_proof(replay, bundle, lo, start, outputs) is None

@@ -44,7 +44,8 @@ class Call:
             tensors = [t.double() if t.is_floating_point() else t for t in tensors]
         result = self._apply(tensors)
         if self._wide:
-            return round_to_grid(result.contiguous(), None, self.bits).values
+            values = round_to_grid(result.contiguous(), None, self.bits).values
+            return values.copysign_(result.float())  # zeros have the sign of IEEE 754
         return result
 
     def in_float64(self, tensors: list[Tensor]) -> Tensor:

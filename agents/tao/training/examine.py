@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from torch import Tensor
 
@@ -25,25 +25,34 @@ CHECKED = 64
 class StepReplay:
     """One step replayed with the trainer's log as far as an honest one could have written it.
 
-    states: the values live at the cuts reached. blamed: the first node whose log entries or result no honest
-    trainer has, None where there is none.
+    blamed: the first node whose log entries or result no honest trainer has, None where there is none. States
+    are computed where they are asked for, each from the last one before it, and share the values that live on
+    from one to the next: no value is written to once it is computed.
     """
 
-    def __init__(
-        self, replay: Replay, state: Sequence[Tensor], log: Tensor, step: int, cuts: Iterable[int]
-    ) -> None:
-        """cuts: where states are kept. log: as the trainer committed to it."""
-        self.states: dict[int, list[Tensor]] = {}
+    def __init__(self, replay: Replay, state: Sequence[Tensor], log: Tensor, step: int) -> None:
+        """state: before the step. log: as the trainer committed to it."""
+        self._replay, self._log, self._step = replay, log, step
+        self._held: dict[int, tuple[Tensor, ...]] = {0: tuple(state)}
         self.blamed: int | None = None
         try:
-            replay.advance(0, state, len(replay.graph), keep=self._keep, log=log, step=step, cuts=cuts)
+            replay.advance(0, state, len(replay.graph), log=log, step=step)
         except ReplayError as error:
             self.blamed = error.node
         except LogError:
             self.blamed = 0
+        self._end = len(replay.graph) if self.blamed is None else self.blamed
 
-    def _keep(self, cut: int, values: list[Tensor]) -> None:
-        self.states[cut] = [value.clone() for value in values]
+    def state(self, cut: int) -> tuple[Tensor, ...] | None:
+        """The values live at a cut, None behind an operator that has no result."""
+        if cut > self._end:
+            return None
+        if cut not in self._held:
+            start = max(held for held in self._held if held < cut)
+            self._held[cut] = self._replay.advance(
+                start, self._held[start], cut, log=self._log, step=self._step
+            )
+        return self._held[cut]
 
 
 def find_proof(
@@ -64,6 +73,23 @@ def find_proof(
         (results,) = _drawn(replay, node, before)
     fault = find_fault(bundle, node, before, outputs, results, tolerance)
     return None if fault is None else (fault.element, fault.proof)
+
+
+def zeros_differ(replay: Replay, node: int, before: Sequence[Tensor], outputs: Sequence[Tensor]) -> bool:
+    """Whether a zero among a rounded node's claimed outputs has another sign than on every conforming device.
+
+    before, outputs: as for `find_proof`. No contract minds that sign, except of sums.
+    """
+    try:
+        after = replay.advance(node, before, node + 1, strict=False)
+    except (ReplayError, LogError):
+        return False
+    held = dict(zip(replay.graph.live(node + 1), after, strict=True))
+    values = replay.graph.nodes[node].outputs
+    return any(
+        bool(((held[value] == 0) & (theirs == 0) & (held[value].signbit() != theirs.signbit())).any())
+        for value, theirs in zip(values, outputs, strict=True)
+    )
 
 
 def find_implausible(

@@ -32,6 +32,20 @@ class ReplayError(TaoError):
         self.node = node
 
 
+class NotFinite(ReplayError):
+    """A run that breaks down: an operator's result, or the loss, is not finite. That is a fault of the job, not
+    of whoever records or replays it."""
+
+    def __init__(self, step: int, node: int, name: str, what: str = "a NaN or infinite value") -> None:
+        """name: of the node. what: it has."""
+        super().__init__(
+            f"step {step} has {what} in node {node} ({name}), and no honest run goes on from there; the steps "
+            "before it stay recorded, and a lower learning rate, clipped gradients or smaller data may keep a "
+            "new run in range",
+            node,
+        )
+
+
 class Correction(NamedTuple):
     """An element that a log rounds elsewhere than one's own device. own, logged: the values."""
 

@@ -17,7 +17,7 @@ from tao.tensors.store import TensorStore
 from tao.training import log as logs
 from tao.training.checkpoints import Checkpoint, Trail
 from tao.training.job import TrainingClaim, TrainingJob, Watch, prepare
-from tao.training.policies import ReplayError
+from tao.training.policies import NotFinite
 from tao.training.replay import Replay
 
 KEEP_EVERY = 50
@@ -75,7 +75,7 @@ class Recording:
     def advance(self) -> Step:
         """Record one step.
 
-        Raises ReplayError for a loss or another value that is not finite, LogError where the log is too
+        Raises NotFinite for a loss or another value that is not finite, LogError where the log is too
         small and StoreError where the store is full or out of reach. What was recorded before stays.
         """
         start = time.monotonic()
@@ -83,7 +83,9 @@ class Recording:
         computed = time.monotonic()
         loss = None if self.job.loss is None else float(self.replay.watched[self.job.loss])
         if loss is not None and not math.isfinite(loss):
-            raise ReplayError(f"the loss of step {self.position} is {loss}; nothing can be learned from it")
+            graph, value = self.job.bundle.graph, self.job.loss
+            node = next(i for i, node in enumerate(graph.nodes) if value in node.outputs)
+            raise NotFinite(self.position, node, graph.names[node], f"the loss {loss}")
         data = logs.encode(log, self.position, self.job.bundle.graph_root)
         self._write(self.position + 1, outputs, data, loss)
         done = time.monotonic()
@@ -142,7 +144,7 @@ class record:
         self._module, self._optimizer = module, optimizer
         store = store if isinstance(store, TensorStore) else TensorStore(store)
         self.run = Recording(prepare(module, optimizer, data, loss, **options), store, keep_every)
-        self._watch = Watch(module)
+        self._watch = Watch(module, self.run.job)
 
     def __enter__(self) -> record:
         return self
@@ -151,6 +153,7 @@ class record:
         for step in self.run:
             yield step
             self._watch.check()
+        self._watch.check_values()
 
     def claim(self) -> TrainingClaim:
         """What the recorded run claims."""

@@ -24,7 +24,7 @@ from tao.training import kernels, sums
 from tao.training.calls import Call, elementwise_runs
 from tao.training.kernels import COMPUTED, Piece
 from tao.training.log import Writer, read
-from tao.training.policies import Correction, Follower, Policy, Recorder, ReplayError
+from tao.training.policies import Correction, Follower, NotFinite, Policy, Recorder, ReplayError
 from tao.training.rounding import FLOAT32_BITS
 
 _BLOCK = {"cpu": 1 << 17}
@@ -85,7 +85,7 @@ class Replay(Executor):
         """The step's outputs, and its log, int64[2, capacity]. override: may replace the outputs of a node.
         keep, cuts: as in `advance`; a log among the values kept is filled in when the step ends.
 
-        Raises LogError where the log is too small, ReplayError where a result is not finite and ModelError
+        Raises LogError where the log is too small, NotFinite where a result is not finite and ModelError
         where the inputs do not fit.
         """
         writer = Writer(self.capacity, step, self.graph.names)
@@ -103,7 +103,7 @@ class Replay(Executor):
         """The step's outputs as the log's trainer rounded them, and where that was not as here.
 
         Raises LogError for a log that is out of order, ReplayError for an entry that no honest trainer writes
-        and for a result that is not finite, ModelError where the inputs do not fit.
+        and NotFinite, a kind of it, for a result that is not finite, ModelError where the inputs do not fit.
         """
         follower = self._follower(log, step)
         outputs = self._run(0, tuple(inputs), len(self.graph), follower, log, step)
@@ -169,7 +169,9 @@ class Replay(Executor):
         with torch.no_grad():
             for first, last in self._plan(start, stop, kept, override is not None):
                 if keep is not None and first in kept:
-                    keep(first, [env[value].contiguous() for value in self.graph.live(first)])
+                    for value in self.graph.live(first):
+                        env[value] = env[value].contiguous()  # once, however many cuts it is kept at
+                    keep(first, [env[value] for value in self.graph.live(first)])
                 if override is None:
                     context.run(first, last, env)
                 else:
@@ -180,7 +182,8 @@ class Replay(Executor):
                             self.watched[value] = env[value]
                         env[value] = None
         result = [env[value].contiguous() for value in self.graph.live(stop)]
-        context.check_finite(self.graph.live(stop), result)
+        if stop == len(self.graph):  # within a step infinities may be honest: masks are made of them
+            context.check_finite(self.graph.live(stop), result)
         if keep is not None and stop in kept:
             keep(stop, result)
         return tuple(result)
@@ -342,12 +345,10 @@ class _Context:
             self._not_finite(index)
 
     def _not_finite(self, index: int) -> None:
-        name = self._graph.names[index]
-        message = f"step {self._step} has a NaN or infinite value in node {index} ({name})"
-        raise ReplayError(message, index)
+        raise NotFinite(self._step, index, self._graph.names[index])
 
     def check_finite(self, values: Sequence[int], tensors: Sequence[Tensor]) -> None:
-        """Raises ReplayError, naming the node, where a float among the values computed is not finite."""
+        """Raises NotFinite, naming the node, where a float among the values computed is not finite."""
         makers = {value: index for index, node in enumerate(self._graph.nodes) for value in node.outputs}
         computed = [(makers[v], t) for v, t in zip(values, tensors, strict=True) if v in makers and t.numel()]
         for index, tensor in sorted(computed, key=lambda item: item[0]):
