@@ -1,7 +1,5 @@
 """Run one benchmark, print its JSON object as the last line, and write results/<name>.json.
 
---again: also measure what an earlier run has measured, of a benchmark that goes on where it was ended.
-
 Example: python -m benchmarks overhead
 """
 
