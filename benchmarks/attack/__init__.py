@@ -30,8 +30,8 @@ from tao.numerics.variants import available
 from tao.tensors.store import TensorStore
 
 SUBJECTS = (digits, characters, sentences, diffusion)
-CALIBRATED = ("native", "aten-default", "onednn-off", "mkl-compatible", "split-4", "composed")
-LEFT_OUT = ("split-2", "baseline", "avx2")
+CALIBRATED = ("native", "aten-default", "onednn-off", "mkl-compatible", "baseline", "composed")
+LEFT_OUT = ("split-2", "split-4", "avx2")
 SAFETY = (1.0, 2.0, 5.0, 10.0)
 """Other safety factors that the profiles of the small models are tried with."""
 SIZES = (1e-8, 1e-7, 3e-7, 1e-6, 1e-5, 1e-4, 1e-3, 1e-2)
