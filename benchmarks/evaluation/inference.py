@@ -117,7 +117,11 @@ def tightness(result: Result) -> list[str]:
 
 def attack(result: Result) -> list[str]:
     cases = [
-        {**case, "goal": "targeted" if case.get("targeted") else "untargeted"}
+        {
+            **case,
+            "goal": "targeted" if case.get("targeted") else "untargeted",
+            "reach": case.get("reach_over_drift", {}).get("max"),
+        }
         for case in result.get("cases", [])
     ]
     searched = [
@@ -128,6 +132,7 @@ def attack(result: Result) -> list[str]:
         Column("samples", "samples", count),
         Column("flipped", "success_rate", share),
         Column("flipped beyond 3x drift", "success_rate_beyond_3x_drift", share),
+        Column("reach / drift, largest", "reach"),
         Column("margin consumed, median", "margin_consumed_median"),
         Column("largest excess", "largest_excess", ratio),
         Column("honest rejected", "honest_rejected", share),
@@ -144,7 +149,9 @@ def attack(result: Result) -> list[str]:
     ]
     return [
         "An adversary replaces every operator's output by any other that the region accepts, all at once, "
-        "to change the prediction. Beside it: how often the region rejects honest operators.",
+        "to change the prediction. Drift is the most by which the margins of honest devices differ on any "
+        "sample; reach is how far the adversary moves a margin. Beside it: how often the region rejects "
+        "honest operators.",
         table(searched, cases),
         "What cheats in use meet: the share of claims that is caught, and how.",
         table(cheats, result.get("cheats", [])),
