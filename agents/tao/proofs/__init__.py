@@ -33,6 +33,7 @@ from tao.proofs.pieces import (
     recorded,
 )
 from tao.proofs.reads import Runs, reads
+from tao.proofs.sums import range_of
 from tao.proofs.search import EXACT, INEXACT, accusable_candidates, candidates
 
 ADJUDICATED = EXACT | INEXACT
@@ -66,11 +67,16 @@ def element_proof(
 
 @dataclass(frozen=True)
 class Plan:
-    """The transactions that decide an element: pieces of its rows, where it takes any, and then its proof."""
+    """The transactions that decide an element: pieces of its rows, where it takes any, and then its proof.
+
+    whole: instead of the pieces, all lanes as one, whose sums can be asserted (see ISumGame), and the proof that names
+    it; None where there are no pieces, or they do not follow one another in one row.
+    """
 
     leaf: Leaf
     pieces: tuple[Piece, ...]
     proof: bytes
+    whole: tuple[Piece, bytes] | None = None
 
     def postings(self, known: Container[bytes] = ()) -> Iterator[Posting]:
         """The transactions that post the pieces, without those of the given keys."""
@@ -127,7 +133,12 @@ def _piecewise(leaf: Leaf, element: int, runs: Runs) -> Plan:
     piece_hint = leaf.bits(0, points[1], 1)[0] if operator in SOFTMAXES else scale
     found = pieces_of(leaf, runs, piece_hint)
     own = _proof(leaf, element, [[], [], *runs[2:]] if operator in PRODUCTS else [[], *runs[1:]], scale)
-    return Plan(leaf, found, recorded(leaf, found, [leaf.open_operand(0, at, 1) for at in points], own))
+    opened = [leaf.open_operand(0, at, 1) for at in points]
+    whole = None
+    if len(runs[0]) == 1:
+        lanes = range_of(leaf, piece_hint, rows[1], [each[0][0] for each in runs])
+        whole = lanes, recorded(leaf, [lanes], opened, own)
+    return Plan(leaf, found, recorded(leaf, found, opened, own), whole)
 
 
 def _is_piecewise(leaf: Leaf) -> bool:
