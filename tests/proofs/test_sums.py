@@ -74,7 +74,13 @@ def test_sums_are_those_that_the_contract_records(deciders, name, kind):
         total = [a + b for a, b in zip(total, recorded, strict=True)]
     assert tuple(total) == sums_over(plan.leaf, whole, 0, LANES) and any(total)
     assert plan.pieces == whole.part(plan.leaf, 0, LANES)
-    words = (whole.hint, LANES, *[word for i, at in whole.runs for word in (_tensor(plan, i), at)], bytes(32), 0)
+    words = (
+        whole.hint,
+        LANES,
+        *[word for i, at in whole.runs for word in (_tensor(plan, i), at)],
+        bytes(32),
+        0,
+    )
     total_of = contract.functions.totalOf(words[:6], [piece.lanes for piece in plan.pieces]).call()
     assert total_of == total
 

@@ -33,8 +33,8 @@ from tao.proofs.pieces import (
     recorded,
 )
 from tao.proofs.reads import Runs, reads
-from tao.proofs.sums import range_of
 from tao.proofs.search import EXACT, INEXACT, accusable_candidates, candidates
+from tao.proofs.sums import range_of
 
 ADJUDICATED = EXACT | INEXACT
 """The operators of which an element can be decided on chain, where their operands are of its types."""

@@ -1,8 +1,9 @@
 """The challenger: re-executes claims, disputes the implausible ones, and plays to the end."""
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
+from torch import Tensor
 from web3.contract import Contract
 
 from tao.chain.reverts import Refused
@@ -14,6 +15,7 @@ from tao.proofs import Plan, leaf_claim, proof_plan
 from tao.protocol import actions, challenger
 from tao.protocol.actions import Action
 from tao.protocol.views import ChainView, ClaimView, DisputeView
+from tao.roles import sums
 from tao.roles.context import Context
 from tao.roles.journal import Done
 from tao.roles.judge import ReplayJudge
@@ -74,6 +76,8 @@ class ChallengerRole(Role):
                 )
             case actions.Prove(dispute, element):
                 return self._prove(dispute, element, start)
+            case actions.Support(dispute):
+                return sums.supported(self, self.bundle, dispute, self._around(dispute))
             case actions.Accuse(dispute, element):
                 return self._accuse(dispute, element, start)
             case actions.DemandChunk(dispute, of_output, index, chunk):
@@ -124,11 +128,14 @@ class ChallengerRole(Role):
         """What decides the element; kept while its pieces are posted, one transaction a tick."""
         key = (dispute.dispute_id, element)
         if key not in self._plans:
-            graph, (before, after) = self.bundle.graph, around(dispute)
-            inputs, end = fetch_segment(self.context.store, graph, dispute.lo, before, dispute.hi, after)
-            outputs = of_outputs(graph, dispute.lo, end)
-            self._plans[key] = proof_plan(self.bundle, dispute.lo, inputs, outputs, element)
+            self._plans[key] = proof_plan(self.bundle, dispute.lo, *self._around(dispute), element)
         return self._plans[key]
+
+    def _around(self, dispute: DisputeView) -> tuple[Sequence[Tensor], Sequence[Tensor]]:
+        """The state before the disputed operator, and the operator's outputs."""
+        graph, (before, after) = self.bundle.graph, around(dispute)
+        inputs, end = fetch_segment(self.context.store, graph, dispute.lo, before, dispute.hi, after)
+        return inputs, of_outputs(graph, dispute.lo, end)
 
     def _post(self, dispute: DisputeView, plan: Plan, start: float) -> Done | None:
         """Post the next pieces of the plan that are not on the chain, whoever posted the others; None where
@@ -145,6 +152,12 @@ class ChallengerRole(Role):
         ahead, gas = plan.estimate(known)
         if not ahead:
             return None
+        if plan.whole and dispute.sum is None and ahead > sums.MOST_POSTED:
+            try:
+                return sums.asserted(self, dispute, plan, self._leaf(dispute, True))
+            except Refused:
+                self.judge.unproven.add(dispute.dispute_id)
+                raise
         left = dispute.turn_start + dispute.challenger_left - self.judge.now
         if (ahead + 1) * SECONDS_PER_TRANSACTION > left:
             self.judge.unproven.add(dispute.dispute_id)
@@ -169,11 +182,14 @@ class ChallengerRole(Role):
 
     def _prove(self, dispute: DisputeView, element: int, start: float) -> Done | None:
         graph, plan = self.bundle.graph, self._plan(dispute, element)
-        if plan.pieces and (posted := self._post(dispute, plan, start)):
+        contracts, leaf, proof = self.context.contracts, self._leaf(dispute, True), plan.proof
+        if sums.is_accepted(dispute, plan):
+            (agreed,), (_, proof) = dispute.sum.partials, plan.whole
+            call = contracts.sums.functions.prove(dispute.dispute_id, leaf, proof, agreed)
+        elif plan.pieces and (posted := self._post(dispute, plan, start)):
             return posted
-        call = self.context.contracts.game.functions.prove(
-            dispute.dispute_id, self._leaf(dispute, True), plan.proof
-        )
+        else:
+            call = contracts.game.functions.prove(dispute.dispute_id, leaf, proof)
         try:
             sent = self.context.send(call, already=OVER)  # The gas estimate is the simulation.
         except Refused as refusal:
@@ -187,7 +203,7 @@ class ChallengerRole(Role):
             sent,
             element=element,
             operator=graph.nodes[dispute.lo].operator,
-            proof_bytes=len(plan.proof),
+            proof_bytes=len(proof),
             pieces=len(plan.pieces),
             **dispute_facts(dispute),
         )
