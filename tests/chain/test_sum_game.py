@@ -110,8 +110,8 @@ def test_false_sums_cost_the_challenger_its_bond(requested, monkeypatch):
     world, lane = requested, 77_777
     known = sums._known
 
-    def false(leaf, whole, lo, hi):
-        first, second, third = known(leaf, whole, lo, hi)
+    def false(leaf, hint, firsts, lo, hi):
+        first, second, third = known(leaf, hint, firsts, lo, hi)
         return (first + 1, second, third) if lo <= lane < hi else (first, second, third)
 
     monkeypatch.setattr(sums, "_known", false)

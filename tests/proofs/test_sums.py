@@ -13,11 +13,13 @@ from torch import Tensor, nn
 
 import tao.proofs
 from proofs.test_pieces import drawn
+from tao.chain.build import load_build
+from tao.chain.deployment import ADJUDICATORS
 from tao.execution import capture
 from tao.model import trace
-from tao.proofs import proof_plan
-from tao.proofs.pieces import LONGEST
-from tao.proofs.sums import exact_sums, sums_over
+from tao.proofs import ADJUDICATED, proof_plan
+from tao.proofs.pieces import LONGEST, PRODUCTS, SOFTMAXES, pieces_of
+from tao.proofs.sums import SQUARED, exact_sums, sums_over
 from tao.tensors.keccak import keccak
 
 LANES = 500
@@ -66,14 +68,13 @@ def test_sums_are_those_that_the_contract_records(deciders, name, kind):
     contract = deciders[keccak(bundle.graph.nodes[index].operator.encode())[:4]]
     for posting in plan.postings():
         contract.functions.post(posting.pieces).transact({"gas": 15_000_000})
-    first, total = whole.runs[0][1], [0, 0, 0]
+    firsts, total = [at for _, at in whole.runs], [0, 0, 0]
     for piece in plan.pieces:
-        lo = piece.runs[0][1] - first
+        lo = piece.runs[0][1] - firsts[0]
         *recorded, known = contract.functions.sumsOf(piece.key).call()
-        assert known and tuple(recorded) == sums_over(plan.leaf, whole, lo, lo + piece.lanes)
+        assert known and tuple(recorded) == sums_over(plan.leaf, whole.hint, firsts, lo, lo + piece.lanes)
         total = [a + b for a, b in zip(total, recorded, strict=True)]
-    assert tuple(total) == sums_over(plan.leaf, whole, 0, LANES) and any(total)
-    assert plan.pieces == whole.part(plan.leaf, 0, LANES)
+    assert tuple(total) == sums_over(plan.leaf, whole.hint, firsts, 0, LANES) and any(total)
     words = (
         whole.hint,
         LANES,
@@ -116,9 +117,9 @@ def test_where_the_contract_records_nothing_there_are_no_sums(deciders, name, hi
     plan.leaf.operands[0][:, 7] = lane
     fresh = replace(plan.leaf)
     whole, _ = plan.whole
-    spoiled = replace(whole, hint=hint)
-    piece = spoiled.part(fresh, 0, LANES)[0]
-    assert sums_over(fresh, spoiled, 0, piece.lanes) is None
+    firsts = [at for _, at in whole.runs]
+    piece = pieces_of(fresh, [[(at, LANES)] for at in firsts], hint)[0]
+    assert sums_over(fresh, hint, firsts, 0, piece.lanes) is None
     (posting,) = tao.proofs.postings(fresh, [piece])
     with pytest.raises(TransactionFailed):
         contract.functions.post(posting.pieces).call({"gas": 15_000_000})
@@ -132,3 +133,24 @@ def test_sums_of_many_large_terms_are_exact():
     assert exact_sums("aten.group_norm.default", 191, [bits]) == (n * m << 63, 0, n * m**2 << 126)
     few = bits[: 1 << 17] | 0x80000000
     assert exact_sums("contraction", 445, [few, bits[: 1 << 17]]) == (0, m * m << 80, 0)
+
+
+def test_every_operator_is_summed_as_its_adjudicator_does(deciders):
+    """Also those that it decides by no sums: a prover has to know the sums over any range it can be asked about."""
+    kinds = {
+        "ContractionAdjudicator": PRODUCTS,
+        "ConvolutionAdjudicator": PRODUCTS,
+        "NormalisationAdjudicator": SQUARED,
+        "SoftmaxAdjudicator": SOFTMAXES,
+    }
+    names = {keccak(name.encode())[:4]: name for name in {*ADJUDICATED, *SQUARED, *SOFTMAXES}}
+    build = {load_build()[name].runtime: name for name in ADJUDICATORS}
+    summing = 0
+    for code, contract in deciders.items():
+        if not any(function.fn_name == "rangeOf" for function in contract.all_functions()):
+            continue
+        kind = build[bytes(contract.w3.eth.get_code(contract.address))]
+        name, summing = names[code], summing + 1
+        found = [each for each in (PRODUCTS, SQUARED, SOFTMAXES) if name in each]
+        assert found == ([kinds[kind]] if kind in kinds else []), name
+    assert summing >= 20

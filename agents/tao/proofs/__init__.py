@@ -31,10 +31,10 @@ from tao.proofs.pieces import (
     pieces_of,
     postings,
     recorded,
+    rows_of,
 )
 from tao.proofs.reads import Runs, reads
 from tao.proofs.search import EXACT, INEXACT, accusable_candidates, candidates
-from tao.proofs.sums import range_of
 
 ADJUDICATED = EXACT | INEXACT
 """The operators of which an element can be decided on chain, where their operands are of its types."""
@@ -136,7 +136,8 @@ def _piecewise(leaf: Leaf, element: int, runs: Runs) -> Plan:
     opened = [leaf.open_operand(0, at, 1) for at in points]
     whole = None
     if len(runs[0]) == 1:
-        lanes = range_of(leaf, piece_hint, rows[1], [each[0][0] for each in runs])
+        places = tuple((i, runs[i][0][0]) for i in range(rows_of(leaf)))
+        lanes = Piece.of(leaf, piece_hint, rows[1], places)
         whole = lanes, recorded(leaf, [lanes], opened, own)
     return Plan(leaf, found, recorded(leaf, found, opened, own), whole)
 

@@ -64,10 +64,6 @@ class Piece:
             key += tensor_of(leaf, operand) + first.to_bytes(_WORD, "big")
         return cls(keccak(key.ljust(7 * _WORD, b"\0")), hint, lanes, runs)
 
-    def part(self, leaf: Leaf, lo: int, hi: int) -> tuple[Piece, ...]:
-        """The pieces that its lanes [lo, hi) are posted in."""
-        return pieces_of(leaf, [[(first + lo, hi - lo)] for _, first in self.runs], self.hint)
-
 
 @dataclass(frozen=True)
 class Posting:

@@ -12,9 +12,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from tao.graph.operators import overloads
 from tao.proofs.leaf import Leaf
-from tao.proofs.pieces import NORMS, SOFTMAXES, Piece, rows_of
+from tao.proofs.pieces import NORMS, SOFTMAXES
 from tao.protocol.views import Sums
+
+SQUARED = NORMS | overloads("batch_norm _native_batch_norm_legit_no_training")
+"""Operators whose adjudicator sums squares; it decides some by no sums, but does not refuse to sum for them."""
 
 SPAN = 63
 """A term counts from its window's exponent on, up to so many binary places above it."""
@@ -26,16 +30,14 @@ _LN_2_103 = 0x58B90BFBE8E7BCD5E4F1D9CC01
 _FIFTEEN = 15 << 80
 
 
-def sums_over(leaf: Leaf, whole: Piece, lo: int, hi: int) -> Sums | None:
-    """The sums over lanes [lo, hi) of a range of the leaf's operands; None where the contract has none for them:
-    lanes that are not finite or above the window, or above a softmax's maximum, and hints out of range."""
-    lanes = [_bits(leaf.elements[i][first + lo : first + hi]) for i, first in whole.runs]
-    return exact_sums(leaf.node.operator, whole.hint, lanes)
+def sums_over(leaf: Leaf, hint: int, firsts: Sequence[int], lo: int, hi: int) -> Sums | None:
+    """The sums over lanes [lo, hi) of the range that begins at `firsts`, an element of each of the operator's rows.
 
-
-def range_of(leaf: Leaf, hint: int, lanes: int, firsts: Sequence[int]) -> Piece:
-    """`lanes` elements of each of the leaf's rows from `firsts` on, as if they were one piece."""
-    return Piece.of(leaf, hint, lanes, tuple(enumerate(firsts[: rows_of(leaf)])))
+    None where the contract has none for them: lanes that are not finite or above the window, or above a softmax's
+    maximum, and hints out of range.
+    """
+    lanes = [_bits(leaf.elements[i][first + lo : first + hi]) for i, first in enumerate(firsts)]
+    return exact_sums(leaf.node.operator, hint, lanes)
 
 
 def exact_sums(operator: str, hint: int, lanes: Sequence[np.ndarray]) -> Sums | None:
@@ -62,7 +64,7 @@ def exact_sums(operator: str, hint: int, lanes: Sequence[np.ndarray]) -> Sums | 
         return None
     positive = _shifted(mantissa, shift, counted & ~negative)
     other = _shifted(mantissa, shift, counted & negative)
-    if operator in NORMS:
+    if operator in SQUARED:
         third = _shifted(mantissa**2, 2 * shift, counted)
     else:
         third = _shifted(mantissa, shift, counted & subnormal)

@@ -77,7 +77,7 @@ class ChallengerRole(Role):
             case actions.Prove(dispute, element):
                 return self._prove(dispute, element, start)
             case actions.Support(dispute):
-                return sums.supported(self, self.bundle, dispute, self._around(dispute))
+                return sums.supported(self, self.bundle, dispute, self._around(dispute)[0])
             case actions.Accuse(dispute, element):
                 return self._accuse(dispute, element, start)
             case actions.DemandChunk(dispute, of_output, index, chunk):

@@ -19,7 +19,6 @@ from tao.roles import sums
 from tao.roles.context import Context
 from tao.roles.journal import Done
 from tao.roles.role import OVER, Role, dispute_facts, short
-from tao.roles.states import of_outputs
 from tao.tensors import TensorTree, commit
 
 
@@ -47,7 +46,8 @@ class Defender(Role):
             case actions.Defend(dispute):
                 return self._defend(dispute)
             case actions.Weigh(dispute):
-                return sums.weighed(self, self.bundle, dispute, self._around(dispute))
+                state = self._states(dispute.claim, (dispute.lo,))[dispute.lo]
+                return sums.weighed(self, self.bundle, dispute, state)
             case _:
                 return self.upkeep(action)
 
@@ -95,11 +95,6 @@ class Defender(Role):
         sent = self.context.send(call, already=OVER)
         what = f"put operator {dispute.lo}, of which it was accused, to the committee"
         return self.done("defend", what, start, sent, **dispute_facts(dispute))
-
-    def _around(self, dispute: DisputeView) -> tuple[Sequence[Tensor], Sequence[Tensor]]:
-        """The state before the disputed operator, and the operator's outputs."""
-        states = self._states(dispute.claim, (dispute.lo, dispute.hi))
-        return states[dispute.lo], of_outputs(self.bundle.graph, dispute.node, states[dispute.hi])
 
     def _tensor(self, dispute: DisputeView, commitment: bytes) -> Tensor:
         """A tensor at either end of the disputed operator."""

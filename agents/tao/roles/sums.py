@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
+
+from torch import Tensor
 
 from tao.errors import ChainError, ModelError
 from tao.model import ModelBundle
 from tao.proofs import Plan
 from tao.proofs.leaf import Leaf
-from tao.proofs.pieces import Piece, postings
-from tao.proofs.sums import range_of, sums_over
+from tao.proofs.pieces import cut, estimate, pieces_of, postings, rows_of
+from tao.proofs.sums import sums_over
 from tao.protocol import partition
 from tao.protocol.views import DisputeView, Sums, SumStage
 from tao.roles.journal import Done
@@ -23,8 +26,8 @@ def asserted(role: Role, dispute: DisputeView, plan: Plan, leaf_claim: dict) -> 
     """Assert the sums over the plan's row."""
     start = time.monotonic()
     whole, _ = plan.whole
-    sums = _known(plan.leaf, whole, 0, whole.lanes)
     sources, firsts = [plan.leaf.source(i) for i, _ in whole.runs], [first for _, first in whole.runs]
+    sums = _known(plan.leaf, whole.hint, firsts, 0, whole.lanes)
     call = role.context.contracts.sums.functions.assertSum(
         dispute.dispute_id, leaf_claim, sources, firsts, whole.lanes, whole.hint, sums
     )
@@ -38,25 +41,28 @@ def is_accepted(dispute: DisputeView, plan: Plan) -> bool:
     found = dispute.sum
     if plan.whole is None or found is None or found.stage is not SumStage.ACCEPTED:
         return False
-    return whole_of(plan.leaf, dispute).key == plan.whole[0].key
+    whole, _ = plan.whole
+    statement = whole.hint, whole.lanes, [first for _, first in whole.runs]
+    return statement == (found.range.hint, found.range.lanes, _firsts(plan.leaf, dispute))
 
 
-def supported(role: Role, bundle: ModelBundle, dispute: DisputeView, states: tuple) -> Done:
+def supported(role: Role, bundle: ModelBundle, dispute: DisputeView, state: Sequence[Tensor]) -> Done:
     """Answer a doubt: by the sums over the children, or, of a short range, by its pieces and the settlement."""
     start, contracts, held = time.monotonic(), role.context.contracts, dispute.sum
-    leaf = Leaf.of(bundle, dispute.node, *states)
-    whole, (doubted,) = whole_of(leaf, dispute), held.partials
+    leaf, hint, (doubted,) = Leaf.before(bundle, dispute.node, state), held.range.hint, held.partials
+    firsts = _firsts(leaf, dispute)
     lanes = f"lanes {held.lo:,} to {held.hi - 1:,} that operator {dispute.lo} sums"
     facts = {"from": held.lo, "to": held.hi, **dispute_facts(dispute)}
-    pieces = whole.part(leaf, held.lo, held.hi)
-    if len(list(postings(leaf, pieces))) > 1:
+    runs = [[(first + held.lo, held.hi - held.lo)] for first in firsts]
+    if estimate(leaf, cut(leaf, runs))[0] > 1:
         cuts = partition.cuts(held.lo, held.hi, dispute.fan_out)
-        partials = [_known(leaf, whole, lo, hi) for lo, hi in zip(cuts, cuts[1:], strict=False)]
+        partials = [_known(leaf, hint, firsts, lo, hi) for lo, hi in zip(cuts, cuts[1:], strict=False)]
         call = contracts.sums.functions.split(dispute.dispute_id, doubted, partials)
         sent = role.context.send(call, already=OVER)
         return role.done("split", f"revealed {len(partials)} sums over the {lanes}", start, sent, **facts)
     code = bundle.graph.records[dispute.node][:4]
     adjudicator = contracts.adjudicators[contracts.game.functions.adjudicatorOf(code).call()]
+    pieces = pieces_of(leaf, runs, hint)
     flags = adjudicator.functions.areKnown([piece.key for piece in pieces]).call()
     missing = [piece for piece, is_known in zip(pieces, flags, strict=True) if not is_known]
     if missing:
@@ -72,19 +78,20 @@ def supported(role: Role, bundle: ModelBundle, dispute: DisputeView, states: tup
     return role.done("settle", f"proved the doubted sums over the {lanes}", start, sent, **facts)
 
 
-def weighed(role: Role, bundle: ModelBundle, dispute: DisputeView, states: tuple) -> Done:
+def weighed(role: Role, bundle: ModelBundle, dispute: DisputeView, state: Sequence[Tensor]) -> Done:
     """Accept asserted sums that are right, or doubt the first that is wrong.
 
     Raises ModelError where all are right after a doubt: their total was, too, and the doubt a mistake.
     """
     start, functions, held = time.monotonic(), role.context.contracts.sums.functions, dispute.sum
-    leaf = Leaf.of(bundle, dispute.node, *states)
-    whole, cuts = whole_of(leaf, dispute), (held.lo, held.hi)
+    leaf, hint, cuts = Leaf.before(bundle, dispute.node, state), held.range.hint, (held.lo, held.hi)
+    firsts = _firsts(leaf, dispute)
     if held.stage is SumStage.DOUBTED:
         cuts = partition.cuts(held.lo, held.hi, dispute.fan_out)
     ranges = list(zip(cuts, cuts[1:], held.partials, strict=False))
+    own = (sums_over(leaf, hint, firsts, lo, hi) for lo, hi, _ in ranges)
     wrong = next(
-        (i for i, (lo, hi, sums) in enumerate(ranges) if sums != sums_over(leaf, whole, lo, hi)), None
+        (i for i, ((*_, sums), true) in enumerate(zip(ranges, own, strict=True)) if sums != true), None
     )
     if wrong is not None:
         lo, hi, _ = ranges[wrong]
@@ -101,14 +108,14 @@ def weighed(role: Role, bundle: ModelBundle, dispute: DisputeView, states: tuple
     return role.done(name, what, start, sent, **facts, **dispute_facts(dispute))
 
 
-def whole_of(leaf: Leaf, dispute: DisputeView) -> Piece:
-    """The range that the dispute's assertion is about; the contract has checked that it is of the leaf's operands."""
+def _firsts(leaf: Leaf, dispute: DisputeView) -> list[int]:
+    """Where the asserted range begins in each of the operator's rows: the contract has checked that it is theirs."""
     found = dispute.sum.range
-    return range_of(leaf, found.hint, found.lanes, (found.first, found.other_first))
+    return [found.first, found.other_first][: rows_of(leaf)]
 
 
-def _known(leaf: Leaf, whole: Piece, lo: int, hi: int) -> Sums:
-    sums = sums_over(leaf, whole, lo, hi)
+def _known(leaf: Leaf, hint: int, firsts: Sequence[int], lo: int, hi: int) -> Sums:
+    sums = sums_over(leaf, hint, firsts, lo, hi)
     if sums is None:
         raise ChainError(f"{leaf.node.operator} has no sums over lanes {lo:,} to {hi - 1:,}")
     return sums
