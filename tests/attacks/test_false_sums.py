@@ -5,10 +5,13 @@ Defence: whoever is wrong is led to a piece that the contract sums itself; an ag
 dispute, about one range of the disputed operator's own operands; and every turn is on a clock.
 """
 
+from fractions import Fraction
+
 import pytest
 
 from game.stories import false_output, honest, networks
-from support.encoding import ZERO
+from support.encoding import ZERO, keccak, tag
+from support.graphs import one_contraction
 from support.raises import refused
 from support.sums import LANES, Row, SumPlay, children, lied, one_sum
 from support.wire import Reverted
@@ -304,6 +307,46 @@ def test_a_doubt_is_settled_by_pieces_of_its_own_lanes_only(game):
         game.settle(other.sums(), [LANES, 1])
     with refused("SumsDiffer"):
         game.settle(other.sums(), [LANES])
+
+
+def test_products_are_settled_by_pieces_of_both_of_their_rows(play):
+    """A doubt of the last child of 150 products of element (1, 1): row 1 of x by row 1 of the weights."""
+    told = false_output(one_contraction(LANES), 0)
+    dispute, leaf, window = play.to_leaf(told), play.leaf(told, 0), 200
+    x, w = told.states[0][0], told.network.parameters[0]
+    tensors = [(x.commitment, []), (w.commitment, told.network.weight_path(0))]
+    names = [keccak(tag("sums") + tensor.commitment + tensor.type.packed) for tensor in (x, w)]
+    statement = (window, LANES, names[0], LANES, names[1], LANES)
+
+    def sums(lo: int, hi: int, row: int = 1) -> tuple[int, int, int]:
+        positive = negative = 0
+        for a, b in zip(x.array[1, lo:hi], w.array[row, lo:hi], strict=True):
+            units = Fraction(float(a)) * Fraction(float(b)) * Fraction(2) ** (300 - window)
+            assert units.denominator == 1 and 2**46 <= abs(units)  # no product is below the window
+            positive, negative = (positive + units, negative) if units > 0 else (positive, negative - units)
+        return int(positive), int(negative), 0
+
+    def piece(lo: int, hi: int, row: int) -> tuple:
+        runs = []
+        for tensor, first in ((x, LANES), (w, row * LANES)):
+            _, data, path = tensor.open(first + lo, hi - lo)
+            runs.append((tensor.type.packed, first + lo, data, path))
+        return window, hi - lo, runs
+
+    def send(sender: str, method: str, *args) -> None:
+        play.send(sender, "sums", method, dispute, *args)
+
+    partials = [sums(*child) for child in children(0, LANES, play.rules.fan_out)]
+    send(play.challenger, "assertSum", leaf, tensors, [LANES, LANES], LANES, window, sums(0, LANES))
+    send(play.prover, "doubt", [sums(0, LANES)], 0)
+    send(play.challenger, "split", sums(0, LANES), partials)
+    send(play.prover, "doubt", partials, 2)
+    play.send(play.stranger, "contraction", "post", [piece(100, LANES, 0), piece(50, 100, 1)])
+    with refused("UnknownPiece"):
+        send(play.challenger, "settle", statement, partials[2], [50])
+    play.send(play.stranger, "contraction", "post", [piece(100, LANES, 1)])
+    send(play.challenger, "settle", statement, partials[2], [50])
+    assert play.dispute(dispute)["outcome"] == "challenger won" and conserved(play)
 
 
 def test_an_agreement_is_no_record_and_binds_no_other_dispute(game):

@@ -4,15 +4,14 @@ import pytest
 import torch
 from torch import nn
 
+from benchmarks.sums import Doubter
 from chain.test_long_sums import Liar, until_closed
 from chain.world import CLIENT, FEE
 from demo.small import Cheat, node, with_profile
 from tao.chain.local import let_pass
 from tao.model import trace
-from tao.protocol import actions
 from tao.protocol.views import Outcome, Phase
 from tao.roles import client, sums
-from tao.roles.prover import ProverRole
 
 LANES = 240_000
 
@@ -68,18 +67,6 @@ def test_a_cheat_that_accepts_the_true_sums_is_refuted_by_them(requested, cheat)
     assert world.dispute().outcome is Outcome.CHALLENGER_WON and world.dispute().lo == cheat.node
     assert gas(done) < 3_000_000
     assert all(each.details["lanes"] == LANES for each in done if each.action in ("assert", "accept"))
-
-
-class Doubter(ProverRole):
-    """Doubts true sums, the last child of every range."""
-
-    def perform(self, action):
-        if not isinstance(action, actions.Weigh):
-            return super().perform(action)
-        held = action.dispute.sum
-        functions = self.context.contracts.sums.functions
-        call = functions.doubt(action.dispute.dispute_id, list(held.partials), len(held.partials) - 1)
-        return self.done("doubt", "doubted", 0, self.context.send(call))
 
 
 def test_a_cheat_that_doubts_the_true_sums_loses_by_one_piece_of_them(requested, cheat):
