@@ -11,7 +11,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from benchmarks.gas import CHALLENGER, CLIENT, OWNER, PROVER, World, world
+from benchmarks.gas import CHALLENGER, CLIENT, EVM, OWNER, PROVER, World, world
 from demo.small import Cheat, with_profile
 from tao.execution import capture
 from tao.model import ModelBundle, trace
@@ -88,4 +88,4 @@ def measure(progress: Callable[[str], None]) -> dict:
         for lanes in LANES:
             progress(f"a mean of {lanes:,} numbers")
             found[str(lanes)] = measure_lanes(here, lanes)
-    return {"fan_out": FAN_OUT, "lanes": found}
+    return {"evm": EVM, "fan_out": FAN_OUT, "lanes": found}
