@@ -16,7 +16,8 @@ from tao.protocol.views import Stage as CaseStage
 from tao.roles import client
 from tao.roles.context import Context
 
-CHALLENGERS = ("challenger-1", "challenger-2")
+ROUTES = {"prove": "proof", "settle": "vote", "timeout": "timeout"}
+"""What the move that ended a dispute says about how it was decided."""
 
 
 @dataclass
@@ -49,30 +50,42 @@ class Decided:
 
 
 class Play:
-    """The client's side of every scene, and the hand on the chain's clock."""
+    """The client's side of every scene, and the hand on the chain's clock.
 
-    watchers = CHALLENGERS
+    claimant, watcher: the commands that run who serves and those who check. praise: title of the first scene.
+    """
+
+    claimant, watcher = "prover", "challenger"
+    praise = "an honest prover, nobody challenges"
 
     def __init__(self, stage: Stage, bundle: ModelBundle, context: Context):
         self.stage, self.bundle, self.context = stage, bundle, context
 
+    @property
+    def watchers(self) -> tuple[str, str]:
+        """The parties who check."""
+        return f"{self.watcher}-1", f"{self.watcher}-2"
+
     def honest(self, inputs: Sequence[Tensor], fee: int) -> Decided:
-        """An honest prover serves, both challengers find the claim plausible, it becomes final."""
-        scene = Decided("honest", "an honest prover, nobody challenges")
-        claim_id = self._begin(scene, inputs, fee, ("prover",))
+        """The honest one serves, both who watch find nothing wrong, the claim becomes final."""
+        scene = Decided("honest", self.praise)
+        claim_id = self._begin(scene, inputs, fee, (self.claimant,))
         self._wait_for_judges(claim_id)
         self._finish_window(claim_id)
-        result = client.read(self.context, self._request)
-        scene.finalised = result.claim is not None and result.claim.status is Status.FINALISED
-        ratios = [line["drift_ratio"] for line in self.stage.has("judge", claim=claim_id)]
-        norms = [round(norm, 4) for norm in result.outputs[0].norm(dim=-1)[:2].tolist()]
-        shown = ", ".join(f"{ratio:.2g}" for ratio in ratios)
-        read = f"the client read {len(result.outputs[0])} embeddings of length {norms[0]}"
-        scene.evidence = f"drift ratios {shown}; {read}"
+        scene.finalised = self._claim(self._view(), claim_id).status is Status.FINALISED
+        scene.evidence = self._found(claim_id)
         return self._end(scene, claim_id)
 
+    def _found(self, claim_id: str) -> str:
+        """What those who watch measured of an honest claim, and what the client got."""
+        ratios = [line["drift_ratio"] for line in self.stage.has("judge", claim=claim_id)]
+        embeddings = client.read(self.context, self._request).outputs[0]
+        norm = round(embeddings[0].norm().item(), 4)
+        shown = ", ".join(f"{ratio:.2g}" for ratio in ratios)
+        return f"drift ratios {shown}; the client read {len(embeddings)} embeddings of length {norm}"
+
     def cheat(self, name: str, title: str, inputs: Sequence[Tensor], fee: int) -> Decided:
-        """A cheating prover serves, is challenged, and the chain decides."""
+        """One who cheats serves, is disputed, and the chain decides."""
         scene = Decided(name, title)
         claim_id = self._begin(scene, inputs, fee, (name,))
         self.stage.wait_for("the claim to be refuted", lambda: self._settled(claim_id, name))
@@ -84,8 +97,8 @@ class Play:
 
     def malicious_challenger(self, inputs: Sequence[Tensor], fee: int) -> Decided:
         """An honest claim is attacked; the attacker loses its bond and the claim becomes final."""
-        scene = Decided("malicious-challenger", "a malicious challenger attacks an honest claim")
-        claim_id = self._begin(scene, inputs, fee, ("prover", "attacker"))
+        scene = Decided("malicious-challenger", f"a malicious {self.watcher} attacks an honest claim")
+        claim_id = self._begin(scene, inputs, fee, (self.claimant, "attacker"))
         self.stage.wait_for("the attack to be settled", lambda: self._settled(claim_id, "", 1))
         (lost,) = self._disputes(self._view(), claim_id)
         scene.slashed = lost.outcome is Outcome.PROVER_WON
@@ -143,10 +156,18 @@ class Play:
         """Operator, route and evidence, from the dispute and what was logged about it."""
         self.stage.listen()
         lines = self._lines(dispute=identifier(dispute.dispute_id))
-        (last, *_) = [
-            line for line in lines if line["action"] in ("prove", "settle", "timeout") and line["transaction"]
-        ]
-        scene.route = {"prove": "proof", "settle": "vote", "timeout": "timeout"}[last["action"]]
+        (last, *_) = [line for line in lines if line["action"] in ROUTES and line["transaction"]]
+        scene.route = ROUTES[last["action"]]
+        if dispute.hi - dispute.lo == 1:
+            scene.node = dispute.node
+            scene.operator = self.bundle.graph.nodes[dispute.node].operator
+            scene.where = self.bundle.graph.names[dispute.node]
+        self._show(scene, dispute, lines, last)
+
+    def _show(
+        self, scene: Decided, dispute: DisputeView, lines: list[dict[str, Any]], last: dict[str, Any]
+    ) -> None:
+        """The evidence. lines: logged about the dispute. last: that of the move that ended it."""
         if scene.route == "vote":
             scene.details = {"votes": evidence.votes(lines)}
         elif scene.route == "timeout":
@@ -154,10 +175,6 @@ class Play:
         elif "element" in last:
             scene.details = evidence.element_proven(self.bundle, self.context.store, dispute, last["element"])
         scene.evidence = evidence.sentence(scene.route, scene.details)
-        if dispute.hi - dispute.lo == 1:
-            scene.node = dispute.lo
-            scene.operator = self.bundle.graph.nodes[dispute.lo].operator
-            scene.where = self.bundle.graph.names[dispute.lo]
 
     def _end(self, scene: Decided, claim_id: str) -> Decided:
         self.stage.listen()
@@ -175,10 +192,10 @@ class Play:
         return [line for line in self.stage.lines if all(line.get(k) == v for k, v in fields.items())]
 
     def _bytes_fetched(self) -> int:
-        """What the challengers and members have read from the store so far."""
+        """What those who watch and the members have read from the store so far."""
         latest: dict[str, int] = {}
         for line in self.stage.lines:
-            if "bytes_fetched" in line and line["role"] in ("challenger", "member"):
+            if "bytes_fetched" in line and line["role"] in (self.watcher, "member"):
                 latest[line["party"]] = line["bytes_fetched"]
         return sum(latest.values())
 

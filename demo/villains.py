@@ -1,17 +1,26 @@
-"""The processes of the dishonest: a prover with a cheat, and a challenger who attacks honest claims.
+"""The processes of the dishonest: provers and trainers who cheat, and those who attack honest claims.
 
 Example: python -m demo.villains prover --cheat int8-weights --model 0x1b… --store DIR --rpc URL
 """
 
+from typing import Any
+
 import click
 
 from tao.commands.agents import watch
-from tao.commands.options import apply_variant, chain_options, ether, load_bundle, model_option, role_options
+from tao.commands.options import (
+    apply_variant,
+    chain_options,
+    load_bundle,
+    minimum_fee_option,
+    model_option,
+    role_options,
+)
 
 
 @click.group()
 def main() -> None:
-    """The dishonest parties of the demonstration."""
+    """The dishonest parties of the demonstrations."""
 
 
 @main.command()
@@ -19,9 +28,7 @@ def main() -> None:
 @role_options
 @model_option
 @click.option("--cheat", required=True, help="One of demo.cheats.CHEATS.")
-@click.option(
-    "--minimum-fee", type=ether, default="0 ether", show_default=True, help="Serve no request below it."
-)
+@minimum_fee_option
 def prover(settings, model_id, cheat, minimum_fee, poll, once, variant):
     """Serve requests for the model, and cheat."""
     apply_variant(variant)
@@ -49,30 +56,53 @@ def prover(settings, model_id, cheat, minimum_fee, poll, once, variant):
 @chain_options
 @role_options
 @model_option
+@click.option("--cheat", required=True, help="One of demo.training.cheats.CHEATS.")
+@minimum_fee_option
+def trainer(settings, model_id, cheat, minimum_fee, poll, once, variant):
+    """Serve requests for the training job, and cheat."""
+    apply_variant(variant)
+    from demo.training.cheats import CHEATS
+    from tao.roles.trainer import TrainerRole
+
+    context = settings.context()
+    role = TrainerRole(context, load_bundle(context, model_id), minimum_fee, make=CHEATS[cheat])
+    role.name = "cheat"
+    watch(role, f"{role.address} trains with {cheat}", poll, once)
+
+
+@main.command()
+@chain_options
+@role_options
+@model_option
 def challenger(settings, model_id, poll, once, variant):
     """Dispute every claim, honest ones too, and put an operator to the committee."""
     apply_variant(variant)
-    from tao.protocol.challenger import Measured
     from tao.roles.challenger import ChallengerRole
-    from tao.roles.judge import ReplayJudge
-
-    class Liar(ReplayJudge):
-        """Finds fault with everything."""
-
-        def suspicious(self, claim):
-            return True
-
-        def deviation(self, dispute, child):
-            return 1e6 if child == 1 else 0.0
-
-        def examine(self, dispute):
-            return Measured(1e6)
 
     context = settings.context()
-    role = ChallengerRole(context, load_bundle(context, model_id))
-    role.judge = Liar(role.bundle, context.store, role.judge.threshold, role.judge.grace)
+    _attack(ChallengerRole(context, load_bundle(context, model_id)), 1e6, poll, once)
+
+
+@main.command()
+@chain_options
+@role_options
+@model_option
+def auditor(settings, model_id, poll, once, variant):
+    """Dispute every claim, honest ones too, and point at some operator."""
+    apply_variant(variant)
+    from tao.roles.auditor import AuditorRole
+
+    context = settings.context()
+    _attack(AuditorRole(context, load_bundle(context, model_id)), 0.0, poll, once)
+
+
+def _attack(role: Any, exceedance: float, poll: float, once: bool) -> None:
+    """Let a role go by what a liar says."""
+    from demo.liar import Liar
+
+    role.judge = Liar(role.judge, exceedance)
     role.name = "attacker"
-    watch(role, f"{role.address} attacks every claim of 0x{model_id.hex()}", poll, once)
+    watch(role, f"{role.address} attacks every claim of 0x{role.bundle.model_id.hex()}", poll, once)
 
 
 if __name__ == "__main__":

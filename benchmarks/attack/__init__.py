@@ -17,7 +17,8 @@ import torch
 from torch import Tensor
 
 from benchmarks.attack.cheats import Cheat, cheats, judge
-from benchmarks.attack.honesty import count_rejections, margin_drift
+from benchmarks.attack.diffusion import diffusion
+from benchmarks.attack.honesty import count_rejections, honest_drift
 from benchmarks.attack.regions import Region
 from benchmarks.attack.search import Outcome, Search, margins
 from benchmarks.attack.subjects import Subject, characters, digits, sentences
@@ -28,6 +29,7 @@ from tao.numerics.profile import Profile
 from tao.numerics.variants import available
 from tao.tensors.store import TensorStore
 
+SUBJECTS = (digits, characters, sentences, diffusion)
 CALIBRATED = ("native", "aten-default", "onednn-off", "mkl-compatible", "split-4", "composed")
 LEFT_OUT = ("split-2", "baseline", "avx2")
 SAFETY = (1.0, 2.0, 5.0, 10.0)
@@ -98,7 +100,7 @@ def attack(
     subject: Subject,
     region: Region,
     claims: Sequence[tuple[Tensor, ...]],
-    drifts: Sequence[Tensor],
+    drift: float,
     targeted: bool,
 ) -> dict:
     """One row of the table: every sample of the claims under attack."""
@@ -109,8 +111,7 @@ def attack(
         for i, inputs in enumerate(claims)
     ]
     clean, attacked = (torch.cat([getattr(o, name) for o in found]) for name in ("clean", "attacked"))
-    flipped, drift = attacked < 0, torch.cat(list(drifts))
-    reach, margin = clean - attacked, clean / drift
+    flipped, reach, margin = attacked < 0, clean - attacked, clean / drift
     over_drift = (reach / drift).quantile(torch.tensor([0.5, 0.9, 1.0], dtype=torch.float64)).tolist()
     return {
         "model": subject.name,
@@ -141,7 +142,9 @@ def _rates(counts: Sequence[dict[str, tuple[int, int]]]) -> dict[str, dict]:
     }
 
 
-def attack_all(subject: Subject, workers: Sequence[VariantProcess], progress: Progress) -> list[dict]:
+def attack_all(
+    subject: Subject, workers: Sequence[VariantProcess], drift: float, progress: Progress
+) -> list[dict]:
     """Every region and goal on one model, with its honesty beside it."""
     profile = subject.bundle.profile
     assert profile is not None
@@ -150,21 +153,14 @@ def attack_all(subject: Subject, workers: Sequence[VariantProcess], progress: Pr
     others = [Region("without segments", "deterministic", profile)]
     others += [Region(f"empirical x{factor:g}", None, replace(profile, safety=factor)) for factor in factors]
     rates = _rates([count_rejections(subject.bundle, judged + others, workers, x) for x in subject.honest])
-    drifts = [margin_drift(workers, inputs, subject.logits) for inputs in subject.attacked]
-    progress(f"{subject.name}: median honest drift of the margin {torch.cat(drifts).median():.3g}")
-    near: list[tuple[Tensor, ...]] = []
-    if subject.name == "digits-cnn":
-        near = [at_the_boundary(subject, float(torch.cat(drifts).median()))]
-    near_drifts = [margin_drift(workers, inputs, subject.logits) for inputs in near]
+    near = [at_the_boundary(subject, drift)] if subject.name == "digits-cnn" else []
     cases = []
     for region in judged + others:
         for targeted in (True,) if region in others else (True, False):
-            sets = [("natural", subject.attacked, drifts), ("near the boundary", near, near_drifts)]
-            for name, claims, its_drifts in sets:
+            for name, claims in (("natural", subject.attacked), ("near the boundary", near)):
                 if claims:
-                    case = attack(subject, region, claims, its_drifts, targeted)
-                    case |= {"inputs": name, "honest_drift_median": float(torch.cat(its_drifts).median())}
-                    cases.append(case | rates[region.name])
+                    case = attack(subject, region, claims, drift, targeted)
+                    cases.append(case | {"inputs": name, "honest_drift": drift} | rates[region.name])
             goal = "targeted" if targeted else "untargeted"
             progress(
                 f"{subject.name}, {region.name}, {goal}: {cases[-1]['success_rate']:.1%} of "
@@ -191,21 +187,25 @@ def judge_cheat(subject: Subject, cheat: Cheat, claims: Sequence[tuple[Tensor, .
 
 
 def measure(progress: Progress) -> dict:
-    """The attack table and the cheats on the three models."""
+    """The attack table and the cheats on all models."""
     cases: list[dict] = []
     cheating: list[dict] = []
     models: dict[str, dict] = {}
     calibrated = [name for name in CALIBRATED if name in available()]
     left_out = [name for name in LEFT_OUT if name in available()]
-    for make in (digits, characters, sentences):
+    for make in SUBJECTS:
         subject = make()
         progress(f"{subject.name}: ready, {len(subject.bundle.graph)} operators")
         with tempfile.TemporaryDirectory() as folder:
             if subject.bundle.profile is None:
                 profile = calibrate(subject.bundle, subject.calibration, calibrated, folder)
                 subject = replace(subject, bundle=replace(subject.bundle, profile=profile))
-            with processes(["native", *left_out], subject.bundle, TensorStore(folder)) as workers:
-                cases += attack_all(subject, workers, progress)
+            store = TensorStore(folder)
+            with processes([*calibrated, *left_out], subject.bundle, store) as workers:
+                drift = honest_drift(workers, [*subject.attacked, *subject.honest], subject.logits)
+            progress(f"{subject.name}: honest drift of the margin {drift:.3g}")
+            with processes(["native", *left_out], subject.bundle, store) as workers:
+                cases += attack_all(subject, workers, drift, progress)
         small = bool(subject.calibration)
         sizes, claims = (SIZES, subject.attacked) if small else (SIZES[1:6], subject.attacked[:1])
         for cheat in cheats(subject, sizes, SHARES if small else SHARES[:1]):

@@ -85,14 +85,18 @@ def count_rejections(
     return counts
 
 
-def margin_drift(workers: Sequence[VariantProcess], inputs: Sequence[Tensor], logits: Logits) -> Tensor:
-    """How far honest devices' margins over the runner-up lie apart, float64 [samples].
+def honest_drift(
+    workers: Sequence[VariantProcess], claims: Sequence[Sequence[Tensor]], logits: Logits
+) -> float:
+    """How far at most honest devices' margins over the runner-up lie apart, over all samples of all claims.
 
-    At least one rounding of the label's logit, for devices that happen to agree.
+    A single sample's devices may happen to agree; what honest noise amounts to is the most that it does.
     """
-    results = [logits(worker.run(inputs)) for worker in workers]
-    label = results[0].argmax(1)
-    target = runner_up(results[0], label)
-    found = torch.stack([margins(result, label, target) for result in results])
-    rounding = results[0].amax(1).abs() * 2.0**-24
-    return torch.maximum(found.amax(0) - found.amin(0), rounding)
+    drift = 0.0
+    for inputs in claims:
+        results = [logits(worker.run(inputs)) for worker in workers]
+        label = results[0].argmax(1)
+        target = runner_up(results[0], label)
+        found = torch.stack([margins(result, label, target) for result in results])
+        drift = max(drift, float((found.amax(0) - found.amin(0)).max()))
+    return drift

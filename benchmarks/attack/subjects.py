@@ -1,4 +1,6 @@
-"""The models under attack: a small network on digits, a small character GPT, and the sentence encoder."""
+"""The models under attack: a small network on digits, a small character GPT, and the sentence encoder.
+The diffusion model has a room of its own.
+"""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -43,7 +45,13 @@ def as_logits(outputs: Sequence[Tensor]) -> Tensor:
     return outputs[0].double()
 
 
-def _train(module: nn.Module, batch: Callable[[torch.Generator], tuple[Tensor, Tensor]], steps: int) -> None:
+def fit(
+    module: nn.Module,
+    batch: Callable[[torch.Generator], tuple[Tensor | tuple[Tensor, ...], Tensor]],
+    steps: int,
+    loss: Callable[[Tensor, Tensor], Tensor] = F.cross_entropy,
+) -> None:
+    """Train on batches of (inputs, target) and leave the module in evaluation mode."""
     generator = torch.Generator().manual_seed(SEED)
     threads = torch.get_num_threads()
     torch.set_num_threads(1)  # these are too small to share
@@ -51,7 +59,7 @@ def _train(module: nn.Module, batch: Callable[[torch.Generator], tuple[Tensor, T
     for _ in range(steps):
         x, y = batch(generator)
         optimiser.zero_grad()
-        F.cross_entropy(module(x), y).backward()
+        loss(module(*x) if isinstance(x, tuple) else module(x), y).backward()
         optimiser.step()
     torch.set_num_threads(threads)
     module.eval()
@@ -77,15 +85,19 @@ class DigitNet(nn.Module):
         return self.head(F.relu(self.narrow(x)).flatten(1))
 
 
-def digits(steps: int = 250) -> Subject:
-    """A residual convolutional network, trained here on scikit-learn's digits."""
+def digit_images() -> tuple[Tensor, Tensor, int]:
+    """Shuffled images between 0 and 1, float32 [N, 1, 8, 8], their digits, int64 [N], and how many to hold out."""
     from sklearn.datasets import load_digits
 
     images, labels = load_digits(return_X_y=True)
     order = torch.randperm(len(images), generator=torch.Generator().manual_seed(SEED))
     x = torch.from_numpy(images).float().view(-1, 1, 8, 8)[order] / 16
-    y = torch.from_numpy(labels).long()[order]
-    held_out = 400
+    return x, torch.from_numpy(labels).long()[order], 400
+
+
+def digits(steps: int = 250) -> Subject:
+    """A residual convolutional network, trained here on scikit-learn's digits."""
+    x, y, held_out = digit_images()
 
     def batch(generator: torch.Generator) -> tuple[Tensor, Tensor]:
         chosen = torch.randint(held_out, len(x), (64,), generator=generator)
@@ -93,7 +105,7 @@ def digits(steps: int = 250) -> Subject:
 
     torch.manual_seed(SEED)
     module = DigitNet()
-    _train(module, batch, steps)
+    fit(module, batch, steps)
     with torch.no_grad():
         accuracy = float((module(x[:held_out]).argmax(1) == y[:held_out]).float().mean())
     claims = [(part,) for part in x[: held_out - held_out % BATCH].split(BATCH)]
@@ -170,7 +182,7 @@ def characters(steps: int = 300, length: int = 24) -> Subject:
 
     torch.manual_seed(SEED)
     module = CharacterGpt(len(alphabet), length=length)
-    _train(module, batch, steps)
+    fit(module, batch, steps)
     order = torch.randperm(len(windows) - split, generator=torch.Generator().manual_seed(SEED)) + split
     unseen = windows[order]
     with torch.no_grad():

@@ -87,3 +87,19 @@ def listing(result: Result, *columns: Column) -> str:
         if result.get(column.key) is not None
     ]
     return table([Column("figure", "figure", text), Column("value", "value", str)], rows)
+
+
+def scenes(result: Result, *identity: Column) -> str:
+    """How each scene of a demonstration ended; the columns of what it is come first."""
+    columns = [
+        *identity,
+        Column("route", "route", text),
+        Column("slashed", "slashed", text),
+        Column("finalised", "finalised", text),
+        Column("transactions", "transactions", count),
+        Column("gas", "gas", count),
+        Column("MB fetched", "bytes_fetched", megabytes),
+        Column("seconds", "seconds"),
+        Column("evidence", "evidence", text),
+    ]
+    return table(columns, [result["honest"], *result["cheats"], result["malicious_challenger"]])

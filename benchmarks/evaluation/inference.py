@@ -6,9 +6,9 @@ from benchmarks.evaluation.cells import (
     Result,
     count,
     listing,
-    megabytes,
     named,
     ratio,
+    scenes,
     share,
     table,
     text,
@@ -254,22 +254,9 @@ def sums(result: Result) -> list[str]:
 
 
 def demo(result: Result) -> list[str]:
-    runs = [result["honest"], *result["cheats"], result["malicious_challenger"]]
-    columns = [
-        Column("who", "title", text),
-        Column("operator found", "operator", text),
-        Column("route", "route", text),
-        Column("slashed", "slashed", text),
-        Column("finalised", "finalised", text),
-        Column("transactions", "transactions", count),
-        Column("gas", "gas", count),
-        Column("MB fetched", "bytes_fetched", megabytes),
-        Column("seconds", "seconds"),
-        Column("evidence", "evidence", text),
-    ]
     return [
         f"{result['model']['name']}, {count(result['model']['operators'])} operators, on a local chain. "
         "Slashed is whoever lost a bond: a cheating prover or, in the last row, a malicious challenger. "
         "Finalised says whether the claim stood.",
-        table(columns, runs),
+        scenes(result, Column("who", "title", text), Column("operator found", "operator", text)),
     ]

@@ -1,6 +1,6 @@
 """The sections about the calibrated constant and about training."""
 
-from benchmarks.evaluation.cells import Column, Result, count, figure, megabytes, ratio, share, table, text
+from benchmarks.evaluation.cells import Column, Result, count, figure, ratio, scenes, share, table, text
 
 
 def theta(result: Result) -> list[str]:
@@ -52,22 +52,9 @@ def training(result: Result) -> list[str]:
 
 
 def demo_training(result: Result) -> list[str]:
-    runs = [result["honest"], *result["cheats"], result["malicious_challenger"]]
-    columns = [
-        Column("scene", "name", text),
-        Column("operator", "operator", text),
-        Column("route", "route", text),
-        Column("slashed", "slashed", text),
-        Column("finalised", "finalised", text),
-        Column("transactions", "transactions", count),
-        Column("gas", "gas", count),
-        Column("MB fetched", "bytes_fetched", megabytes),
-        Column("seconds", "seconds"),
-        Column("evidence", "evidence", text),
-    ]
     job = result["job"]
     return [
         f"{count(job['steps'])} steps of {count(job['operators'])} operators on a local chain. Slashed is whoever "
         "lost a bond: a cheating trainer or, in the last row, a malicious auditor.",
-        table(columns, runs),
+        scenes(result, Column("scene", "name", text), Column("operator", "operator", text)),
     ]

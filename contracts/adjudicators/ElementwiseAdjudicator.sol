@@ -12,8 +12,6 @@ import { Operator } from "../types/Types.sol";
 /// @notice The element is refuted iff it is proven outside the operator's bound (docs/protocol.md, section 4), by a
 /// certified enclosure of the exact value.
 contract ElementwiseAdjudicator is IAdjudicator {
-    error UnsupportedType(uint8 dtype);
-
     /// @inheritdoc IAdjudicator
     function operators() external pure returns (Operator[] memory) {
         return Elementwise.operators();
@@ -23,19 +21,14 @@ contract ElementwiseAdjudicator is IAdjudicator {
     function refutes(Leaf calldata leaf, bytes calldata encoded) external pure returns (bool) {
         NodeRecord.Node memory node = NodeRecord.decode(leaf.record);
         ElementProof.Proof calldata proof = ElementProof.decode(node, encoded);
-        _requireFloat32(node.outputs[0].dtype);
+        DType.requireFloat32(node.outputs[0].dtype);
         uint256 count = node.operands.length;
         uint32[] memory inputs = new uint32[](count);
         for (uint256 i; i < count; ++i) {
-            _requireFloat32(node.operands[i].tensorType.dtype);
+            DType.requireFloat32(node.operands[i].tensorType.dtype);
             inputs[i] = uint32(ElementProof.read(leaf, node, proof, i));
         }
         uint256 claimed = ElementProof.claimed(leaf, node, proof);
         return Elementwise.refutes(node.op, inputs, node.attributes, uint32(claimed));
-    }
-
-    /// @dev INVARIANT: the bounds are those of float32; integers and narrower floats round otherwise.
-    function _requireFloat32(uint8 dtype) private pure {
-        if (dtype != DType.FLOAT32) revert UnsupportedType(dtype);
     }
 }

@@ -29,7 +29,6 @@ contract NormalisationAdjudicator is PartialSums {
     uint32 private constant ONE = 0x3f800000; // 1.0
 
     error UnsupportedOperator(Operator op);
-    error UnsupportedType(uint8 dtype);
     error WrongOperandCount(uint256 given, uint256 least, uint256 most);
     error WrongAttributeCount(uint256 given, uint256 required);
 
@@ -158,17 +157,12 @@ contract NormalisationAdjudicator is PartialSums {
 
     /// @dev An element with the record's eps, weight 1 and bias 0.
     function _element(NodeRecord.Node memory node) private pure returns (Normalisation.Element memory element) {
-        _requireFloat32(node.outputs[0].dtype);
+        DType.requireFloat32(node.outputs[0].dtype);
         for (uint256 i; i < node.operands.length; ++i) {
-            _requireFloat32(node.operands[i].tensorType.dtype);
+            DType.requireFloat32(node.operands[i].tensorType.dtype);
         }
         if (node.attributes.length != 1) revert WrongAttributeCount(node.attributes.length, 1);
         element.epsilon = node.attributes[0];
         element.weight = ONE;
-    }
-
-    /// @dev INVARIANT: the bounds are those of float32; narrower floats round otherwise.
-    function _requireFloat32(uint8 dtype) private pure {
-        if (dtype != DType.FLOAT32) revert UnsupportedType(dtype);
     }
 }

@@ -24,7 +24,6 @@ contract ReductionAdjudicator is PartialSums {
     bytes4 private constant AMAX = bytes4(keccak256("aten.amax.default"));
 
     error UnsupportedOperator(Operator op);
-    error UnsupportedType(uint8 dtype);
     error WrongOperandCount(uint256 given, uint256 required);
     error WrongAttributeCount(uint256 given, uint256 required);
 
@@ -97,12 +96,7 @@ contract ReductionAdjudicator is PartialSums {
         if (node.operands.length != 1) revert WrongOperandCount(node.operands.length, 1);
         // INVARIANT: no number of the call goes unread.
         if (node.attributes.length != 0) revert WrongAttributeCount(node.attributes.length, 0);
-        _requireFloat32(node.operands[0].tensorType.dtype);
-        _requireFloat32(node.outputs[0].dtype);
-    }
-
-    /// @dev INVARIANT: the bounds are those of float32; integers and narrower floats round otherwise.
-    function _requireFloat32(uint8 dtype) private pure {
-        if (dtype != DType.FLOAT32) revert UnsupportedType(dtype);
+        DType.requireFloat32(node.operands[0].tensorType.dtype);
+        DType.requireFloat32(node.outputs[0].dtype);
     }
 }

@@ -18,6 +18,7 @@ library DType {
     uint256 private constant SIZES = 0x02_01_08_04_02_02_08_04_01_01;
 
     error UnknownDType(uint8 dtype);
+    error UnsupportedType(uint8 dtype);
 
     /// @notice Bytes of one element.
     function size(uint8 dtype) internal pure returns (uint256) {
@@ -27,6 +28,11 @@ library DType {
 
     function isFloat(uint8 dtype) internal pure returns (bool) {
         return dtype >= FLOAT16 && dtype <= FLOAT64;
+    }
+
+    function requireFloat32(uint8 dtype) internal pure {
+        // INVARIANT: the bounds are those of float32; integers and narrower floats round otherwise.
+        if (dtype != FLOAT32) revert UnsupportedType(dtype);
     }
 
     /// @notice Bit pattern of positive infinity of a floating-point type; a magnitude above it is a NaN.

@@ -38,7 +38,6 @@ library RoundedProof {
 
     error MalformedProof();
     error UnknownRule(uint256 rule);
-    error UnsupportedType(uint8 dtype);
     error WrongOutputCount(uint256 given, uint256 required);
     error WrongOpeningCount(uint256 given, uint256 required);
     error WrongLaneStride(uint256 operand, uint256 given, uint256 required);
@@ -52,7 +51,7 @@ library RoundedProof {
         }
         if (node.outputs.length != 1) revert WrongOutputCount(node.outputs.length, 1);
         // INVARIANT: elements are FP32; other grids round otherwise.
-        requireFloat32(node.outputs[0]);
+        DType.requireFloat32(node.outputs[0].dtype);
     }
 
     /// @notice Whether a proof by the rule of contradiction shows the element to be wrong; it needs no arithmetic.
@@ -102,7 +101,7 @@ library RoundedProof {
         uint256 length
     ) internal pure returns (uint256 run) {
         NodeRecord.Operand memory operand = node.operands[index];
-        requireFloat32(operand.tensorType);
+        DType.requireFloat32(operand.tensorType.dtype);
         return OperandProof.openOperand(leaf, operand, proof.operands[index], position(node, proof, index, 1), length);
     }
 
@@ -113,7 +112,7 @@ library RoundedProof {
         returns (uint32 bits)
     {
         NodeRecord.Operand memory operand = node.operands[index];
-        requireFloat32(operand.tensorType);
+        DType.requireFloat32(operand.tensorType.dtype);
         uint256 first = position(node, proof, index, 0);
         uint256 run = OperandProof.openOperand(leaf, operand, proof.operands[index], first, 1);
         assembly ("memory-safe") {
@@ -144,9 +143,5 @@ library RoundedProof {
 
     function requireOpenings(Proof calldata proof, uint256 required) internal pure {
         if (proof.operands.length != required) revert WrongOpeningCount(proof.operands.length, required);
-    }
-
-    function requireFloat32(NodeRecord.TensorType memory tensorType) internal pure {
-        if (tensorType.dtype != DType.FLOAT32) revert UnsupportedType(tensorType.dtype);
     }
 }

@@ -45,7 +45,7 @@ library Scatter {
         // INVARIANT: every place that looked the row up is opened, and nothing else.
         RoundedProof.requireOpenings(proof, rows + terms);
         NodeRecord.Operand memory gradient = node.operands[GRADIENT];
-        RoundedProof.requireFloat32(gradient.tensorType);
+        DType.requireFloat32(gradient.tensorType.dtype);
         uint256 first = gradient.firstElement(node.outputs[0], proof.element);
         for (uint256 i; i < terms; ++i) {
             uint256 at = first + places[i] * gradient.laneStride;

@@ -4,11 +4,15 @@ import json
 
 import pytest
 
-from chain.world import CLIENT, FEE
+from chain.world import CLIENT, FEE, PROVER
 from demo.small import Cheat, Rewriter, Withholder, inputs, node
 from tao.chain.local import let_pass, mine
+from tao.errors import StoreError
 from tao.protocol.views import Outcome, Phase, Status
 from tao.roles import client
+from tao.roles.prover import ProverRole
+
+SECOND_PROVER = 4
 
 
 def actions(done):
@@ -109,6 +113,39 @@ def test_two_challengers_win_once_and_the_other_is_refunded(world):
     assert outcomes == {first.address: Outcome.CHALLENGER_WON, second.address: Outcome.MOOT}
     credit = second.context.contracts.vault.functions.creditOf(second.address).call()
     assert credit == second.context.reader.challenger_bond
+
+
+def test_a_dispute_or_claim_that_fails_holds_up_no_other(world):
+    provers = []
+    for index in (PROVER, SECOND_PROVER):
+        world.request()
+        cheat = Cheat(world.bundle, node(world.bundle, "contraction"))
+        provers.append(ProverRole(world.context(index), world.bundle, cheat))
+        provers[-1].tick()
+    first, second = provers
+    challenger = world.challenger()
+    deviation, suspicious = challenger.judge.deviation, challenger.judge.suspicious
+
+    def failing(role, judge):
+        def judged(about, *rest):
+            if getattr(about, "claim", about).prover == role.address:
+                raise StoreError("the store breaks down")
+            return judge(about, *rest)
+
+        return judged
+
+    challenger.judge.suspicious = failing(first, suspicious)
+    assert actions(challenger.tick()) == ["open"]
+    challenger.judge.suspicious = suspicious
+    assert actions(challenger.tick()) == ["open"]
+    challenger.judge.deviation = failing(first, deviation)
+    for _ in range(15):
+        for role in (first, second, challenger):
+            role.tick()
+        mine(world.w3)
+    outcomes = {dispute.claim.prover: dispute.outcome for dispute in challenger.view().disputes}
+    assert outcomes == {first.address: Outcome.OPEN, second.address: Outcome.CHALLENGER_WON}
+    assert "the store breaks down" in world.log()
 
 
 def test_roles_restarted_before_every_move_play_on(world):

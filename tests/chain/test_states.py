@@ -10,8 +10,8 @@ from tao.errors import StoreError
 from tao.execution import capture
 from tao.numerics import drift as drifts
 from tao.roles.measure import drift, measure
-from tao.roles.states import fetch, fetch_segment, is_consistent, of_outputs
-from tao.tensors import commit
+from tao.roles.states import chunk_numbered, fetch, fetch_segment, is_consistent, of_outputs
+from tao.tensors import TensorTree, TensorType, commit
 from tao.tensors.store import TensorStore
 
 
@@ -98,3 +98,10 @@ def test_inputs_on_which_an_operator_has_no_result_exceed_everything(bundle, run
     monkeypatch.setattr("tao.roles.measure.replay", fail)
     assert measure(bundle, 0, states[0], states[1]).exceedance == math.inf
     assert drift(bundle, 0, states[0], 1, states[1]) == math.inf
+
+
+def test_the_chunks_of_a_tensor_are_numbered_through_its_rows_and_round():
+    tensor = torch.zeros(3, 700)  # rows of 11 chunks, 16 leaves each
+    leaves = [16 * row + chunk for row in range(3) for chunk in range(11)]
+    assert [chunk_numbered(TensorType.of(tensor), number) for number in range(66)] == 2 * leaves
+    assert all(TensorTree(tensor).open_chunk(leaf).data for leaf in leaves)

@@ -12,6 +12,7 @@ from tao.chain.local import let_pass
 from tao.model import trace
 from tao.protocol.views import Outcome, Phase
 from tao.roles import client, sums
+from tao.roles.challenger import SECONDS_PER_TRANSACTION
 
 LANES = 240_000
 
@@ -119,3 +120,16 @@ def test_true_sums_do_not_refute_an_honest_prover(requested):
     done = world.play(prover, liar, each_round=lambda: let_pass(world.w3, 40))
     assert "prove was refused: not refuted" in world.log() and "accept" in of_sums(done)
     assert world.dispute().outcome is Outcome.PROVER_WON
+
+
+def test_what_the_clock_has_no_time_to_support_goes_to_the_committee(requested, cheat):
+    world = requested
+    prover, challenger = world.prover(cheat), world.challenger()
+    for _ in range(20):
+        prover.tick()
+        if any(dispute.phase is Phase.LEAF for dispute in challenger.view().disputes):
+            break
+        challenger.tick()
+    let_pass(world.w3, world.dispute().challenger_left - 6 * SECONDS_PER_TRANSACTION)
+    assert challenger.tick() == [] and "takes up to 7 transactions to assert and to support" in world.log()
+    assert [each.action for each in challenger.tick()] == ["escalate"]

@@ -8,7 +8,6 @@ import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -22,17 +21,6 @@ from support.raises import refused
 from support.windows import Case, Window, convolution, pooling
 from support.wire import Reverted
 
-ROOT = Path(__file__).parents[2]
-LIBRARIES = ("DType", "Float32Dot", "Merkle", "NodeRecord", "OperandProof", "Tags", "TensorProof", "Windows")
-SOURCES = (
-    "contracts/adjudicators/PartialSums.sol",
-    "contracts/interfaces/IAdjudicator.sol",
-    "contracts/interfaces/ICalibratedAdjudicator.sol",
-    "contracts/interfaces/IPartialSums.sol",
-    "contracts/types/Types.sol",
-    *(f"contracts/libraries/{name}.sol" for name in LIBRARIES),
-)
-OPENZEPPELIN = ("math/Math.sol", "math/SafeCast.sol", "Panic.sol")
 DEEP = os.environ.get("HYPOTHESIS_PROFILE") == "deep"
 DRAWS = 120 if DEEP else 12
 """Convolutions or poolings drawn for each kind of numbers."""
@@ -44,31 +32,12 @@ NON_FINITE = tuple(np.array([0x7F800000, 0xFF800000, 0x7FC00000], np.uint32).vie
 
 
 @pytest.fixture(scope="module")
-def adjudicators(wire, people):
-    """The two contracts by name, compiled on their own."""
-    from ethpm_types import ContractType
-    from solcx import compile_standard
-
-    def deploy(name: str):
-        source = f"contracts/adjudicators/{name}.sol"
-        package = "node_modules/@openzeppelin/contracts/utils"
-        paths = {path: path for path in (*SOURCES, source)}
-        paths |= {f"@openzeppelin/contracts/utils/{p}": f"{package}/{p}" for p in OPENZEPPELIN}
-        description = {
-            "language": "Solidity",
-            "sources": {name: {"content": (ROOT / path).read_text()} for name, path in paths.items()},
-            "settings": {
-                "evmVersion": "prague",
-                "viaIR": True,
-                "optimizer": {"enabled": True, "runs": 1000},
-                "outputSelection": {source: {"*": ["abi", "evm.bytecode.object"]}},
-            },
-        }
-        output = compile_standard(description, solc_version="0.8.30")["contracts"][source][name]
-        address = wire.deploy(people[0], bytes.fromhex(output["evm"]["bytecode"]["object"]))
-        return wire.contract(name, address, ContractType(abi=output["abi"]).abi)
-
-    return {name: deploy(name) for name in ("ConvolutionAdjudicator", "PoolingAdjudicator")}
+def adjudicators(deployment):
+    """The two contracts by name."""
+    return {
+        "ConvolutionAdjudicator": deployment.convolution,
+        "PoolingAdjudicator": deployment.pooling,
+    }
 
 
 def numbers(random: np.random.Generator, kind: str, shape: Sequence[int]) -> np.ndarray:

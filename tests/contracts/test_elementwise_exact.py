@@ -7,8 +7,6 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -17,17 +15,9 @@ from eth_hash.auto import keccak
 from flint import arb
 
 from support import exact_elementwise as reference
+from support.harness import harness
 
-ROOT = Path(__file__).parents[2]
 HARNESS = "tests/forge/mocks/ElementwiseBatch.sol"
-SOURCES = (
-    HARNESS,
-    "contracts/libraries/Ball.sol",
-    "contracts/libraries/Elementary.sol",
-    "contracts/libraries/Elementwise.sol",
-    "contracts/types/Types.sol",
-)
-OPENZEPPELIN = ("math/Math.sol", "math/SafeCast.sol", "math/SignedMath.sol", "Panic.sol")
 DEEP = os.environ.get("HYPOTHESIS_PROFILE") == "deep"
 INPUTS = 10_000 if DEEP else 800
 """Inputs of an operator; each comes with some sixteen claimed results."""
@@ -109,28 +99,7 @@ def floats_of(bits: Sequence[int]) -> np.ndarray:
 @pytest.fixture(scope="module")
 def batch(wire, people):
     """The harness over the libraries."""
-    from ethpm_types import ContractType
-    from solcx import compile_standard
-
-    package = "node_modules/@openzeppelin/contracts/utils"
-    paths = {path: path for path in SOURCES} | {
-        f"@openzeppelin/contracts/utils/{p}": f"{package}/{p}" for p in OPENZEPPELIN
-    }
-    description = {
-        "language": "Solidity",
-        "sources": {name: {"content": (ROOT / path).read_text()} for name, path in paths.items()},
-        "settings": {
-            "evmVersion": "prague",
-            "viaIR": True,
-            "optimizer": {"enabled": True, "runs": 1000},
-            "outputSelection": {HARNESS: {"*": ["abi", "evm.bytecode.object"]}},
-        },
-    }
-    output = compile_standard(description, solc_version="0.8.30")["contracts"][HARNESS]["ElementwiseBatch"]
-    address = wire.deploy(people[0], bytes.fromhex(output["evm"]["bytecode"]["object"]))
-    return SimpleNamespace(
-        wire=wire, contract=wire.contract("Batch", address, ContractType(abi=output["abi"]).abi)
-    )
+    return harness(wire, people, "ElementwiseBatch")
 
 
 def refuted(

@@ -6,21 +6,16 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 from eth_hash.auto import keccak
 
+from support.harness import harness
 from support.wire import Reverted
 
-ROOT = Path(__file__).parents[2]
 HARNESS = "tests/forge/mocks/ExactRuleBatch.sol"
-LIBRARIES = ("Cast", "DType", "Element", "ExactRule")
-SOURCES = (HARNESS, "contracts/types/Types.sol", *(f"contracts/libraries/{name}.sol" for name in LIBRARIES))
-OPENZEPPELIN = ("math/Math.sol", "math/SafeCast.sol", "Panic.sol")
 DEEP = os.environ.get("HYPOTHESIS_PROFILE") == "deep"
 ELEMENTS = 400 if DEEP else 40
 """Elements of an operator on operands of some types and with some numbers; each has seven claimed results."""
@@ -277,27 +272,7 @@ def words_of(numbers: Sequence[float | int | None], beside: torch.dtype) -> list
 @pytest.fixture(scope="module")
 def batch(wire, people):
     """The harness over the library."""
-    from ethpm_types import ContractType
-    from solcx import compile_standard
-
-    package = "node_modules/@openzeppelin/contracts/utils"
-    paths = {path: path for path in SOURCES} | {
-        f"@openzeppelin/contracts/utils/{p}": f"{package}/{p}" for p in OPENZEPPELIN
-    }
-    description = {
-        "language": "Solidity",
-        "sources": {name: {"content": (ROOT / path).read_text()} for name, path in paths.items()},
-        "settings": {
-            "evmVersion": "prague",
-            "viaIR": True,
-            "optimizer": {"enabled": True, "runs": 1000},
-            "outputSelection": {HARNESS: {"*": ["abi", "evm.bytecode.object"]}},
-        },
-    }
-    output = compile_standard(description, solc_version="0.8.30")["contracts"][HARNESS]["ExactRuleBatch"]
-    address = wire.deploy(people[0], bytes.fromhex(output["evm"]["bytecode"]["object"]))
-    contract = wire.contract("ExactRuleBatch", address, ContractType(abi=output["abi"]).abi)
-    return SimpleNamespace(wire=wire, contract=contract)
+    return harness(wire, people, "ExactRuleBatch")
 
 
 def refuted(

@@ -7,7 +7,6 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -17,15 +16,6 @@ from eth_abi import encode
 
 from support.encoding import Map, Operand, Record, Tensor, operator_code
 
-ROOT = Path(__file__).parents[2]
-CONTRACT = "contracts/adjudicators/MovementAdjudicator.sol"
-LIBRARIES = ("DType", "Element", "ElementProof", "Merkle", "Movement", "NodeRecord", "OperandProof", "Tags")
-SOURCES = (
-    CONTRACT,
-    "contracts/interfaces/IAdjudicator.sol",
-    "contracts/types/Types.sol",
-    *(f"contracts/libraries/{name}.sol" for name in (*LIBRARIES, "TensorProof")),
-)
 DEEP = os.environ.get("HYPOTHESIS_PROFILE") == "deep"
 SAMPLE = 100 if DEEP else 6
 """Elements of a scenario that are disputed, honest and changed; fewer where the output is smaller."""
@@ -224,27 +214,9 @@ CASES = [(kind, dtype) for kind in ANY_TYPE for dtype in TYPES] + [(kind, torch.
 
 
 @pytest.fixture(scope="module")
-def adjudicator(wire, people):
+def adjudicator(deployment):
     """The contract alone."""
-    from ethpm_types import ContractType
-    from solcx import compile_standard
-
-    description = {
-        "language": "Solidity",
-        "sources": {path: {"content": (ROOT / path).read_text()} for path in SOURCES},
-        "settings": {
-            "evmVersion": "prague",
-            "viaIR": True,
-            "optimizer": {"enabled": True, "runs": 1000},
-            "outputSelection": {CONTRACT: {"*": ["abi", "evm.bytecode.object"]}},
-        },
-    }
-    output = compile_standard(description, solc_version="0.8.30")["contracts"][CONTRACT][
-        "MovementAdjudicator"
-    ]
-    address = wire.deploy(people[0], bytes.fromhex(output["evm"]["bytecode"]["object"]))
-    contract = wire.contract("MovementAdjudicator", address, ContractType(abi=output["abi"]).abi)
-    return SimpleNamespace(wire=wire, contract=contract)
+    return SimpleNamespace(wire=deployment.wire, contract=deployment.movement)
 
 
 def sources(scenario: Scenario) -> np.ndarray:

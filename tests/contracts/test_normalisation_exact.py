@@ -6,8 +6,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -16,17 +14,10 @@ from flint import arb
 
 from support import exact_normalisation as reference
 from support.exact_elementwise import Bound, is_finite
+from support.harness import harness
 from support.wire import Reverted
 
-ROOT = Path(__file__).parents[2]
 HARNESS = "tests/forge/mocks/NormalisationBatch.sol"
-SOURCES = (
-    HARNESS,
-    "contracts/libraries/Ball.sol",
-    "contracts/libraries/Moments.sol",
-    "contracts/libraries/Normalisation.sol",
-)
-OPENZEPPELIN = ("math/Math.sol", "math/SafeCast.sol", "math/SignedMath.sol", "Panic.sol")
 DEEP = os.environ.get("HYPOTHESIS_PROFILE") == "deep"
 GAS = 1_000_000_000
 HAIR = 1 + arb(2) ** -18
@@ -51,26 +42,7 @@ def packed(words: np.ndarray | Sequence) -> bytes:
 @pytest.fixture(scope="module")
 def batch(wire, people):
     """The harness over the libraries."""
-    from ethpm_types import ContractType
-    from solcx import compile_standard
-
-    package = "@openzeppelin/contracts/utils"
-    paths = {path: path for path in SOURCES}
-    paths |= {f"{package}/{path}": f"node_modules/{package}/{path}" for path in OPENZEPPELIN}
-    description = {
-        "language": "Solidity",
-        "sources": {name: {"content": (ROOT / path).read_text()} for name, path in paths.items()},
-        "settings": {
-            "evmVersion": "prague",
-            "viaIR": True,
-            "optimizer": {"enabled": True, "runs": 1000},
-            "outputSelection": {HARNESS: {"*": ["abi", "evm.bytecode.object"]}},
-        },
-    }
-    output = compile_standard(description, solc_version="0.8.30")["contracts"][HARNESS]["NormalisationBatch"]
-    address = wire.deploy(people[0], bytes.fromhex(output["evm"]["bytecode"]["object"]))
-    abi = ContractType(abi=output["abi"]).abi
-    return SimpleNamespace(wire=wire, contract=wire.contract("Batch", address, abi))
+    return harness(wire, people, "NormalisationBatch")
 
 
 def refuted(batch, name: str, row: np.ndarray, window: int, cases: Sequence[Sequence[int]]) -> list[bool]:

@@ -10,8 +10,6 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from fractions import Fraction
-from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -19,24 +17,9 @@ import torch
 
 from support import philox
 from support import rounded_cases as cases
+from support.harness import harness
 from tao.training import rules, sums
 
-ROOT = Path(__file__).parents[2]
-HARNESS = "tests/forge/mocks/RoundedBatch.sol"
-LIBRARIES = (
-    "Ball",
-    "Draws",
-    "Elementary",
-    "Float32Dot",
-    "Philox",
-    "RoundedElementwise",
-    "Rounding",
-    "RowSums",
-    "Single",
-    "Skipped",
-    "Zone",
-)
-OPENZEPPELIN = ("math/Math.sol", "math/SafeCast.sol", "math/SignedMath.sol", "Panic.sol")
 ROUNDS = 8 if os.environ.get("HYPOTHESIS_PROFILE") == "deep" else 1
 GAS = 10_000_000_000
 EXCLUDED, SPLIT, UNDECIDED = 1, 2, 4
@@ -75,28 +58,7 @@ HARD = {
 @pytest.fixture(scope="module")
 def batch(wire, people):
     """The harness over the libraries."""
-    from ethpm_types import ContractType
-    from solcx import compile_standard
-
-    package = "node_modules/@openzeppelin/contracts/utils"
-    paths = {path: path for path in (HARNESS, *(f"contracts/libraries/{name}.sol" for name in LIBRARIES))}
-    paths["contracts/types/Types.sol"] = "contracts/types/Types.sol"
-    paths |= {f"@openzeppelin/contracts/utils/{p}": f"{package}/{p}" for p in OPENZEPPELIN}
-    description = {
-        "language": "Solidity",
-        "sources": {name: {"content": (ROOT / path).read_text()} for name, path in paths.items()},
-        "settings": {
-            "evmVersion": "prague",
-            "viaIR": True,
-            "optimizer": {"enabled": True, "runs": 1000},
-            "outputSelection": {HARNESS: {"*": ["abi", "evm.bytecode.object"]}},
-        },
-    }
-    output = compile_standard(description, solc_version="0.8.30")["contracts"][HARNESS]["RoundedBatch"]
-    address = wire.deploy(people[0], bytes.fromhex(output["evm"]["bytecode"]["object"]))
-    return SimpleNamespace(
-        wire=wire, contract=wire.contract("Batch", address, ContractType(abi=output["abi"]).abi)
-    )
+    return harness(wire, people, "RoundedBatch")
 
 
 def call(batch, method: str, *arguments):

@@ -7,8 +7,6 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -18,20 +16,8 @@ from flint import arb
 from support import exact_rows as reference
 from support.exact_elementwise import Bound, is_finite
 from support.exact_rows import Row
+from support.harness import harness
 
-ROOT = Path(__file__).parents[2]
-HARNESS = "tests/forge/mocks/RowBatch.sol"
-LIBRARIES = (
-    "Ball",
-    "Bound",
-    "Elementary",
-    "ExponentialSums",
-    "Float32Dot",
-    "Reduction",
-    "RowSums",
-    "Softmax",
-)
-OPENZEPPELIN = ("math/Math.sol", "math/SafeCast.sol", "math/SignedMath.sol", "Panic.sol")
 DEEP = os.environ.get("HYPOTHESIS_PROFILE") == "deep"
 ROUNDS = 6 if DEEP else 1
 """How often rows of every length and kind are drawn."""
@@ -63,27 +49,7 @@ def floats_of(bits: Sequence[int]) -> np.ndarray:
 @pytest.fixture(scope="module")
 def batch(wire, people):
     """The harness over the libraries."""
-    from ethpm_types import ContractType
-    from solcx import compile_standard
-
-    package = "node_modules/@openzeppelin/contracts/utils"
-    paths = {path: path for path in (HARNESS, *(f"contracts/libraries/{name}.sol" for name in LIBRARIES))}
-    paths |= {f"@openzeppelin/contracts/utils/{p}": f"{package}/{p}" for p in OPENZEPPELIN}
-    description = {
-        "language": "Solidity",
-        "sources": {name: {"content": (ROOT / path).read_text()} for name, path in paths.items()},
-        "settings": {
-            "evmVersion": "prague",
-            "viaIR": True,
-            "optimizer": {"enabled": True, "runs": 1000},
-            "outputSelection": {HARNESS: {"*": ["abi", "evm.bytecode.object"]}},
-        },
-    }
-    output = compile_standard(description, solc_version="0.8.30")["contracts"][HARNESS]["RowBatch"]
-    address = wire.deploy(people[0], bytes.fromhex(output["evm"]["bytecode"]["object"]))
-    return SimpleNamespace(
-        wire=wire, contract=wire.contract("Batch", address, ContractType(abi=output["abi"]).abi)
-    )
+    return harness(wire, people, "RowBatch")
 
 
 def encode(row: Row) -> bytes:

@@ -7,7 +7,6 @@ from __future__ import annotations
 import os
 from collections import Counter
 from fractions import Fraction
-from pathlib import Path
 from struct import pack
 
 import pytest
@@ -25,10 +24,8 @@ from forge.generate_vectors import (
     tolerance,
     value,
 )
+from support.harness import harness
 
-ROOT = Path(__file__).parents[2]
-HARNESS = "tests/forge/mocks/DotBatch.sol"
-OPENZEPPELIN = ("math/Math.sol", "math/SafeCast.sol", "Panic.sol")
 DEEP = os.environ.get("HYPOTHESIS_PROFILE") == "deep"
 CASES = 50_000 if DEEP else 10_000
 BATCH = 500
@@ -40,25 +37,7 @@ HUNDREDTH = Fraction(101, 100)
 @pytest.fixture(scope="module")
 def batch(wire, people):
     """The verdicts of the harness over the library, for packed cases."""
-    from ethpm_types import ContractType
-    from solcx import compile_standard
-
-    package = "node_modules/@openzeppelin/contracts/utils"
-    paths = {path: path for path in (HARNESS, "contracts/libraries/Float32Dot.sol")}
-    paths |= {f"@openzeppelin/contracts/utils/{p}": f"{package}/{p}" for p in OPENZEPPELIN}
-    description = {
-        "language": "Solidity",
-        "sources": {name: {"content": (ROOT / path).read_text()} for name, path in paths.items()},
-        "settings": {
-            "evmVersion": "prague",
-            "viaIR": True,
-            "optimizer": {"enabled": True, "runs": 1000},
-            "outputSelection": {HARNESS: {"*": ["abi", "evm.bytecode.object"]}},
-        },
-    }
-    output = compile_standard(description, solc_version="0.8.30")["contracts"][HARNESS]["DotBatch"]
-    address = wire.deploy(people[0], bytes.fromhex(output["evm"]["bytecode"]["object"]))
-    contract = wire.contract("DotBatch", address, ContractType(abi=output["abi"]).abi)
+    contract = harness(wire, people, "DotBatch").contract
 
     def verdicts(cases: list[Case]) -> bytes:
         rows = [

@@ -10,29 +10,12 @@ import { OperandProof } from "../../contracts/libraries/OperandProof.sol";
 import { TensorProof } from "../../contracts/libraries/TensorProof.sol";
 import { Windows } from "../../contracts/libraries/Windows.sol";
 import { Operator } from "../../contracts/types/Types.sol";
+import { Convolutions, Layer } from "./support/Convolutions.sol";
 import { Floats } from "./support/Floats.sol";
-import { Scene, Scenes } from "./support/Scene.sol";
+import { Scene } from "./support/Scene.sol";
 import { Tensor, Tensors } from "./support/Tensors.sol";
 import { Trees } from "./support/Trees.sol";
 import { Random, vm } from "./support/Vm.sol";
-
-/// @dev A convolution of two images; operands have their channels last or before the axes.
-/// @param channels Channels of a group.
-/// @param outputs Output channels of a group.
-struct Layer {
-    bool channelsLast;
-    bool hasBias;
-    uint256 groups;
-    uint256 channels;
-    uint256 outputs;
-    uint256 height;
-    uint256 width;
-    uint256 kernelY;
-    uint256 kernelX;
-    uint256 stride;
-    uint256 padding;
-    uint256 dilation;
-}
 
 /// @dev Operands hold small integers, so that sums are exact and one more or less is out of tolerance.
 /// forge-config: default.fuzz.runs = 64
@@ -61,9 +44,9 @@ contract ConvolutionAdjudicatorTest {
             dilation: 1
         });
         if (layer.channelsLast && layer.height == 5 && layer.width == 5) layer.dilation = 2;
-        Scene memory scene = _scene(random, layer);
+        Scene memory scene = Convolutions.create(random, layer);
         uint256 element = random.below(scene.output.data.length / 4);
-        int256 exact = _exact(scene, layer, element);
+        int256 exact = Convolutions.exact(scene, layer, element);
         scene.output.set(element, Floats.ofInteger(exact));
         require(!adjudicator.refutes(scene.leaf(), _proof(scene, element)), "an exact element is refuted");
         scene.output.set(element, Floats.ofInteger(random.below(2) == 0 ? exact + 1 : exact - 1));
@@ -73,7 +56,7 @@ contract ConvolutionAdjudicatorTest {
     function test_refutes_anElementOfPaddingIsItsBias() external view {
         Layer memory layer = _layer();
         (layer.kernelY, layer.kernelX, layer.hasBias) = (1, 1, true);
-        Scene memory scene = _scene(Random(3), layer);
+        Scene memory scene = Convolutions.create(Random(3), layer);
         ConvolutionAdjudicator.Proof memory proof = _parts(scene, 0);
         require(proof.a.length == 0 && proof.b.length == 0, "the corner has lanes");
         int256 bias = Floats.toInteger(scene.operands[2].get(0));
@@ -118,7 +101,7 @@ contract ConvolutionAdjudicatorTest {
     function test_refutes_theBiasOfAnotherChannelReverts() external {
         Layer memory layer = _layer();
         (layer.hasBias, layer.outputs) = (true, 65); // the last channel's bias is in another chunk
-        Scene memory scene = _scene(Random(1), layer);
+        Scene memory scene = Convolutions.create(Random(1), layer);
         ConvolutionAdjudicator.Proof memory proof = _parts(scene, 12);
         proof.bias[0] = _open(scene, 2, 64, 1);
         IAdjudicator.Leaf memory leaf = scene.leaf();
@@ -211,7 +194,7 @@ contract ConvolutionAdjudicatorTest {
         Layer memory layer = _layer();
         layer.hasBias = true;
         for (uint256 i; i < 3; ++i) {
-            Scene memory scene = _scene(Random(1), layer);
+            Scene memory scene = Convolutions.create(Random(1), layer);
             bytes memory proof = _proof(scene, 0);
             scene.node.operands[i].laneStride = 2;
             IAdjudicator.Leaf memory leaf = scene.leaf();
@@ -282,7 +265,7 @@ contract ConvolutionAdjudicatorTest {
     function testFuzz_refutes_changedProofsNeverRefuteAnHonestElement(uint256 seed) external view {
         Random memory random = Random(seed);
         Scene memory scene = _small();
-        scene.output.set(12, Floats.ofInteger(_exact(scene, _layer(), 12)));
+        scene.output.set(12, Floats.ofInteger(Convolutions.exact(scene, _layer(), 12)));
         bytes memory proof = _proof(scene, 12);
         for (uint256 i = 1 + random.below(3); i > 0; --i) {
             proof[random.below(proof.length)] = bytes1(uint8(random.next()));
@@ -308,138 +291,7 @@ contract ConvolutionAdjudicatorTest {
     }
 
     function _small() private pure returns (Scene memory) {
-        return _scene(Random(1), _layer());
-    }
-
-    /// @dev The input is live; kernel and bias are parameters 1 and 2. The output is zero.
-    function _scene(Random memory random, Layer memory layer) private pure returns (Scene memory scene) {
-        scene = Scenes.create(bytes4(keccak256("aten.conv2d.default")), layer.hasBias ? 3 : 2);
-        uint256 all = layer.groups * layer.channels;
-        uint256 outputs = layer.groups * layer.outputs;
-        scene.setOutput(
-            Tensors.zeros(
-                DType.FLOAT32,
-                4,
-                _shape(
-                    2, outputs, _places(layer, layer.height, layer.kernelY), _places(layer, layer.width, layer.kernelX)
-                )
-            )
-        );
-        uint32[] memory input =
-            layer.channelsLast ? _shape(2, layer.height, layer.width, all) : _shape(2, all, layer.height, layer.width);
-        uint32[] memory kernel = layer.channelsLast
-            ? _shape(outputs, layer.kernelY, layer.kernelX, layer.channels)
-            : _shape(outputs, layer.channels, layer.kernelY, layer.kernelX);
-        uint256 lanes = layer.channels * layer.kernelY * layer.kernelX;
-        scene.setOperand(0, _integers(random, input), false, _shape(all * layer.height * layer.width, 0, 0, 0), 1, 0);
-        scene.setOperand(1, _integers(random, kernel), true, _shape(0, lanes, 0, 0), 1, 0);
-        if (layer.hasBias) {
-            uint32[] memory shape = new uint32[](1);
-            shape[0] = uint32(outputs);
-            scene.setOperand(2, _integers(random, shape), true, _shape(0, 1, 0, 0), 0, 0);
-        }
-        scene.node.reduction = lanes;
-        scene.node.attributes = _words(layer);
-    }
-
-    function _words(Layer memory layer) private pure returns (uint32[] memory words) {
-        uint256 all = layer.groups * layer.channels;
-        uint256 area = layer.height * layer.width;
-        words = new uint32[](20);
-        words[0] = uint32(layer.outputs);
-        words[1] = uint32(layer.channels * (layer.channelsLast ? 1 : area));
-        if (layer.channelsLast) {
-            _setLevel(words, 0, layer.kernelY, layer.width * all, layer.kernelX * layer.channels);
-            _setLevel(words, 1, layer.kernelX, all, layer.channels);
-            _setLevel(words, 2, layer.channels, 1, 1);
-            words[11] = 1 + 4 * 2;
-        } else {
-            _setLevel(words, 0, layer.channels, area, layer.kernelY * layer.kernelX);
-            _setLevel(words, 1, layer.kernelY, layer.width, layer.kernelX);
-            _setLevel(words, 2, layer.kernelX, 1, 1);
-            words[11] = 4 * 1 + 16 * 2;
-        }
-        (words[12], words[16]) = (uint32(layer.height), uint32(layer.width));
-        for (uint256 axis = 12; axis < 20; axis += 4) {
-            words[axis + 1] = uint32(layer.stride);
-            words[axis + 2] = uint32(layer.padding);
-            words[axis + 3] = uint32(layer.dilation);
-        }
-    }
-
-    function _setLevel(uint32[] memory words, uint256 level, uint256 size, uint256 aStride, uint256 bStride)
-        private
-        pure
-    {
-        words[2 + 3 * level] = uint32(size);
-        words[3 + 3 * level] = uint32(aStride);
-        words[4 + 3 * level] = uint32(bStride);
-    }
-
-    /// @dev The element from the tensors, by the definition of a convolution.
-    function _exact(Scene memory scene, Layer memory layer, uint256 element) private pure returns (int256 sum) {
-        uint32[] memory shape = scene.output.tensorType.shape;
-        uint256 left = (element % shape[3]) * layer.stride;
-        uint256 top = (element / shape[3] % shape[2]) * layer.stride;
-        uint256 channel = element / shape[3] / shape[2] % shape[1];
-        uint256 image = element / shape[3] / shape[2] / shape[1];
-        for (uint256 y; y < layer.kernelY; ++y) {
-            uint256 row = top + y * layer.dilation;
-            if (row < layer.padding || row - layer.padding >= layer.height) continue;
-            for (uint256 x; x < layer.kernelX; ++x) {
-                uint256 column = left + x * layer.dilation;
-                if (column < layer.padding || column - layer.padding >= layer.width) continue;
-                for (uint256 c; c < layer.channels; ++c) {
-                    uint256 from = channel / layer.outputs * layer.channels + c;
-                    sum += _input(scene, layer, image, from, row - layer.padding, column - layer.padding)
-                    * _kernel(scene, layer, channel, c, y, x);
-                }
-            }
-        }
-        if (layer.hasBias) sum += Floats.toInteger(scene.operands[2].get(channel));
-    }
-
-    function _input(Scene memory scene, Layer memory layer, uint256 image, uint256 c, uint256 row, uint256 column)
-        private
-        pure
-        returns (int256)
-    {
-        uint256 all = layer.groups * layer.channels;
-        uint256 at = layer.channelsLast
-            ? ((image * layer.height + row) * layer.width + column) * all + c
-            : ((image * all + c) * layer.height + row) * layer.width + column;
-        return Floats.toInteger(scene.operands[0].get(at));
-    }
-
-    function _kernel(Scene memory scene, Layer memory layer, uint256 o, uint256 c, uint256 y, uint256 x)
-        private
-        pure
-        returns (int256)
-    {
-        uint256 at = layer.channelsLast
-            ? ((o * layer.kernelY + y) * layer.kernelX + x) * layer.channels + c
-            : ((o * layer.channels + c) * layer.kernelY + y) * layer.kernelX + x;
-        return Floats.toInteger(scene.operands[1].get(at));
-    }
-
-    function _places(Layer memory layer, uint256 extent, uint256 kernel) private pure returns (uint256) {
-        return (extent + 2 * layer.padding - layer.dilation * (kernel - 1) - 1) / layer.stride + 1;
-    }
-
-    function _shape(uint256 first, uint256 second, uint256 third, uint256 fourth)
-        private
-        pure
-        returns (uint32[] memory list)
-    {
-        list = new uint32[](4);
-        (list[0], list[1], list[2], list[3]) = (uint32(first), uint32(second), uint32(third), uint32(fourth));
-    }
-
-    function _integers(Random memory random, uint32[] memory shape) private pure returns (Tensor memory tensor) {
-        tensor = Tensors.zeros(DType.FLOAT32, 4, shape);
-        for (uint256 i; i < tensor.data.length / 4; ++i) {
-            tensor.set(i, Floats.ofInteger(int256(random.below(17)) - 8));
-        }
+        return Convolutions.create(Random(1), _layer());
     }
 
     // ---- proofs ----

@@ -136,7 +136,7 @@ contract NormalisationAdjudicatorTest {
     }
 
     function test_refutes_otherTypesRevert() external {
-        bytes4 unsupported = NormalisationAdjudicator.UnsupportedType.selector;
+        bytes4 unsupported = DType.UnsupportedType.selector;
         Scene memory scene = _small();
         bytes memory proof = _proof(scene, 0, true);
         for (uint256 i; i < 3; ++i) {

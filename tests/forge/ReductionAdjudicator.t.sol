@@ -57,10 +57,10 @@ contract ReductionAdjudicatorTest {
     function test_refutes_otherTypesRevert() external {
         Scene memory scene = _small();
         scene.node.operands[0].tensorType.dtype = DType.INT32;
-        _expect(scene, abi.encodeWithSelector(ReductionAdjudicator.UnsupportedType.selector, DType.INT32));
+        _expect(scene, abi.encodeWithSelector(DType.UnsupportedType.selector, DType.INT32));
         scene = _small();
         scene.node.outputs[0].dtype = DType.FLOAT16;
-        _expect(scene, abi.encodeWithSelector(ReductionAdjudicator.UnsupportedType.selector, DType.FLOAT16));
+        _expect(scene, abi.encodeWithSelector(DType.UnsupportedType.selector, DType.FLOAT16));
     }
 
     function test_refutes_recordsOfAnotherShapeRevert() external {

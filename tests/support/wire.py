@@ -107,10 +107,12 @@ class Wire:
         return self.rpc("evm_snapshot")
 
     def restore(self, snapshot: str) -> None:
+        # The receipt may be there before the pool has let go of the transaction: it would be mined once more,
+        # or take the next one of its nonce with it.
+        while int(self.rpc("txpool_status")["pending"], 16):
+            time.sleep(0.001)
         if not self.rpc("evm_revert", snapshot):
             raise RuntimeError(f"no snapshot {snapshot}")
-        # A transaction of the undone blocks that still lies in the pool would be mined once more.
-        self.rpc("anvil_dropAllTransactions")
 
     def now(self) -> tuple[int, int]:
         """Timestamp and number of the latest block."""

@@ -31,6 +31,10 @@ def test_the_root_is_that_of_the_state_hashes_at_all_boundaries(store):
     assert merkle.verify(run.root(STEPS), leaves[5], 5, STEPS + 1, path)
 
 
+def test_a_claim_of_one_step_commits_to_no_checkpoints(store):
+    assert trail(store).root(1) == bytes(32) != trail(store).root(2)
+
+
 def test_a_checkpoint_is_read_as_it_was_written(store):
     for step in range(STEPS + 1):
         checkpoint = trail(store).read(step)

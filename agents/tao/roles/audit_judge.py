@@ -15,7 +15,7 @@ from tao.model import ModelBundle
 from tao.protocol.challenger import Finding, Inconsistent, Measured, Missing, Refutable
 from tao.protocol.views import ClaimView, DisputeView
 from tao.roles.bits import log_value, stand_in
-from tao.roles.states import around, fetch, fetch_value, is_consistent, of_outputs
+from tao.roles.states import around, chunk_numbered, fetch, fetch_value, is_consistent, of_outputs
 from tao.tensors import commit
 from tao.tensors.store import TensorStore
 from tao.training import log as logs
@@ -237,6 +237,4 @@ class AuditJudge:
 
     def _missing(self, dispute: DisputeView, of_output: bool, index: int, value: int) -> Missing:
         """Each demand asks for another chunk."""
-        kind = self.bundle.graph.types[value]
-        row, chunk = divmod(dispute.demands_left % (kind.rows * kind.chunks_per_row), kind.chunks_per_row)
-        return Missing(of_output, index, (row << kind.row_height) + chunk)
+        return Missing(of_output, index, chunk_numbered(self.bundle.graph.types[value], dispute.demands_left))

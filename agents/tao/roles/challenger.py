@@ -1,7 +1,8 @@
 """The challenger: re-executes claims, disputes the implausible ones, and plays to the end."""
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
+from typing import Any
 
 from torch import Tensor
 from web3.contract import Contract
@@ -11,16 +12,17 @@ from tao.errors import ChainError
 from tao.model import ModelBundle
 from tao.numerics.drift import DRIFT_THRESHOLD
 from tao.numerics.profile import THETA_ONE
-from tao.proofs import Plan, leaf_claim, proof_plan
-from tao.protocol import actions, challenger
+from tao.proofs import Plan, proof_plan
+from tao.protocol import actions
 from tao.protocol.actions import Action
-from tao.protocol.views import ChainView, ClaimView, DisputeView
+from tao.protocol.views import ClaimView, DisputeView
 from tao.roles import sums
 from tao.roles.context import Context
+from tao.roles.disputant import Disputant, number
 from tao.roles.journal import Done
 from tao.roles.judge import ReplayJudge
 from tao.roles.measure import require_calibrated, require_inference
-from tao.roles.role import OVER, Role, dispute_facts, short
+from tao.roles.role import OVER, dispute_facts
 from tao.roles.states import around, fetch_segment, of_outputs
 from tao.tensors.keccak import keccak
 
@@ -31,7 +33,7 @@ SECONDS_PER_TRANSACTION = 30
 """What to allow for each of many transactions in a row: two blocks of twelve seconds, and some."""
 
 
-class ChallengerRole(Role):
+class ChallengerRole(Disputant):
     """Watches the claims of one model. See ReplayJudge for `threshold` and `grace`."""
 
     name = "challenger"
@@ -39,90 +41,34 @@ class ChallengerRole(Role):
     def __init__(
         self, context: Context, bundle: ModelBundle, threshold: float = DRIFT_THRESHOLD, grace: int = 60
     ):
-        super().__init__(context)
+        super().__init__(context, bundle)
         require_calibrated(bundle)
         require_inference(bundle)
-        self.bundle = bundle
         self.judge = ReplayJudge(bundle, context.store, threshold, grace, self._is_measured)
-        self._told: set[bytes] = set()
         self._plans: dict[tuple[bytes, int], Plan] = {}
 
-    def view(self) -> ChainView:
-        return self.context.reader.view({self.bundle.model_id})
-
-    def decide(self, view: ChainView) -> Iterable[Action]:
-        self.judge.now = view.now
-        yield from challenger.decide(view, self.address, self.judge, frozenset({self.bundle.model_id}))
-        for claim in view.claims:
-            self._tell(claim)
-
     def perform(self, action: Action) -> Done | None:
-        start, game = time.monotonic(), self.context.contracts.game.functions
         match action:
-            case actions.Open(claim):
-                return self._open(claim, start)
-            case actions.Select(dispute, child, deviation):
-                call = game.select(dispute.dispute_id, list(dispute.hashes), child)
-                sent = self.context.send(call, already=OVER)
-                what = f"selected child {child} of operators {dispute.lo} to {dispute.hi - 1}"
-                details = {"child": child, "deviation": _number(deviation)}
-            case actions.ProveInconsistent(dispute):
-                _, after = around(dispute)
-                call = game.proveInconsistent(dispute.dispute_id, self._leaf(dispute, False), list(after))
-                sent = self.context.send(call, already=OVER)
-                what, details = (
-                    f"proved that the states around {self._node(dispute)} do not fit its record",
-                    {},
-                )
-            case actions.Prove(dispute, element):
-                return self._prove(dispute, element, start)
             case actions.Support(dispute):
                 return sums.supported(self, self.bundle, dispute, self._around(dispute)[0])
             case actions.Accuse(dispute, element):
-                return self._accuse(dispute, element, start)
-            case actions.DemandChunk(dispute, of_output, index, chunk):
-                leaf = self._leaf(dispute, True)
-                sent = self.context.send(
-                    game.demand(dispute.dispute_id, leaf, of_output, index, chunk), already=OVER
-                )
-                value = f"{'output' if of_output else 'operand'} {index}"
-                what = f"demanded chunk {chunk} of {value} of {self._node(dispute)}"
-                details = {"chunk": chunk}
-            case actions.Escalate(dispute, exceedance):
-                sent = self.context.send(game.escalate(dispute.dispute_id), already=OVER)
-                if dispute.hi - dispute.lo > 1:
-                    which = f"operators {dispute.lo} to {dispute.hi - 1}"
-                else:
-                    which = self._node(dispute)
-                what = f"put {which} to the committee (exceedance {exceedance:.3g})"
-                details = {"exceedance": _number(exceedance)}
-            case actions.Concede(dispute, reason):
-                sentence = f"gave up dispute {short(dispute.dispute_id)} at {self._node(dispute)}: {reason}"
-                self.context.journal.problem(self.name, f"Concede {short(dispute.dispute_id)}", sentence)
-                return None
+                return self._accuse(dispute, element)
             case _:
-                return self.upkeep(action)
-        name = {
-            "Select": "select",
-            "ProveInconsistent": "prove",
-            "DemandChunk": "demand",
-            "Escalate": "escalate",
-        }
-        return self.done(name[type(action).__name__], what, start, sent, **details, **dispute_facts(dispute))
+                return super().perform(action)
 
-    def _open(self, claim: ClaimView, start: float) -> Done:
-        sent = self.context.send(
-            self.context.contracts.game.functions.open(claim.claim_id),
-            value=self.context.reader.challenger_bond,
-            already=("DuplicateDispute", "NotChallengeable"),
-        )
+    def _reason(self, claim: ClaimView) -> tuple[str, dict[str, Any]]:
         found = self.judge.claims.get(claim.claim_id)
-        ratio = None if found is None else found.drift_ratio
-        why = "its tensors are not available" if ratio is None else f"drift ratio {ratio:.3g}"
-        what = f"disputed claim {short(claim.claim_id)}: {why}"
-        return self.done(
-            "open", what, start, sent, claim="0x" + claim.claim_id.hex(), drift_ratio=_number(ratio)
-        )
+        if found is None:
+            return "its tensors are not available", {"drift_ratio": None}
+        return f"drift ratio {found.drift_ratio:.3g}", {"drift_ratio": number(found.drift_ratio)}
+
+    def _verdict(self, claim: ClaimView) -> tuple[str, dict[str, Any]] | None:
+        found = self.judge.claims.get(claim.claim_id)
+        if found is None:
+            return None
+        verdict = "implausible" if self.judge.is_implausible(found) else "plausible"
+        facts = {"drift_ratio": number(found.drift_ratio), "exceedance": number(found.exceedance)}
+        return f"is {verdict}: drift ratio {found.drift_ratio:.3g}", facts
 
     def _plan(self, dispute: DisputeView, element: int) -> Plan:
         """What decides the element; kept while its pieces are posted, one transaction a tick."""
@@ -138,8 +84,8 @@ class ChallengerRole(Role):
         return inputs, of_outputs(graph, dispute.lo, end)
 
     def _post(self, dispute: DisputeView, plan: Plan, start: float) -> Done | None:
-        """Post the next pieces of the plan that are not on the chain, whoever posted the others; None where
-        all are there.
+        """Post the next pieces of the plan that are not on the chain, whoever posted the others, or assert their
+        sums where they are many; None where all are there.
 
         Raises ChainError, and leaves the operator to the committee, where the clock would run out meanwhile.
         """
@@ -152,27 +98,30 @@ class ChallengerRole(Role):
         ahead, gas = plan.estimate(known)
         if not ahead:
             return None
-        if plan.whole and dispute.sum is None and ahead > sums.MOST_POSTED:
-            try:
-                return sums.asserted(self, dispute, plan, self._leaf(dispute, True))
-            except Refused:
-                self.judge.unproven.add(dispute.dispute_id)
-                raise
+        needed, purpose = ahead + 1, f"{ahead} transactions to post and one to prove"
+        asserts = plan.whole is not None and dispute.sum is None and ahead > sums.MOST_POSTED
+        if asserts:
+            needed = sums.moves(ahead, dispute.fan_out)
+            purpose = f"up to {needed} transactions to assert and to support"
         left = dispute.turn_start + dispute.challenger_left - self.judge.now
-        if (ahead + 1) * SECONDS_PER_TRANSACTION > left:
+        if needed * SECONDS_PER_TRANSACTION > left:
             self.judge.unproven.add(dispute.dispute_id)
             raise ChainError(
-                f"{self._node(dispute)} takes {ahead} transactions to post and one to prove, for which the"
+                f"{self._segment(dispute)} takes {purpose}, for which the"
                 f" {left} seconds left are too few; it is left to the committee"
             )
-        posting = next(plan.postings(known))
         try:
+            if asserts:
+                return sums.asserted(self, dispute, plan, self._leaf(dispute, True))
+            posting = next(plan.postings(known))
             sent = self.context.send(adjudicator.functions.post(posting.pieces))
         except Refused:
             self.judge.unproven.add(dispute.dispute_id)
             raise
         posted, lanes = len(known) + len(posting.keys), sum(piece.lanes for piece in plan.pieces)
-        what = f"posted {posted} of {len(keys)} pieces of the {lanes:,} lanes that {self._node(dispute)} sums"
+        what = (
+            f"posted {posted} of {len(keys)} pieces of the {lanes:,} lanes that {self._segment(dispute)} sums"
+        )
         if ahead > 1:
             what += f"; {ahead - 1} more transactions, about {gas - posting.gas:,} gas"
         facts = {"pieces": len(posting.keys), "posted": posted, "of": len(keys), "lanes": posting.lanes}
@@ -180,8 +129,8 @@ class ChallengerRole(Role):
             "post", what, start, sent, gas_estimate=posting.gas, **facts, **dispute_facts(dispute)
         )
 
-    def _prove(self, dispute: DisputeView, element: int, start: float) -> Done | None:
-        graph, plan = self.bundle.graph, self._plan(dispute, element)
+    def _prove(self, dispute: DisputeView, element: int) -> Done | None:
+        start, plan = time.monotonic(), self._plan(dispute, element)
         contracts, leaf, proof = self.context.contracts, self._leaf(dispute, True), plan.proof
         if sums.is_accepted(dispute, plan):
             (agreed,), (_, proof) = dispute.sum.partials, plan.whole
@@ -198,17 +147,18 @@ class ChallengerRole(Role):
             raise
         return self.done(
             "prove",
-            f"proved element {element} of {self._node(dispute)} wrong",
+            f"proved element {element} of {self._segment(dispute)} wrong",
             start,
             sent,
             element=element,
-            operator=graph.nodes[dispute.lo].operator,
+            operator=self.bundle.graph.nodes[dispute.lo].operator,
             proof_bytes=len(proof),
             pieces=len(plan.pieces),
             **dispute_facts(dispute),
         )
 
-    def _accuse(self, dispute: DisputeView, element: int, start: float) -> Done:
+    def _accuse(self, dispute: DisputeView, element: int) -> Done:
+        start = time.monotonic()
         plan, opening = self._plan(dispute, element), self.bundle.profile.open_node(dispute.lo)
         call = self.context.contracts.game.functions.accuse(
             dispute.dispute_id,
@@ -224,7 +174,7 @@ class ChallengerRole(Role):
             self.judge.unaccused.add(dispute.dispute_id)  # the committee is left
             raise
         theta = opening.theta / THETA_ONE
-        what = f"accused element {element} of {self._node(dispute)} of a deviation above {theta:.3g}"
+        what = f"accused element {element} of {self._segment(dispute)} of a deviation above {theta:.3g}"
         facts = {"element": element, "theta": theta, "proof_bytes": len(plan.proof)}
         return self.done("accuse", what, start, sent, **facts, **dispute_facts(dispute))
 
@@ -237,31 +187,3 @@ class ChallengerRole(Role):
     def _is_measured(self, operator: str) -> bool:
         adjudicator = self._adjudicator(operator)
         return adjudicator is not None and hasattr(adjudicator.functions, "exceeds")
-
-    def _leaf(self, dispute: DisputeView, with_outputs: bool) -> dict:
-        """The LeafClaim; its outputs are ignored, and may not exist, where the states are inconsistent."""
-        before, after = around(dispute)
-        outputs = of_outputs(self.bundle.graph, dispute.lo, after) if with_outputs else ()
-        return leaf_claim(self.bundle, dispute.lo, before, outputs)
-
-    def _node(self, dispute: DisputeView) -> str:
-        return f"operator {dispute.lo} ({self.bundle.graph.names[dispute.lo]})"
-
-    def _tell(self, claim: ClaimView) -> None:
-        found = self.judge.claims.get(claim.claim_id)
-        if found is None or claim.claim_id in self._told:
-            return
-        self._told.add(claim.claim_id)
-        verdict = "implausible" if self.judge.is_implausible(found) else "plausible"
-        what = f"claim {short(claim.claim_id)} is {verdict}: drift ratio {found.drift_ratio:.3g}"
-        facts = {
-            "claim": "0x" + claim.claim_id.hex(),
-            "drift_ratio": _number(found.drift_ratio),
-            "exceedance": _number(found.exceedance),
-        }
-        self.context.journal.done(self.done("judge", what, time.monotonic(), **facts))
-
-
-def _number(value: float | None) -> float | str | None:
-    """JSON has no infinity."""
-    return str(value) if value is not None and value in (float("inf"), float("-inf")) else value

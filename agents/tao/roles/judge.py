@@ -11,8 +11,7 @@ from tao.proofs import find_accusable_element, find_refutable_element
 from tao.protocol.challenger import Exceeding, Finding, Inconsistent, Measured, Missing, Refutable
 from tao.protocol.views import ClaimView, DisputeView
 from tao.roles.measure import SegmentMeasurement, measure, measure_segment
-from tao.roles.states import around, fetch_segment, fetch_value, is_consistent, of_outputs
-from tao.tensors import TensorType
+from tao.roles.states import around, chunk_numbered, fetch_segment, fetch_value, is_consistent, of_outputs
 from tao.tensors.store import TensorStore
 
 
@@ -135,11 +134,13 @@ class ReplayJudge:
         graph, node = self.bundle.graph, self.bundle.graph.nodes[dispute.lo]
         for slot, commitment in enumerate(of_outputs(graph, dispute.lo, after)):
             if self._is_absent(node.outputs[slot], commitment):
-                return Missing(True, slot, _chunk(graph.types[node.outputs[slot]], dispute.demands_left))
+                return Missing(
+                    True, slot, chunk_numbered(graph.types[node.outputs[slot]], dispute.demands_left)
+                )
         held = dict(zip(graph.live(dispute.lo), before, strict=True))
         for index, operand in enumerate(node.operands):
             if operand.value in held and self._is_absent(operand.value, held[operand.value]):
-                return Missing(False, index, _chunk(graph.types[operand.value], dispute.demands_left))
+                return Missing(False, index, chunk_numbered(graph.types[operand.value], dispute.demands_left))
         raise StoreError(
             f"the values around operator {dispute.lo} were missing a moment ago and are there now"
         )
@@ -150,9 +151,3 @@ class ReplayJudge:
         except StoreError:
             return True
         return False
-
-
-def _chunk(tensor_type: TensorType, number: int) -> int:
-    """Leaf index of the tensor's chunk `number`, counted through its rows and round."""
-    row, chunk = divmod(number % (tensor_type.rows * tensor_type.chunks_per_row), tensor_type.chunks_per_row)
-    return (row << tensor_type.row_height) + chunk

@@ -83,3 +83,9 @@ def of_outputs(graph: Graph, node: int, after: Sequence[T]) -> tuple[T, ...]:
 def around(dispute: DisputeView) -> tuple[tuple[bytes, ...], tuple[bytes, ...]]:
     """The commitments at both ends of the disputed segment."""
     return dispute.states[dispute.lo], dispute.states[dispute.hi]
+
+
+def chunk_numbered(tensor_type: TensorType, number: int) -> int:
+    """Leaf index of a tensor's chunk `number`, counted through its rows and round."""
+    row, chunk = divmod(number % (tensor_type.rows * tensor_type.chunks_per_row), tensor_type.chunks_per_row)
+    return (row << tensor_type.row_height) + chunk

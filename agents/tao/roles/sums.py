@@ -22,6 +22,15 @@ MOST_POSTED = 4
 """Transactions in which pieces are posted at most; what takes more is asserted."""
 
 
+def moves(postings_needed: int, fan_out: int) -> int:
+    """The challenger's transactions from an assertion to its settlement, about: the assertion, a split for each time
+    that the range is still too long, the last pieces, and what ends the dispute."""
+    splits = 0
+    while postings_needed > 1:
+        postings_needed, splits = -(-postings_needed // fan_out), splits + 1
+    return splits + 3
+
+
 def asserted(role: Role, dispute: DisputeView, plan: Plan, leaf_claim: dict) -> Done:
     """Assert the sums over the plan's row."""
     start = time.monotonic()

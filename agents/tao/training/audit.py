@@ -110,8 +110,7 @@ def _require_claimed(job: TrainingJob, trail: Trail, claim: TrainingClaim) -> No
     """Raises ModelError for a claim of another job, StoreError where the store has other checkpoints."""
     if (claim.model_id, claim.inputs) != (job.bundle.model_id, job.first):
         raise ModelError("the claim is about another job: model, data, optimizer or first state differ")
-    stored = trail.root(job.steps) if job.steps > 1 else bytes(32)
-    if stored != claim.checkpoint_root or trail.read(job.steps).values != claim.outputs:
+    if trail.root(job.steps) != claim.checkpoint_root or trail.read(job.steps).values != claim.outputs:
         raise StoreError(
             f"the checkpoints in the store {trail.store.url} are not those claimed; ask the trainer to "
             "publish those"

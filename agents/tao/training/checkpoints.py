@@ -119,5 +119,6 @@ class Trail:
         return [self.read(step).leaf for step in range(steps + 1)]
 
     def root(self, steps: int) -> bytes:
-        """The checkpoint root of the run's first `steps` steps."""
-        return merkle.root(self.leaves(steps))
+        """The checkpoint root that a claim of `steps` steps commits to; zeros for a single step, which has no
+        boundary that the claim itself does not hold."""
+        return merkle.root(self.leaves(steps)) if steps > 1 else bytes(32)

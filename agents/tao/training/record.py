@@ -47,9 +47,11 @@ class Recording:
     def __init__(
         self, job: TrainingJob, store: TensorStore, keep_every: int = KEEP_EVERY, owner: str = ""
     ) -> None:
-        """keep_every: steps between states stored whole. owner: whose run it is, where several record one
-        job. Raises ModelError where it is not positive,
-        StoreError where the store cannot be used."""
+        """keep_every: steps between states stored whole. owner: whose run it is, where several record one job.
+
+        Raises ModelError where `keep_every` is not positive or what is stored of the run is malformed or of
+        another one, StoreError where the store cannot be used.
+        """
         if keep_every < 1:
             raise ModelError(f"a state cannot be stored every {keep_every} steps; give 1 or more")
         self.job, self.store, self.keep_every = job, store, keep_every
@@ -57,8 +59,9 @@ class Recording:
         self.replay = Replay(
             job.bundle.graph, job.bundle.parameters, watch=() if job.loss is None else (job.loss,)
         )
-        self.position = self.trail.head or 0
-        if self.trail.head is None:
+        head = self.trail.head
+        self.position = head or 0
+        if head is None:
             job.bundle.save(store)
             self._write(0, job.initial, None, None)
             self.state = job.initial
@@ -210,8 +213,8 @@ def read_log(job: TrainingJob, trail: Trail, checkpoint: Checkpoint) -> Tensor:
 
 def claim_of(job: TrainingJob, trail: Trail) -> TrainingClaim:
     """What a finished run claims. Raises ModelError where steps are missing."""
-    if trail.head != job.steps:
-        raise ModelError(f"{trail.head or 0} of {job.steps} steps are recorded; record the others first")
-    root = trail.root(job.steps) if job.steps > 1 else bytes(32)
+    head = trail.head
+    if head != job.steps:
+        raise ModelError(f"{head or 0} of {job.steps} steps are recorded; record the others first")
     last = trail.read(job.steps)
-    return TrainingClaim(job.bundle.model_id, job.first, last.values, root)
+    return TrainingClaim(job.bundle.model_id, job.first, last.values, trail.root(job.steps))

@@ -1,0 +1,145 @@
+"""Whoever disputes: watches the claims of one model, disputes the wrong ones, and plays to the end. What is
+wrong, and how it is proven, subclasses say."""
+
+from __future__ import annotations
+
+import time
+from abc import abstractmethod
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from typing import Any
+
+from web3.exceptions import Web3Exception
+
+from tao.errors import TaoError
+from tao.model import ModelBundle
+from tao.proofs import leaf_claim
+from tao.protocol import actions, challenger
+from tao.protocol.actions import Action
+from tao.protocol.views import ChainView, ClaimView, DisputeView
+from tao.roles.context import Context
+from tao.roles.journal import Done
+from tao.roles.role import OVER, Role, dispute_facts, short
+from tao.roles.states import around, of_outputs
+
+
+class Disputant(Role):
+    """Goes by `judge`, a challenger.Judge whose `now` is the chain's time, set at every tick."""
+
+    judge: Any
+
+    def __init__(self, context: Context, bundle: ModelBundle) -> None:
+        super().__init__(context)
+        self.bundle = bundle
+        self._told: set[bytes] = set()
+
+    @abstractmethod
+    def _verdict(self, claim: ClaimView) -> tuple[str, dict[str, Any]] | None:
+        """What was found about a claim, for people and for the log; None where it was not judged."""
+
+    @abstractmethod
+    def _reason(self, claim: ClaimView) -> tuple[str, dict[str, Any]]:
+        """Why a claim is disputed, for people and for the log."""
+
+    @abstractmethod
+    def _prove(self, dispute: DisputeView, element: int) -> Done | None:
+        """Show on chain that an element of the operator left is wrong."""
+
+    def view(self) -> ChainView:
+        return self.context.reader.view({self.bundle.model_id})
+
+    def decide(self, view: ChainView) -> Iterable[Action]:
+        self.judge.now = view.now
+        models = frozenset({self.bundle.model_id})
+        for subject, part in self._parts(view):
+            try:
+                yield from challenger.decide(part, self.address, self.judge, models)
+            except (TaoError, Web3Exception) as error:
+                self.context.journal.problem(self.name, f"decide {subject}", str(error))
+        for claim in view.claims:
+            self._tell(claim)
+
+    def _parts(self, view: ChainView) -> Iterator[tuple[str, ChainView]]:
+        """Each of its disputes, and the claims that it has not disputed: one that fails holds up no other."""
+        mine = [dispute for dispute in view.disputes if dispute.challenger == self.address]
+        for dispute in sorted(mine, key=lambda dispute: dispute.turn_start + dispute.challenger_left):
+            yield short(dispute.dispute_id), replace(view, claims=(), disputes=(dispute,))
+        disputed = {dispute.claim.claim_id for dispute in mine}
+        for claim in sorted(view.claims, key=lambda claim: claim.window_end):
+            if claim.claim_id not in disputed:
+                yield short(claim.claim_id), replace(view, claims=(claim,), disputes=())
+
+    def perform(self, action: Action) -> Done | None:
+        start, game = time.monotonic(), self.context.contracts.game.functions
+        match action:
+            case actions.Open(claim):
+                return self._open(claim)
+            case actions.Prove(dispute, element):
+                return self._prove(dispute, element)
+            case actions.Select(dispute, child, deviation):
+                name, details = "select", {"child": child, "deviation": number(deviation)}
+                what = f"selected child {child} of {self._segment(dispute)}"
+                call = game.select(dispute.dispute_id, list(dispute.hashes), child)
+            case actions.ProveInconsistent(dispute):
+                name, details = "prove", {}
+                what = f"proved that the states around {self._segment(dispute)} do not fit its record"
+                _, after = around(dispute)
+                call = game.proveInconsistent(dispute.dispute_id, self._leaf(dispute, False), list(after))
+            case actions.DemandChunk(dispute, of_output, index, chunk):
+                name, details = "demand", {"chunk": chunk}
+                value = f"{'output' if of_output else 'operand'} {index}"
+                what = f"demanded chunk {chunk} of {value} of {self._segment(dispute)}"
+                call = game.demand(dispute.dispute_id, self._leaf(dispute, True), of_output, index, chunk)
+            case actions.Escalate(dispute, exceedance):
+                name, details = "escalate", {"exceedance": number(exceedance)}
+                what = f"put {self._segment(dispute)} to the committee (exceedance {exceedance:.3g})"
+                call = game.escalate(dispute.dispute_id)
+            case actions.Concede(dispute, reason):
+                which = short(dispute.dispute_id)
+                sentence = f"gave up dispute {which} at {self._segment(dispute)}: {reason}"
+                self.context.journal.problem(self.name, f"Concede {which}", sentence)
+                return None
+            case _:
+                return self.upkeep(action)
+        sent = self.context.send(call, already=OVER)
+        return self.done(name, what, start, sent, **details, **dispute_facts(dispute))
+
+    def _open(self, claim: ClaimView) -> Done:
+        start = time.monotonic()
+        sent = self.context.send(
+            self.context.contracts.game.functions.open(claim.claim_id),
+            value=self.context.reader.challenger_bond,
+            already=("DuplicateDispute", "NotChallengeable"),
+        )
+        why, facts = self._reason(claim)
+        what = f"disputed claim {short(claim.claim_id)}: {why}"
+        return self.done("open", what, start, sent, claim="0x" + claim.claim_id.hex(), **facts)
+
+    def _leaf(self, dispute: DisputeView, with_outputs: bool) -> dict:
+        """The LeafClaim; its outputs are ignored, and may not exist, where the states are inconsistent."""
+        before, after = around(dispute)
+        outputs = of_outputs(self.bundle.graph, dispute.node, after) if with_outputs else ()
+        return leaf_claim(self.bundle, dispute.node, before, outputs)
+
+    def _segment(self, dispute: DisputeView) -> str:
+        """What is disputed, for people."""
+        step, size = dispute.lo // dispute.node_count, dispute.node_count
+        if dispute.spans_steps:
+            return f"steps {step} to {dispute.hi // size - 1}"
+        of_step = f" of step {step}" if self.bundle.steps > 1 else ""
+        if dispute.hi - dispute.lo > 1:
+            return f"operators {dispute.node} to {(dispute.hi - 1) % size}{of_step}"
+        return f"operator {dispute.node} ({self.bundle.graph.names[dispute.node]}){of_step}"
+
+    def _tell(self, claim: ClaimView) -> None:
+        if claim.claim_id in self._told or (found := self._verdict(claim)) is None:
+            return
+        self._told.add(claim.claim_id)
+        verdict, facts = found
+        what, claim_id = f"claim {short(claim.claim_id)} {verdict}", "0x" + claim.claim_id.hex()
+        self.context.journal.done(self.done("judge", what, time.monotonic(), claim=claim_id, **facts))
+
+
+def number(value: float | None) -> float | str | None:
+    """JSON has no infinity."""
+    return str(value) if value is not None and value in (float("inf"), float("-inf")) else value

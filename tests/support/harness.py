@@ -1,0 +1,75 @@
+"""Contracts of the tests, compiled as the real ones are and put on the test chain."""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+from support.wire import Contract, Wire
+
+ROOT = Path(__file__).parents[2]
+SOLC = "0.8.30"
+IMPORT = re.compile(r'^import\s[^"]*"([^"]+)";', re.MULTILINE)
+PACKAGES = {"@openzeppelin/": "node_modules/@openzeppelin/"}
+
+
+def _sources(path: str) -> dict[str, str]:
+    """The file and all that it imports, by the names under which the compiler asks for them."""
+    found: dict[str, str] = {}
+    wanted = [path]
+    while wanted:
+        name = wanted.pop()
+        if name in found:
+            continue
+        file = next(
+            (ROOT / (to + name[len(at) :]) for at, to in PACKAGES.items() if name.startswith(at)), ROOT / name
+        )
+        found[name] = file.read_text()
+        for target in IMPORT.findall(found[name]):
+            relative = target.startswith(".")
+            wanted.append(_joined(Path(name).parent, target) if relative else target)
+    return found
+
+
+def _joined(folder: Path, target: str) -> str:
+    parts = list(folder.parts)
+    for part in Path(target).parts:
+        if part == "..":
+            parts.pop()
+        elif part != ".":
+            parts.append(part)
+    return "/".join(parts)
+
+
+@cache
+def compiled(path: str) -> tuple[bytes, list[Any]]:
+    """Bytecode and ABI of the contract after which the file at `path` in the repository is named."""
+    from ethpm_types import ContractType  # here, as tests without a chain have no compiler
+    from solcx import compile_standard
+
+    description = {
+        "language": "Solidity",
+        "sources": {name: {"content": text} for name, text in _sources(path).items()},
+        "settings": {
+            "evmVersion": "prague",
+            "viaIR": True,
+            "optimizer": {"enabled": True, "runs": 1000},
+            "outputSelection": {path: {"*": ["abi", "evm.bytecode.object"]}},
+        },
+    }
+    output = compile_standard(description, solc_version=SOLC)["contracts"][path][Path(path).stem]
+    return bytes.fromhex(output["evm"]["bytecode"]["object"]), ContractType(abi=output["abi"]).abi
+
+
+def deployed(wire: Wire, sender: str, path: str, value: int = 0) -> Contract:
+    """The contract of that file at a new address; `value` is what it starts with, in wei."""
+    bytecode, abi = compiled(path)
+    return wire.contract(Path(path).stem, wire.deploy(sender, bytecode, value), abi)
+
+
+def harness(wire: Wire, people: list[str], name: str) -> SimpleNamespace:
+    """`wire` and `contract` of a harness over libraries, tests/forge/mocks/`name`.sol."""
+    return SimpleNamespace(wire=wire, contract=deployed(wire, people[0], f"tests/forge/mocks/{name}.sol"))
