@@ -13,8 +13,8 @@ import { Tags } from "./libraries/Tags.sol";
 import { DisputeId } from "./types/Types.sol";
 
 /// @title SumGame
-/// @dev Documented in ISumGame. Every move begins with the dispute game's own gate, which knows whose turn it is and
-/// until when, and passes the turn; it calls nobody but the registry and the vault.
+/// @dev Documented in ISumGame. Every move goes through the dispute game's own gate, which knows whose turn it is and
+/// until when, and passes the turn or ends the dispute; it calls nobody but the registry and the vault.
 contract SumGame is ISumGame {
     /// @inheritdoc ISumGame
     IDisputeGame public immutable disputeGame;
