@@ -8,6 +8,7 @@ import { IClaimRegistry } from "./interfaces/IClaimRegistry.sol";
 import { IDisputeGame } from "./interfaces/IDisputeGame.sol";
 import { IModelRegistry } from "./interfaces/IModelRegistry.sol";
 import { IOperatorCommittee } from "./interfaces/IOperatorCommittee.sol";
+import { ISumGame } from "./interfaces/ISumGame.sol";
 import { Checkpoints } from "./libraries/Checkpoints.sol";
 import { Clock } from "./libraries/Clock.sol";
 import { Leaf } from "./libraries/Leaf.sol";
@@ -26,6 +27,7 @@ contract DisputeGame is IDisputeGame {
     IModelRegistry public immutable models;
     IClaimRegistry public immutable claims;
     IOperatorCommittee public immutable committee;
+    ISumGame public immutable sums;
 
     uint8 private immutable _fanOut;
     uint256 private immutable _challengerBond;
@@ -44,6 +46,7 @@ contract DisputeGame is IDisputeGame {
         IModelRegistry models_,
         IClaimRegistry claims_,
         IOperatorCommittee committee_,
+        ISumGame sums_,
         IAdjudicator[] memory adjudicators,
         Parameters memory parameters_
     ) {
@@ -54,6 +57,8 @@ contract DisputeGame is IDisputeGame {
 
         require(claims_.disputeGame() == address(this), InvalidConfiguration("claims obey another game"));
         require(committee_.disputeGame() == address(this), InvalidConfiguration("committee obeys another game"));
+        require(address(sums_.disputeGame()) == address(this), InvalidConfiguration("sums obey another game"));
+        require(sums_.claims() == claims_, InvalidConfiguration("sums are of other claims"));
         require(claims_.vault() == vault_, InvalidConfiguration("claims use another vault"));
         require(committee_.vault() == vault_, InvalidConfiguration("committee uses another vault"));
         require(claims_.models() == models_, InvalidConfiguration("claims use another model registry"));
@@ -80,6 +85,7 @@ contract DisputeGame is IDisputeGame {
         models = models_;
         claims = claims_;
         committee = committee_;
+        sums = sums_;
         _fanOut = parameters_.fanOut;
         _challengerBond = parameters_.challengerBond;
         _burnShareBps = parameters_.burnShareBps;
@@ -250,6 +256,21 @@ contract DisputeGame is IDisputeGame {
     }
 
     /// @inheritdoc IDisputeGame
+    function passTurn(DisputeId disputeId, address mover, Phase required, Phase next) external {
+        _requireSumGame();
+        (Dispute storage dispute, IClaimRegistry.Claim memory claim) = _gate(disputeId, required, true);
+        _requireTurn(dispute, claim, mover);
+        _passTurn(dispute, next);
+    }
+
+    /// @inheritdoc IDisputeGame
+    function winBySums(DisputeId disputeId, Phase required) external {
+        _requireSumGame();
+        (Dispute storage dispute,) = _gate(disputeId, required, true);
+        _challengerWins(disputeId, dispute, new address[](0));
+    }
+
+    /// @inheritdoc IDisputeGame
     function settleVote(DisputeId disputeId) external {
         (Dispute storage dispute, IClaimRegistry.Claim memory claim) = _gate(disputeId, Phase.Vote, true);
         (IOperatorCommittee.Verdict verdict, address[] memory rewarded) = committee.tally(disputeId);
@@ -320,10 +341,18 @@ contract DisputeGame is IDisputeGame {
         // INVARIANT: the first refutation takes the prover's bond; every other dispute can only be closed.
         if (claim.refuted) revert ClaimRefutedElsewhere(dispute.claimId);
         if (dispute.phase != required) revert WrongPhase(disputeId, dispute.phase, required);
-        address mover = _isProversTurn(dispute) ? claim.prover : dispute.challenger;
-        if (!anyone && msg.sender != mover) revert NotYourTurn(msg.sender, mover);
+        if (!anyone) _requireTurn(dispute, claim, msg.sender);
         // INVARIANT: at any second either the side to move may move or anyone may call timeout, never both.
         if (Clock.hasPassed(_deadline(dispute))) revert ClockExpired(disputeId);
+    }
+
+    function _requireTurn(Dispute storage dispute, IClaimRegistry.Claim memory claim, address caller) private view {
+        address mover = _isProversTurn(dispute) ? claim.prover : dispute.challenger;
+        if (caller != mover) revert NotYourTurn(caller, mover);
+    }
+
+    function _requireSumGame() private view {
+        if (msg.sender != address(sums)) revert NotSumGame(msg.sender);
     }
 
     function _inPlay(DisputeId disputeId)
@@ -343,7 +372,7 @@ contract DisputeGame is IDisputeGame {
 
     function _isProversTurn(Dispute storage dispute) private view returns (bool) {
         Phase phase = dispute.phase;
-        return phase == Phase.Reveal || phase == Phase.Answer || phase == Phase.Defence;
+        return phase == Phase.Reveal || phase == Phase.Answer || phase == Phase.Defence || phase == Phase.Doubt;
     }
 
     function _deadline(Dispute storage dispute) private view returns (Timestamp) {

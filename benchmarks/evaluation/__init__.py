@@ -21,6 +21,7 @@ from benchmarks.evaluation.inference import (
     honest,
     overhead,
     soundness,
+    sums,
     tightness,
 )
 from benchmarks.evaluation.training import demo_training, theta, training
@@ -54,6 +55,7 @@ SECTIONS = (
     Section("honest", "Honest provers on other kernels", "make bench NAME=honest", honest),
     Section("overhead", "Overhead of the honest path", "make bench NAME=overhead", overhead),
     Section("gas", "Gas", "make bench NAME=gas", gas),
+    Section("sums", "Long sums", "make bench NAME=sums", sums),
     Section("demo", "The main job", "make demo", demo),
     Section("training", "Training", "make bench NAME=training", training),
     Section("demo-training", "Trainers who cheat", "make demo-training", demo_training),

@@ -235,6 +235,37 @@ def gas(result: Result) -> list[str]:
     ]
 
 
+def sums(result: Result) -> list[str]:
+    rows = [
+        {
+            "lanes": int(lanes),
+            "accepted": ways["accepted"]["gas"],
+            "doubted": ways["doubted"]["gas"],
+            "moves": len(ways["doubted"]["moves"]),
+            "transactions": ways["posted"]["transactions"],
+            "posted": ways["posted"]["gas_estimate"],
+        }
+        for lanes, ways in result["lanes"].items()
+    ]
+    return [
+        f"A dispute about one mean, from its opening to the proof, with a fan-out of {result['fan_out']}: "
+        f"the gas (EVM version {result['evm']}) of both sides "
+        "where the prover accepts the asserted sums, and where it doubts true ones at every turn. In the "
+        "last columns, what posting all pieces would take the challenger, by its own estimate:",
+        table(
+            [
+                Column("numbers", "lanes", count),
+                Column("accepted: gas", "accepted", count),
+                Column("doubted: gas", "doubted", count),
+                Column("moves", "moves", count),
+                Column("posted: transactions", "transactions", count),
+                Column("gas", "posted", count),
+            ],
+            rows,
+        ),
+    ]
+
+
 def demo(result: Result) -> list[str]:
     return [
         f"{result['model']['name']}, {count(result['model']['operators'])} operators, on a local chain. "

@@ -15,7 +15,7 @@ import { PartialSums } from "./PartialSums.sol";
 /// @notice The element is refuted iff it is proven outside the bound that every summation order satisfies, with or
 /// without FMA, flush-to-zero and denormals-as-zero (docs/protocol.md, section 4). The runs of a and b may be recorded
 /// piece by piece (see IPartialSums).
-contract ContractionAdjudicator is IAdjudicator, ICalibratedAdjudicator, PartialSums {
+contract ContractionAdjudicator is ICalibratedAdjudicator, PartialSums {
     using OperandProof for NodeRecord.Operand;
     using Float32Dot for Float32Dot.Sum;
 
@@ -45,9 +45,14 @@ contract ContractionAdjudicator is IAdjudicator, ICalibratedAdjudicator, Partial
         list[0] = CONTRACTION;
     }
 
-    /// @inheritdoc IAdjudicator
-    function refutes(Leaf calldata leaf, bytes calldata encoded) external view returns (bool) {
-        (Float32Dot.Sum memory sum, uint256 terms, uint256 window, uint32 y) = _evaluate(leaf, encoded, false);
+    /// @inheritdoc PartialSums
+    function _refutes(Leaf calldata leaf, bytes calldata encoded, Total memory total)
+        internal
+        view
+        override
+        returns (bool)
+    {
+        (Float32Dot.Sum memory sum, uint256 terms, uint256 window, uint32 y) = _evaluate(leaf, encoded, false, total);
         return sum.refutes(terms, window, y);
     }
 
@@ -55,12 +60,13 @@ contract ContractionAdjudicator is IAdjudicator, ICalibratedAdjudicator, Partial
     function exceeds(Leaf calldata leaf, bytes calldata encoded, uint32 theta) external view returns (bool) {
         // INVARIANT: records have no squares, which the calibrated bound is made of.
         if (_isRecorded(encoded)) revert MalformedProof();
-        (Float32Dot.Sum memory sum, uint256 terms, uint256 window, uint32 y) = _evaluate(leaf, encoded, true);
+        Total memory nothing;
+        (Float32Dot.Sum memory sum, uint256 terms, uint256 window, uint32 y) = _evaluate(leaf, encoded, true, nothing);
         return sum.exceeds(terms, window, y, theta);
     }
 
     /// @dev The sum of the products that the element is made of, their number, and the claimed element y.
-    function _evaluate(Leaf calldata leaf, bytes calldata encoded, bool squared)
+    function _evaluate(Leaf calldata leaf, bytes calldata encoded, bool squared, Total memory total)
         private
         view
         returns (Float32Dot.Sum memory sum, uint256 terms, uint256 window, uint32 y)
@@ -71,7 +77,7 @@ contract ContractionAdjudicator is IAdjudicator, ICalibratedAdjudicator, Partial
         if (_isRecorded(encoded)) {
             RecordedProof calldata recorded = _decodeRecorded(encoded);
             proof = _decode(node, recorded.proof);
-            sum = _recordedSum(leaf, node, proof, recorded);
+            sum = _recordedSum(leaf, node, proof, recorded, total);
         } else {
             proof = _decode(node, encoded);
             uint256 a = _open(leaf, node, proof, 0, node.reduction);
@@ -98,11 +104,11 @@ contract ContractionAdjudicator is IAdjudicator, ICalibratedAdjudicator, Partial
         Leaf calldata leaf,
         NodeRecord.Node memory node,
         Proof calldata proof,
-        RecordedProof calldata recorded
+        RecordedProof calldata recorded,
+        Total memory total
     ) private view returns (Float32Dot.Sum memory sum) {
-        Row memory a = _row(leaf, node, recorded, 0, _first(node, proof, 0));
-        Row memory b = _row(leaf, node, recorded, 1, _first(node, proof, 1));
-        Total memory total;
+        Row memory a = _row(leaf, node, recorded.tensors, 0, _first(node, proof, 0));
+        Row memory b = _row(leaf, node, recorded.tensors, 1, _first(node, proof, 1));
         _addRecords(total, recorded.lanes, proof.window, a, b, node.reduction);
         (sum.positive, sum.negative, sum.subnormal) = (total.first, total.second, total.third);
     }

@@ -16,7 +16,7 @@ import { PartialSums } from "./PartialSums.sol";
 /// @notice The element is refuted iff it is proven outside the bound of a contraction of as many lanes as the kernel
 /// has (docs/protocol.md, section 4); lanes in the zero padding are exact zeros. The runs may be recorded piece by piece
 /// (see IPartialSums).
-contract ConvolutionAdjudicator is IAdjudicator, ICalibratedAdjudicator, PartialSums {
+contract ConvolutionAdjudicator is ICalibratedAdjudicator, PartialSums {
     using OperandProof for NodeRecord.Operand;
     using Float32Dot for Float32Dot.Sum;
     using Windows for Windows.Runs;
@@ -53,9 +53,14 @@ contract ConvolutionAdjudicator is IAdjudicator, ICalibratedAdjudicator, Partial
         (list[0], list[1], list[2]) = (CONV1D, CONV2D, CONVOLUTION);
     }
 
-    /// @inheritdoc IAdjudicator
-    function refutes(Leaf calldata leaf, bytes calldata encoded) external view returns (bool) {
-        (Float32Dot.Sum memory sum, uint256 terms, uint256 window, uint32 y) = _evaluate(leaf, encoded, false);
+    /// @inheritdoc PartialSums
+    function _refutes(Leaf calldata leaf, bytes calldata encoded, Total memory total)
+        internal
+        view
+        override
+        returns (bool)
+    {
+        (Float32Dot.Sum memory sum, uint256 terms, uint256 window, uint32 y) = _evaluate(leaf, encoded, false, total);
         return sum.refutes(terms, window, y);
     }
 
@@ -63,13 +68,14 @@ contract ConvolutionAdjudicator is IAdjudicator, ICalibratedAdjudicator, Partial
     function exceeds(Leaf calldata leaf, bytes calldata encoded, uint32 theta) external view returns (bool) {
         // INVARIANT: records have no squares, which the calibrated bound is made of.
         if (_isRecorded(encoded)) revert MalformedProof();
-        (Float32Dot.Sum memory sum, uint256 terms, uint256 window, uint32 y) = _evaluate(leaf, encoded, true);
+        Total memory nothing;
+        (Float32Dot.Sum memory sum, uint256 terms, uint256 window, uint32 y) = _evaluate(leaf, encoded, true, nothing);
         return sum.exceeds(terms, window, y, theta);
     }
 
     /// @dev The sum of the products that the element is made of, their number with those in the padding, and the
     /// claimed element y.
-    function _evaluate(Leaf calldata leaf, bytes calldata encoded, bool squared)
+    function _evaluate(Leaf calldata leaf, bytes calldata encoded, bool squared, Total memory total)
         private
         view
         returns (Float32Dot.Sum memory sum, uint256 terms, uint256 window, uint32 y)
@@ -80,7 +86,7 @@ contract ConvolutionAdjudicator is IAdjudicator, ICalibratedAdjudicator, Partial
         if (_isRecorded(encoded)) {
             RecordedProof calldata recorded = _decodeRecorded(encoded);
             proof = _decode(recorded.proof);
-            sum = _recordedSum(leaf, node, proof, recorded);
+            sum = _recordedSum(leaf, node, proof, recorded, total);
         } else {
             proof = _decode(encoded);
             sum = _sum(leaf, node, proof, squared);
@@ -127,12 +133,12 @@ contract ConvolutionAdjudicator is IAdjudicator, ICalibratedAdjudicator, Partial
         Leaf calldata leaf,
         NodeRecord.Node memory node,
         Proof calldata proof,
-        RecordedProof calldata recorded
+        RecordedProof calldata recorded,
+        Total memory total
     ) private view returns (Float32Dot.Sum memory sum) {
         Windows.Runs memory runs = Windows.locate(node, proof.element);
-        Row memory a = _row(leaf, node, recorded, 0, 0);
-        Row memory b = _row(leaf, node, recorded, 1, 0);
-        Total memory total;
+        Row memory a = _row(leaf, node, recorded.tensors, 0, 0);
+        Row memory b = _row(leaf, node, recorded.tensors, 1, 0);
         uint256 count = runs.count();
         for (uint256 i; i < count; ++i) {
             (a.first, b.first) = runs.at(i);

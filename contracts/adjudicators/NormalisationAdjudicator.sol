@@ -17,7 +17,7 @@ import { PartialSums } from "./PartialSums.sol";
 /// its proof's hint is the window exponent of Moments; batch_norm works in inference, on x, w, b, mean and variance, or
 /// without w and b, and reads one element of each. A row may be recorded piece by piece (see IPartialSums); its proof has
 /// one point, the element of x.
-contract NormalisationAdjudicator is IAdjudicator, PartialSums {
+contract NormalisationAdjudicator is PartialSums {
     bytes4 private constant LAYER = bytes4(keccak256("aten.layer_norm.default"));
     bytes4 private constant NATIVE_LAYER = bytes4(keccak256("aten.native_layer_norm.default"));
     bytes4 private constant GROUP = bytes4(keccak256("aten.group_norm.default"));
@@ -41,8 +41,13 @@ contract NormalisationAdjudicator is IAdjudicator, PartialSums {
         }
     }
 
-    /// @inheritdoc IAdjudicator
-    function refutes(Leaf calldata leaf, bytes calldata encoded) external view returns (bool) {
+    /// @inheritdoc PartialSums
+    function _refutes(Leaf calldata leaf, bytes calldata encoded, Total memory total)
+        internal
+        view
+        override
+        returns (bool)
+    {
         NodeRecord.Node memory node = NodeRecord.decode(leaf.record);
         bytes4 op = Operator.unwrap(node.op);
         if (op == BATCH || op == NATIVE_BATCH) return _refutesBatch(leaf, node, encoded);
@@ -50,14 +55,16 @@ contract NormalisationAdjudicator is IAdjudicator, PartialSums {
         if (!rms && op != LAYER && op != NATIVE_LAYER && op != GROUP && op != NATIVE_GROUP) {
             revert UnsupportedOperator(node.op);
         }
-        return _refutesRow(leaf, node, encoded, rms);
+        return _refutesRow(leaf, node, encoded, rms, total);
     }
 
-    function _refutesRow(Leaf calldata leaf, NodeRecord.Node memory node, bytes calldata encoded, bool rms)
-        private
-        view
-        returns (bool)
-    {
+    function _refutesRow(
+        Leaf calldata leaf,
+        NodeRecord.Node memory node,
+        bytes calldata encoded,
+        bool rms,
+        Total memory total
+    ) private view returns (bool) {
         bool recorded = _isRecorded(encoded);
         RowProof.Proof calldata proof = RowProof.decode(node, recorded ? _decodeRecorded(encoded).proof : encoded);
         uint256 most = rms ? 2 : 3;
@@ -66,7 +73,7 @@ contract NormalisationAdjudicator is IAdjudicator, PartialSums {
         Normalisation.Element memory element = _element(node);
 
         Moments.Sums memory sums = recorded
-            ? _recordedRow(leaf, node, proof, _decodeRecorded(encoded), element)
+            ? _recordedRow(leaf, node, proof, _decodeRecorded(encoded), element, total)
             : _openedRow(leaf, node, proof, element);
         if (count > 1) element.weight = RowProof.read(leaf, node, proof, 1);
         if (count > 2) element.bias = RowProof.read(leaf, node, proof, 2);
@@ -98,14 +105,15 @@ contract NormalisationAdjudicator is IAdjudicator, PartialSums {
         NodeRecord.Node memory node,
         RowProof.Proof calldata proof,
         RecordedProof calldata recorded,
-        Normalisation.Element memory element
+        Normalisation.Element memory element,
+        Total memory total
     ) private view returns (Moments.Sums memory) {
         uint256 lane = proof.element % node.reduction;
         uint256 first = RowProof.rowStart(node, proof.element - lane);
         element.x = _point(leaf, node, recorded, 0, first + lane);
+        Row memory row = _row(leaf, node, recorded.tensors, 0, first);
         Row memory none;
-        Total memory total;
-        _addRecords(total, recorded.lanes, proof.hint, _row(leaf, node, recorded, 0, first), none, node.reduction);
+        _addRecords(total, recorded.lanes, proof.hint, row, none, node.reduction);
         Moments.Parts memory parts = Moments.Parts(total.first, total.second, total.third);
         return Moments.enclose(parts, node.reduction, proof.hint);
     }

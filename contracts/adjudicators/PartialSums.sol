@@ -12,7 +12,7 @@ import { TensorProof } from "../libraries/TensorProof.sol";
 
 /// @title The records of an adjudicator's sums, and proofs that refer to them.
 /// @dev Documented in IPartialSums. A recorded proof is abi.encode(RECORDED, RecordedProof).
-abstract contract PartialSums is IPartialSums {
+abstract contract PartialSums is IAdjudicator, IPartialSums {
     using NodeRecord for NodeRecord.TensorType;
     using TensorProof for NodeRecord.TensorType;
     using SafeCast for uint256;
@@ -37,11 +37,15 @@ abstract contract PartialSums is IPartialSums {
 
     /// @param next Number of the next piece in the proof's list.
     /// @param first As in Sums, added up, as are the others.
+    /// @param givenKey Key of a range whose sums need no record; 0 for none.
+    /// @param given Its sums.
     struct Total {
         uint256 next;
         uint256 first;
         uint256 second;
         uint256 third;
+        bytes32 givenKey;
+        uint256[3] given;
     }
 
     bytes32 internal constant RECORDED = keccak256("TAO.recorded.v1");
@@ -67,6 +71,64 @@ abstract contract PartialSums is IPartialSums {
             known[i] = _sums[keys[i]].isKnown;
         }
     }
+
+    /// @inheritdoc IPartialSums
+    function rangeOf(
+        IAdjudicator.Leaf calldata leaf,
+        Source[] calldata tensors,
+        uint256[] calldata firsts,
+        uint256 lanes,
+        uint256 hint
+    ) external pure returns (Range memory) {
+        uint256 count = _runCount();
+        if (tensors.length != count) revert WrongTensorCount(tensors.length, count);
+        if (firsts.length != count) revert WrongRunCount(firsts.length, count);
+        NodeRecord.Node memory node = NodeRecord.decode(leaf.record);
+        if (node.operands.length < count) revert WrongTensorCount(node.operands.length, count);
+        Row[2] memory rows;
+        for (uint256 i; i < count; ++i) {
+            NodeRecord.TensorType memory tensorType = node.operands[i].tensorType;
+            _requireRun(tensorType, firsts[i], lanes);
+            rows[i] = _row(leaf, node, tensors, i, firsts[i]);
+        }
+        return _range(hint, lanes, rows[0], rows[1]);
+    }
+
+    /// @inheritdoc IPartialSums
+    function totalOf(Range calldata range, uint256[] calldata lanes) external view returns (uint256[3] memory) {
+        Total memory total;
+        Row memory a = Row(range.tensor, range.first);
+        Row memory b = Row(range.otherTensor, range.otherFirst);
+        _addRecords(total, lanes, range.hint, a, b, range.lanes);
+        // INVARIANT: no piece is left over.
+        if (total.next != lanes.length) revert PieceBeyondRun(lanes[total.next], 0);
+        return [total.first, total.second, total.third];
+    }
+
+    /// @inheritdoc IAdjudicator
+    function refutes(IAdjudicator.Leaf calldata leaf, bytes calldata proof) external view returns (bool) {
+        Total memory nothing;
+        return _refutes(leaf, proof, nothing);
+    }
+
+    /// @inheritdoc IPartialSums
+    function refutesGiven(IAdjudicator.Leaf calldata leaf, bytes calldata proof, bytes32 key, uint256[3] calldata sums)
+        external
+        view
+        returns (bool)
+    {
+        Total memory total;
+        total.givenKey = key;
+        total.given = sums;
+        return _refutes(leaf, proof, total);
+    }
+
+    /// @dev The verdict on a proof. The records that it names are added to `total`, which is empty but for what is given.
+    function _refutes(IAdjudicator.Leaf calldata leaf, bytes calldata proof, Total memory total)
+        internal
+        view
+        virtual
+        returns (bool);
 
     /// @dev Number of runs that the operators' lanes lie in: 1, or 2 where numbers of two rows are multiplied.
     function _runCount() internal pure virtual returns (uint256);
@@ -101,12 +163,12 @@ abstract contract PartialSums is IPartialSums {
     function _row(
         IAdjudicator.Leaf calldata leaf,
         NodeRecord.Node memory node,
-        RecordedProof calldata recorded,
+        Source[] calldata tensors,
         uint256 index,
         uint256 first
     ) internal pure returns (Row memory) {
         NodeRecord.Operand memory operand = node.operands[index];
-        Source calldata source = recorded.tensors[index];
+        Source calldata source = tensors[index];
         OperandProof.requireOperand(leaf, operand, source.commitment, source.weightsPath);
         return Row(_tensor(source.commitment, operand.tensorType.pack()), first);
     }
@@ -127,11 +189,17 @@ abstract contract PartialSums is IPartialSums {
             // INVARIANT: a piece begins where the last one ended, and the last one ends where the run does.
             if (count > length) revert PieceBeyondRun(count, length);
             bytes32 key = _key(hint, count, a, b);
-            Sums storage sums = _sums[key];
-            if (!sums.isKnown) revert UnknownPiece(key);
-            total.first += sums.first;
-            total.second += sums.second;
-            total.third += sums.third;
+            if (key == total.givenKey) {
+                total.first += total.given[0];
+                total.second += total.given[1];
+                total.third += total.given[2];
+            } else {
+                Sums storage sums = _sums[key];
+                if (!sums.isKnown) revert UnknownPiece(key);
+                total.first += sums.first;
+                total.second += sums.second;
+                total.third += sums.third;
+            }
             length -= count;
             a.first += count;
             if (b.tensor != 0) b.first += count;
@@ -175,8 +243,7 @@ abstract contract PartialSums is IPartialSums {
     /// @return position Calldata position of that element.
     function _open(Run calldata run, uint256 lanes) private pure returns (Row memory row, uint256 position) {
         NodeRecord.TensorType memory tensorType = NodeRecord.unpack(run.tensorType);
-        // INVARIANT: sums are of float32 numbers.
-        if (tensorType.dtype != DType.FLOAT32) revert NotFloat32(tensorType.dtype);
+        _requireFloat32Lanes(tensorType);
         bytes32 dataRoot;
         (dataRoot, position) = tensorType.openRun(run.data, run.path, run.first, lanes);
         bytes32 commitment = TensorProof.commitment(run.tensorType, dataRoot);
@@ -187,7 +254,24 @@ abstract contract PartialSums is IPartialSums {
         return keccak256(bytes.concat(Tags.SUMS, commitment, packedType));
     }
 
+    /// @dev INVARIANT: sums are of float32 numbers.
+    function _requireFloat32Lanes(NodeRecord.TensorType memory tensorType) private pure {
+        if (tensorType.dtype != DType.FLOAT32) revert NotFloat32(tensorType.dtype);
+    }
+
+    /// @dev INVARIANT: the lanes exist and lie in one row, so that the sums over them do, too.
+    function _requireRun(NodeRecord.TensorType memory tensorType, uint256 first, uint256 lanes) private pure {
+        _requireFloat32Lanes(tensorType);
+        uint256 columns = tensorType.rowLength();
+        bool isInside = first < tensorType.numel() && lanes <= columns - first % columns;
+        if (lanes == 0 || !isInside) revert TensorProof.RunOutOfRange(first, lanes);
+    }
+
+    function _range(uint256 hint, uint256 lanes, Row memory a, Row memory b) private pure returns (Range memory) {
+        return Range(hint, lanes, a.tensor, a.first, b.tensor, b.first);
+    }
+
     function _key(uint256 hint, uint256 lanes, Row memory a, Row memory b) private pure returns (bytes32) {
-        return keccak256(abi.encode(Tags.SUMS, hint, lanes, a.tensor, a.first, b.tensor, b.first));
+        return keccak256(abi.encode(Tags.SUMS, _range(hint, lanes, a, b)));
     }
 }

@@ -18,7 +18,7 @@ import { PartialSums } from "./PartialSums.sol";
 /// extremum needs none, and for its position see Position. A vector norm has a row only where its order is 2. An element
 /// of a running sum is the sum of the row's lanes up to its own. The row of a sum or a mean may be recorded piece by piece
 /// (see IPartialSums).
-contract ReductionAdjudicator is IAdjudicator, PartialSums {
+contract ReductionAdjudicator is PartialSums {
     bytes4 private constant SUM = bytes4(keccak256("aten.sum.default"));
     bytes4 private constant SUM_DIM = bytes4(keccak256("aten.sum.dim_IntList"));
     bytes4 private constant MEAN = bytes4(keccak256("aten.mean.default"));
@@ -46,8 +46,13 @@ contract ReductionAdjudicator is IAdjudicator, PartialSums {
         }
     }
 
-    /// @inheritdoc IAdjudicator
-    function refutes(Leaf calldata leaf, bytes calldata encoded) external view returns (bool) {
+    /// @inheritdoc PartialSums
+    function _refutes(Leaf calldata leaf, bytes calldata encoded, Total memory total)
+        internal
+        view
+        override
+        returns (bool)
+    {
         NodeRecord.Node memory node = NodeRecord.decode(leaf.record);
         bytes4 op = Operator.unwrap(node.op);
         if (op == ARGMAX || op == ARGMIN) {
@@ -55,7 +60,7 @@ contract ReductionAdjudicator is IAdjudicator, PartialSums {
             _checkCounts(node, 0);
             return Position.refutes(leaf, node, lanes, op == ARGMIN);
         }
-        if (_isRecorded(encoded)) return _refutesRecorded(leaf, node, _decodeRecorded(encoded));
+        if (_isRecorded(encoded)) return _refutesRecorded(leaf, node, _decodeRecorded(encoded), total);
         RowProof.Proof calldata proof = RowProof.decode(node, encoded);
         _check(node, proof.element);
         uint256 run = RowProof.openReduced(leaf, node, proof);
@@ -68,16 +73,16 @@ contract ReductionAdjudicator is IAdjudicator, PartialSums {
         revert UnsupportedOperator(node.op);
     }
 
-    function _refutesRecorded(Leaf calldata leaf, NodeRecord.Node memory node, RecordedProof calldata recorded)
-        private
-        view
-        returns (bool)
-    {
+    function _refutesRecorded(
+        Leaf calldata leaf,
+        NodeRecord.Node memory node,
+        RecordedProof calldata recorded,
+        Total memory total
+    ) private view returns (bool) {
         RowProof.Proof calldata proof = RowProof.decode(node, recorded.proof);
         _check(node, proof.element);
-        Row memory row = _row(leaf, node, recorded, 0, RowProof.rowStart(node, proof.element));
+        Row memory row = _row(leaf, node, recorded.tensors, 0, RowProof.rowStart(node, proof.element));
         Row memory none;
-        Total memory total;
         _addRecords(total, recorded.lanes, proof.hint, row, none, node.reduction);
         RowSums.Parts memory parts = RowSums.Parts(total.first, total.second, total.third);
         RowSums.Sums memory sums = RowSums.enclose(parts, node.reduction, proof.hint);

@@ -15,7 +15,7 @@ import { PartialSums } from "./PartialSums.sol";
 /// @notice The element is refuted iff it is proven outside the operator's bound (docs/protocol.md, section 4). The
 /// proof's hint is the lane that holds the row's maximum. A row may be recorded piece by piece, with the maximum itself as
 /// the pieces' hint (see IPartialSums); its proof has two points, the element's lane and the maximum's.
-contract SoftmaxAdjudicator is IAdjudicator, PartialSums {
+contract SoftmaxAdjudicator is PartialSums {
     bytes4 private constant SOFTMAX_INT = bytes4(keccak256("aten.softmax.int"));
     bytes4 private constant SOFTMAX = bytes4(keccak256("aten._softmax.default"));
     bytes4 private constant LOG_SOFTMAX_INT = bytes4(keccak256("aten.log_softmax.int"));
@@ -32,14 +32,19 @@ contract SoftmaxAdjudicator is IAdjudicator, PartialSums {
         (list[2], list[3]) = (Operator.wrap(LOG_SOFTMAX_INT), Operator.wrap(LOG_SOFTMAX));
     }
 
-    /// @inheritdoc IAdjudicator
-    function refutes(Leaf calldata leaf, bytes calldata encoded) external view returns (bool) {
+    /// @inheritdoc PartialSums
+    function _refutes(Leaf calldata leaf, bytes calldata encoded, Total memory total)
+        internal
+        view
+        override
+        returns (bool)
+    {
         NodeRecord.Node memory node = NodeRecord.decode(leaf.record);
         bool recorded = _isRecorded(encoded);
         RowProof.Proof calldata proof = RowProof.decode(node, recorded ? _decodeRecorded(encoded).proof : encoded);
         _check(node);
         (ExponentialSums.Sums memory sums, uint32 x) =
-            recorded ? _recordedRow(leaf, node, proof, _decodeRecorded(encoded)) : _openedRow(leaf, node, proof);
+            recorded ? _recordedRow(leaf, node, proof, _decodeRecorded(encoded), total) : _openedRow(leaf, node, proof);
         uint32 y = RowProof.claimed(leaf, node, proof);
         bytes4 op = Operator.unwrap(node.op);
         if (op == SOFTMAX || op == SOFTMAX_INT) return Softmax.refutesOf(sums, node.reduction, x, y);
@@ -63,7 +68,8 @@ contract SoftmaxAdjudicator is IAdjudicator, PartialSums {
         Leaf calldata leaf,
         NodeRecord.Node memory node,
         RowProof.Proof calldata proof,
-        RecordedProof calldata recorded
+        RecordedProof calldata recorded,
+        Total memory total
     ) private view returns (ExponentialSums.Sums memory sums, uint32 x) {
         uint256 lane = proof.element % node.reduction;
         uint256 first = RowProof.rowStart(node, proof.element - lane);
@@ -72,8 +78,7 @@ contract SoftmaxAdjudicator is IAdjudicator, PartialSums {
         // INVARIANT: the maximum is a lane of the row; that none exceeds it, each piece has shown.
         uint32 maximum = _point(leaf, node, recorded, 1, first + proof.hint);
         Row memory none;
-        Total memory total;
-        _addRecords(total, recorded.lanes, maximum, _row(leaf, node, recorded, 0, first), none, node.reduction);
+        _addRecords(total, recorded.lanes, maximum, _row(leaf, node, recorded.tensors, 0, first), none, node.reduction);
         sums = ExponentialSums.enclose(ExponentialSums.Parts(total.first, total.third), node.reduction, maximum);
     }
 

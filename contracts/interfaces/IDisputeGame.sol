@@ -12,6 +12,7 @@ import { ClaimId, DisputeId, Duration, Timestamp } from "../types/Types.sol";
 ///                           demand --> Answer (prover) --answer--+--> Leaf
 ///                           accuse --> Defence (prover) --escalate--> Vote
 ///                           escalate --> Vote --settleVote--> either wins, or undecided
+///                           assertSum --> Doubt (prover), Split (challenger): the sum game, see ISumGame
 ///
 ///   timeout: the side whose turn it is and whose clock ran out loses.
 ///   close:   the claim was refuted in another dispute; this one ends and the challenger is refunded.
@@ -29,6 +30,8 @@ interface IDisputeGame {
         Leaf,
         Answer,
         Defence,
+        Doubt,
+        Split,
         Vote,
         Closed
     }
@@ -152,6 +155,7 @@ interface IDisputeGame {
     error ClaimNotRefuted(ClaimId claimId);
     error InvalidConfiguration(string reason);
     error DuplicateOperator(bytes4 operator);
+    error NotSumGame(address caller);
 
     /// @notice Challenge a claim under the exact bond. One dispute per claim and challenger.
     function open(ClaimId claimId) external payable returns (DisputeId);
@@ -211,6 +215,13 @@ interface IDisputeGame {
     /// segment is one operator, and instead of selecting a child, where it is at most a step: each child may follow
     /// within its tolerance and the whole not within its own. The prover may once it is accused.
     function escalate(DisputeId disputeId) external;
+
+    /// @notice SumGame only: a move of the phase `required` by `mover`, whose turn it has to be; the turn passes to
+    /// the other side, in the phase `next`.
+    function passTurn(DisputeId disputeId, address mover, Phase required, Phase next) external;
+
+    /// @notice SumGame only: the challenger has won in the phase `required`, in its own time.
+    function winBySums(DisputeId disputeId, Phase required) external;
 
     /// @notice Anyone: end the dispute by the committee's tally.
     function settleVote(DisputeId disputeId) external;

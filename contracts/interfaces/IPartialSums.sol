@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.30;
 
+import { IAdjudicator } from "./IAdjudicator.sol";
+
 /// @title Sums over parts of rows, computed in transactions of their own and recorded.
 /// @notice Nodes refuse transactions above 128 KiB, so what an element with longer operands sums is computed piece by
 /// piece: anyone posts pieces of its rows, in any order, and a proof then names the pieces instead of opening the rows.
@@ -9,6 +11,9 @@ pragma solidity 0.8.30;
 /// or over the products of two such runs, the adjudicator's sums are these integers, in the units that the hint fixes.
 /// It depends on no dispute and on nobody's word, never changes, and serves whoever needs it; its key is made of all
 /// that the sums depend on, so a piece of another tensor, of other lanes or with another hint is another record.
+///
+/// In the sum game (ISumGame) both sides of a dispute agree on the sums over a range instead. That is their word, which no
+/// record is made of: `refutesGiven` takes it from its caller, and `refutes` knows nothing of it.
 ///
 /// | adjudicator | runs | hint | first | second | third |
 /// |---|---|---|---|---|---|
@@ -52,6 +57,21 @@ interface IPartialSums {
         bytes32[] weightsPath;
     }
 
+    /// @notice What sums are said of. keccak256(abi.encode(TAG_sums, range)) is the key of the sums.
+    /// @param hint As in Piece.
+    /// @param lanes Elements of each run.
+    /// @param tensor keccak256(TAG_sums || commitment || packed type) of the first run's tensor.
+    /// @param first Row-major number of the run's first element.
+    /// @param otherTensor As `tensor`, of the second run; 0 where there is one only, as is `otherFirst`.
+    struct Range {
+        uint256 hint;
+        uint256 lanes;
+        bytes32 tensor;
+        uint256 first;
+        bytes32 otherTensor;
+        uint256 otherFirst;
+    }
+
     event SumsRecorded(bytes32 indexed key, uint256 lanes);
 
     error WrongRunCount(uint256 given, uint256 required);
@@ -67,11 +87,30 @@ interface IPartialSums {
     /// @notice Anyone: compute and record the sums over pieces. Pieces that are recorded already are passed over.
     function post(Piece[] calldata pieces) external;
 
-    /// @notice What is recorded under a key: keccak256(abi.encode(TAG_sums, hint, lanes, tensor_0, first_0, tensor_1,
-    /// first_1)), where tensor_i is keccak256(TAG_sums || commitment || packed type), and zeros stand for a second run
-    /// where there is one only.
+    /// @notice What is recorded under the key of a range.
     function sumsOf(bytes32 key) external view returns (Sums memory);
 
     /// @notice Which of these keys something is recorded under, for those who go on posting.
     function areKnown(bytes32[] calldata keys) external view returns (bool[] memory);
+
+    /// @notice `lanes` elements of each of a node's first operands that its lanes lie in, from the element `firsts` on.
+    /// Reverts where they are not the operands' own, are no float32 numbers or do not lie in one row each.
+    function rangeOf(
+        IAdjudicator.Leaf calldata leaf,
+        Source[] calldata tensors,
+        uint256[] calldata firsts,
+        uint256 lanes,
+        uint256 hint
+    ) external pure returns (Range memory);
+
+    /// @notice The three sums over a range, from the records of pieces that follow one another from its first to its last.
+    /// @param lanes Lanes of each piece, in order.
+    function totalOf(Range calldata range, uint256[] calldata lanes) external view returns (uint256[3] memory);
+
+    /// @notice As `IAdjudicator.refutes`, were these the sums over the range of this key.
+    /// @dev The caller answers for them: it must have had the prover's consent.
+    function refutesGiven(IAdjudicator.Leaf calldata leaf, bytes calldata proof, bytes32 key, uint256[3] calldata sums)
+        external
+        view
+        returns (bool);
 }

@@ -76,7 +76,7 @@ def test_an_accusation_is_made_once_in_a_dispute(play):
     with refused("WrongPhase", dispute, 5, 3):
         play.accuse(dispute, story, THETA + 2)
     play.send(play.prover, "game", "escalate", dispute)
-    with refused("WrongPhase", dispute, 6, 3):
+    with refused("WrongPhase", dispute, 8, 3):
         play.accuse(dispute, story, THETA + 2)
 
 

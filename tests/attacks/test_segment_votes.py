@@ -88,9 +88,9 @@ def test_a_segment_goes_to_the_committee_once(play):
     dispute = play.open(play.claim(story))
     hashes = play.reveal(dispute, story)
     escalate(play, dispute)
-    with refused("WrongPhase", dispute, 6, 3):
+    with refused("WrongPhase", dispute, 8, 3):
         escalate(play, dispute)
-    with refused("WrongPhase", dispute, 6, 2):
+    with refused("WrongPhase", dispute, 8, 2):
         play.select(dispute, hashes, 0)
     decided(play, dispute, ACCEPT)
     with refused("AlreadyClosed", dispute):

@@ -13,6 +13,7 @@ def ape_contracts(project, deployment):
         claims=project.ClaimRegistry.at(deployment.claims.address),
         committee=project.OperatorCommittee.at(deployment.committee.address),
         game=project.DisputeGame.at(deployment.game.address),
+        sums=project.SumGame.at(deployment.sums.address),
         contraction=project.ContractionAdjudicator.at(deployment.contraction.address),
         exact=project.ExactAdjudicator.at(deployment.exact.address),
     )

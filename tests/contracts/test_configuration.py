@@ -86,19 +86,21 @@ def test_the_game_refuses(play, project, actors, ape_contracts, changes):
 
 
 def deploy_game(project, account, contracts, parameters, adjudicators=()):
-    address = created_address(account.address, account.nonce + 2)
+    address = created_address(account.address, account.nonce + 3)
     claims = account.deploy(
         project.ClaimRegistry, contracts.vault, contracts.models, address, claim_parameters(SMALL)
     )
     committee = account.deploy(
         project.OperatorCommittee, contracts.vault, address, committee_parameters(SMALL)
     )
+    sums = account.deploy(project.SumGame, address, claims)
     return account.deploy(
         project.DisputeGame,
         contracts.vault,
         contracts.models,
         claims,
         committee,
+        sums,
         list(adjudicators),
         parameters,
     )
@@ -115,7 +117,7 @@ def test_contracts_of_another_game_are_refused(play, project, actors, ape_contra
     c = ape_contracts
     with ape.reverts(project.DisputeGame.InvalidConfiguration):
         actors.stranger.deploy(
-            project.DisputeGame, c.vault, c.models, c.claims, c.committee, [], game_parameters(SMALL)
+            project.DisputeGame, c.vault, c.models, c.claims, c.committee, c.sums, [], game_parameters(SMALL)
         )
 
 
@@ -131,6 +133,9 @@ def test_addresses_without_code_are_refused(play, project, actors, ape_contracts
     for vault, game in ((SOMEWHERE, SOMEWHERE), (c.vault, NOBODY)):
         with ape.reverts(project.OperatorCommittee.InvalidConfiguration):
             actors.stranger.deploy(project.OperatorCommittee, vault, game, committee_parameters(SMALL))
+    for game, claims in ((NOBODY, c.claims), (SOMEWHERE, SOMEWHERE)):
+        with ape.reverts(project.SumGame.InvalidConfiguration):
+            actors.stranger.deploy(project.SumGame, game, claims)
 
 
 def test_the_deployed_contracts_tell_their_parameters(play, deployment, rules):

@@ -13,6 +13,7 @@ CONTRACTS = (
     "ModelRegistry",
     "ClaimRegistry",
     "DisputeGame",
+    "SumGame",
     "OperatorCommittee",
     *(adjudicator(family) for family in FAMILIES),
 )

@@ -5,6 +5,7 @@ import { BondVault } from "../../contracts/BondVault.sol";
 import { ClaimRegistry } from "../../contracts/ClaimRegistry.sol";
 import { DisputeGame } from "../../contracts/DisputeGame.sol";
 import { ModelRegistry } from "../../contracts/ModelRegistry.sol";
+import { SumGame } from "../../contracts/SumGame.sol";
 import { IAdjudicator } from "../../contracts/interfaces/IAdjudicator.sol";
 import { IBondVault } from "../../contracts/interfaces/IBondVault.sol";
 import { IClaimRegistry } from "../../contracts/interfaces/IClaimRegistry.sol";
@@ -26,6 +27,8 @@ contract GameConfigurationTest is GameFixture {
         address claimsGame;
         IBondVault committeeVault;
         address committeeGame;
+        address sumsGame;
+        bool ofOtherClaims;
         uint256 fee;
         uint8 size;
         IClaimRegistry.Parameters claims;
@@ -51,6 +54,18 @@ contract GameConfigurationTest is GameFixture {
         Deployment memory d = _sane();
         d.committeeGame = ANYONE;
         _deploy(d, "committee obeys another game");
+    }
+
+    function test_sumsOfAnotherGame_revert() external {
+        Deployment memory d = _sane();
+        d.sumsGame = ANYONE;
+        _deploy(d, "sums obey another game");
+    }
+
+    function test_sumsOfOtherClaims_revert() external {
+        Deployment memory d = _sane();
+        d.ofOtherClaims = true;
+        _deploy(d, "sums are of other claims");
     }
 
     function test_claimsWithAnotherVault_revert() external {
@@ -210,13 +225,15 @@ contract GameConfigurationTest is GameFixture {
     }
 
     function _deployExpecting(Deployment memory d, bytes memory revertData) private returns (DisputeGame) {
-        address predicted = vm.computeCreateAddress(address(this), vm.getNonce(address(this)) + 2);
+        address predicted = vm.computeCreateAddress(address(this), vm.getNonce(address(this)) + 3);
         address claimsGame = d.claimsGame == address(0) ? predicted : d.claimsGame;
         address committeeGame = d.committeeGame == address(0) ? predicted : d.committeeGame;
         ClaimRegistry registry = new ClaimRegistry(d.claimsVault, d.claimsModels, claimsGame, d.claims);
         IOperatorCommittee panel =
             IOperatorCommittee(address(new MockCommittee(d.committeeVault, committeeGame, d.fee, d.size)));
+        address sumsGame = d.sumsGame == address(0) ? predicted : d.sumsGame;
+        SumGame ofSums = new SumGame(IDisputeGame(sumsGame), d.ofOtherClaims ? claims : registry);
         if (revertData.length > 0) vm.expectRevert(revertData);
-        return new DisputeGame(vault, models, registry, panel, d.adjudicators, d.game);
+        return new DisputeGame(vault, models, registry, panel, ofSums, d.adjudicators, d.game);
     }
 }

@@ -29,7 +29,7 @@ from support.encoding import (
 
 
 class Phase(IntEnum):
-    NONE, REVEAL, SELECT, LEAF, ANSWER, DEFENCE, VOTE, CLOSED = range(8)
+    NONE, REVEAL, SELECT, LEAF, ANSWER, DEFENCE, DOUBT, SPLIT, VOTE, CLOSED = range(10)
 
 
 class Outcome(IntEnum):

@@ -8,6 +8,8 @@ from benchmarks.environment import RESULTS
 from benchmarks.gas import EVM, LENGTHS, measure_functions, measure_proofs
 
 TOLERANCE = 0.03
+SUM_LIMITS = {"accepted": 1_000_000, "doubted": 4_000_000}
+"""Gas of one dispute about a sum of a million lanes, whoever pays it."""
 DISPUTE_LIMIT = 2_000_000
 """Gas of one whole dispute on MiniLM by proof."""
 
@@ -41,3 +43,10 @@ def test_every_function_costs_what_is_recorded(snapshot):
 
 def test_a_whole_dispute_on_minilm_stays_below_two_million(snapshot):
     assert 0 < snapshot["dispute_minilm"]["gas"] <= DISPUTE_LIMIT
+
+
+def test_a_dispute_about_a_million_lanes_costs_a_few_million_gas_and_not_hundreds():
+    recorded = json.loads((RESULTS / "sums.json").read_text())["lanes"]["1000000"]
+    for way, limit in SUM_LIMITS.items():
+        assert recorded[way]["moves"][-1] == {"accepted": "prove", "doubted": "settle"}[way]
+        assert 0 < recorded[way]["gas"] <= limit < recorded["posted"]["gas_estimate"] / 50

@@ -114,8 +114,14 @@ def test_concedes_an_operator_within_tolerance(exceedance):
     assert isinstance(move, actions.Concede) and "within tolerance" in move.reason
 
 
+@pytest.mark.parametrize("late", [0, 50, 51])
+def test_supports_doubted_sums_while_it_is_in_time(late):
+    doubted = dispute(Phase.SPLIT, lo=4, hi=5)
+    assert moves(FakeJudge(), doubted, now=NOW + late) == ([actions.Support(doubted)] if late <= 50 else [])
+
+
 @pytest.mark.parametrize("late", [49, 50, 51])
-@pytest.mark.parametrize("phase", [Phase.REVEAL, Phase.ANSWER, Phase.DEFENCE])
+@pytest.mark.parametrize("phase", [Phase.REVEAL, Phase.ANSWER, Phase.DEFENCE, Phase.DOUBT])
 def test_times_a_silent_prover_out_from_the_second_after_the_deadline(phase, late):
     found = moves(FakeJudge(), dispute(phase), now=NOW + late)
     assert found == ([actions.Timeout(dispute(phase))] if late > 50 else [])

@@ -36,12 +36,18 @@ def test_answers_an_accusation_by_the_committee_while_it_is_in_time(late):
     assert moves(accused, now=NOW + late) == ([actions.Defend(accused)] if late <= 50 else [])
 
 
+@pytest.mark.parametrize("late", [0, 50, 51])
+def test_weighs_asserted_sums_while_it_is_in_time(late):
+    asserted = dispute(Phase.DOUBT, lo=4, hi=5)
+    assert moves(asserted, now=NOW + late) == ([actions.Weigh(asserted)] if late <= 50 else [])
+
+
 @pytest.mark.parametrize("phase", list(Phase))
 def test_does_nothing_in_the_disputes_of_others(phase):
     assert moves(dispute(phase), me=STRANGER) == []
 
 
-@pytest.mark.parametrize(("phase", "late"), product([Phase.SELECT, Phase.LEAF], [49, 50, 51]))
+@pytest.mark.parametrize(("phase", "late"), product([Phase.SELECT, Phase.LEAF, Phase.SPLIT], [49, 50, 51]))
 def test_times_the_challenger_out_from_the_second_after_the_deadline(phase, late):
     found = moves(dispute(phase), now=NOW + late)
     assert found == ([actions.Timeout(dispute(phase))] if late > 50 else [])

@@ -62,6 +62,7 @@ class Deployment:
     claims: Contract
     committee: Contract
     game: Contract
+    sums: Contract
     contraction: Contract
     convolution: Contract
     elementwise: Contract
@@ -131,15 +132,17 @@ def deploy(project: Any, account: Any, wire: Wire, rules: Rules = SMALL) -> Depl
     vault = account.deploy(project.BondVault)
     models = account.deploy(project.ModelRegistry)
     adjudicators = {family: account.deploy(getattr(project, adjudicator(family))) for family in FAMILIES}
-    game_address = created_address(account.address, account.nonce + 2)
+    game_address = created_address(account.address, account.nonce + 3)
     claims = account.deploy(project.ClaimRegistry, vault, models, game_address, claim_parameters(rules))
     committee = account.deploy(project.OperatorCommittee, vault, game_address, committee_parameters(rules))
+    sums = account.deploy(project.SumGame, game_address, claims)
     game = account.deploy(
         project.DisputeGame,
         vault,
         models,
         claims,
         committee,
+        sums,
         [*adjudicators.values(), measuring.address],
         game_parameters(rules),
     )
@@ -149,6 +152,7 @@ def deploy(project: Any, account: Any, wire: Wire, rules: Rules = SMALL) -> Depl
         claims=claims,
         committee=committee,
         game=game,
+        sums=sums,
         **adjudicators,
     )
     contracts = {

@@ -11,7 +11,7 @@ from support.proofs import prove
 from support.wire import Receipt
 
 ACCEPT, REJECT = 1, 2
-PHASES = ("none", "reveal", "select", "leaf", "answer", "defence", "vote", "closed")
+PHASES = ("none", "reveal", "select", "leaf", "answer", "defence", "doubt", "split", "vote", "closed")
 OUTCOMES = ("open", "challenger won", "prover won", "undecided", "moot")
 STATUS = ("unknown", "pending", "disputed", "finalisable", "finalised", "refuted")
 STAGES = ("none", "announced", "commit", "reveal", "tallying", "ended")

@@ -19,6 +19,7 @@ class Contracts:
     claims: Contract
     committee: Contract
     game: Contract
+    sums: Contract
     adjudicators: dict[str, Contract]
     errors: Errors
 
@@ -36,6 +37,7 @@ class Contracts:
             claims=bound("ClaimRegistry"),
             committee=bound("OperatorCommittee"),
             game=bound("DisputeGame"),
+            sums=bound("SumGame"),
             adjudicators={deployment.contracts[name].address: bound(name) for name in ADJUDICATORS},
             errors=Errors(build[name].abi for name in CONTRACTS),
         )

@@ -29,7 +29,15 @@ ADJUDICATORS = (
     "SoftmaxAdjudicator",
     "TrainingAdjudicator",
 )
-CONTRACTS = ("BondVault", "ModelRegistry", "ClaimRegistry", "OperatorCommittee", *ADJUDICATORS, "DisputeGame")
+CONTRACTS = (
+    "BondVault",
+    "ModelRegistry",
+    "ClaimRegistry",
+    "OperatorCommittee",
+    "SumGame",
+    *ADJUDICATORS,
+    "DisputeGame",
+)
 
 
 @dataclass(frozen=True)

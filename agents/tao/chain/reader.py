@@ -1,6 +1,6 @@
 """Builds the roles' view of the chain from calls and logs, anew at every tick."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -24,6 +24,9 @@ from tao.protocol.views import (
     Phase,
     RequestView,
     Status,
+    SumRange,
+    SumStage,
+    SumView,
     Vote,
 )
 
@@ -48,6 +51,9 @@ class Reader:
             game.DisputeOpened(),
             game.StatesRevealed(),
             game.ElementDemanded(),
+            contracts.sums.events.SumAsserted(),
+            contracts.sums.events.SumDoubted(),
+            contracts.sums.events.SumSplit(),
             models.ModelRegistered(),
         )
         self._logs = EventLog(w3, events, first_block)
@@ -197,6 +203,26 @@ class _Snapshot:
             challenger_left=challenger_left,
             turn_start=turn_start,
             case=self.case(dispute_id) if phase == Phase.VOTE else None,
+            sum=self.sum(dispute_id, Phase(phase)),
+        )
+
+    def sum(self, dispute_id: bytes, phase: Phase) -> SumView | None:
+        asserted = self._arguments("SumAsserted", dispute_id)
+        if not asserted:
+            return None
+        (first,) = asserted
+        *_, lo, hi, stage = self._call(self.reader.contracts.sums.functions.assertionOf(dispute_id))
+        partials = [first["sums"]]
+        if phase is Phase.SPLIT:
+            partials = [self._arguments("SumDoubted", dispute_id)[-1]["sums"]]
+        elif phase is Phase.DOUBT and (splits := self._arguments("SumSplit", dispute_id)):
+            partials = splits[-1]["partials"]
+        return SumView(
+            range=SumRange(*_values(first["range"])),
+            stage=SumStage(stage),
+            lo=lo,
+            hi=hi,
+            partials=tuple(tuple(sums) for sums in partials),
         )
 
     def case(self, case_id: bytes) -> CaseView:
@@ -223,6 +249,11 @@ class _Snapshot:
     def _arguments(self, event: str, dispute_id: bytes | None = None) -> list[dict[str, Any]]:
         found = [dict(log["args"]) for log in self.logs[event]]
         return found if dispute_id is None else [each for each in found if each["disputeId"] == dispute_id]
+
+
+def _values(struct: Any) -> tuple[Any, ...]:
+    """The members of a struct in an event's arguments, in order."""
+    return tuple(struct.values()) if isinstance(struct, Mapping) else tuple(struct)
 
 
 def state_hash(commitments: Iterable[bytes]) -> bytes:

@@ -11,12 +11,13 @@ from hexbytes import HexBytes
 from web3.exceptions import ContractCustomError, ContractLogicError
 
 from tao.errors import ChainError
-from tao.protocol.views import Phase, Stage, Status
+from tao.protocol.views import Phase, Stage, Status, SumStage
 
 _ENUMS: dict[str, type[IntEnum]] = {
     "IDisputeGame.Phase": Phase,
     "IClaimRegistry.Status": Status,
     "IOperatorCommittee.Stage": Stage,
+    "ISumGame.Stage": SumStage,
 }
 
 

@@ -32,6 +32,7 @@ from tao.proofs.pieces import (
     pieces_of,
     postings,
     recorded,
+    rows_of,
 )
 from tao.proofs.positions import POSITIONS
 from tao.proofs.reads import Runs, reads
@@ -67,11 +68,16 @@ def element_proof(
 
 @dataclass(frozen=True)
 class Plan:
-    """The transactions that decide an element: pieces of its rows, where it takes any, and then its proof."""
+    """The transactions that decide an element: pieces of its rows, where it takes any, and then its proof.
+
+    whole: instead of the pieces, all lanes as one, whose sums can be asserted (see ISumGame), and the proof that names
+    it; None where there are no pieces, or they do not follow one another in one row.
+    """
 
     leaf: Leaf
     pieces: tuple[Piece, ...]
     proof: bytes
+    whole: tuple[Piece, bytes] | None = None
 
     def postings(self, known: Container[bytes] = ()) -> Iterator[Posting]:
         """The transactions that post the pieces, without those of the given keys."""
@@ -128,7 +134,13 @@ def _piecewise(leaf: Leaf, element: int, runs: Runs) -> Plan:
     piece_hint = leaf.bits(0, points[1], 1)[0] if operator in SOFTMAXES else scale
     found = pieces_of(leaf, runs, piece_hint)
     own = _proof(leaf, element, [[], [], *runs[2:]] if operator in PRODUCTS else [[], *runs[1:]], scale)
-    return Plan(leaf, found, recorded(leaf, found, [leaf.open_operand(0, at, 1) for at in points], own))
+    opened = [leaf.open_operand(0, at, 1) for at in points]
+    whole = None
+    if len(runs[0]) == 1:
+        places = tuple((i, runs[i][0][0]) for i in range(rows_of(leaf)))
+        lanes = Piece.of(leaf, piece_hint, rows[1], places)
+        whole = lanes, recorded(leaf, [lanes], opened, own)
+    return Plan(leaf, found, recorded(leaf, found, opened, own), whole)
 
 
 def _is_piecewise(leaf: Leaf) -> bool:

@@ -7,7 +7,7 @@ section 2), never from the call.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import torch
@@ -46,13 +46,26 @@ class Leaf:
     ) -> Leaf:
         """Raises ModelError for tensors that are not the graph's."""
         graph, node = bundle.graph, bundle.graph.nodes[index]
-        live = graph.live(index)
-        if len(state) != len(live) or len(outputs) != len(node.outputs) or len(outputs) != 1:
+        if len(outputs) != len(node.outputs) or len(outputs) != 1:
             raise ModelError(
-                f"node {index} has {len(live)} values before it and {len(node.outputs)} outputs;"
-                f" one output can be decided, from as many tensors, not from {len(state)} and {len(outputs)}"
+                f"node {index} has {len(node.outputs)} outputs; one can be decided, from as many tensors, not from"
+                f" {len(outputs)}"
             )
-        values = dict(zip([*live, *node.outputs], [*state, *outputs], strict=True))
+        (output,), (value,) = outputs, node.outputs
+        if TensorType.of(output) != graph.types[value]:
+            raise ModelError(
+                f"value {value} is a {TensorType.of(output)}, not the graph's {graph.types[value]}"
+            )
+        return replace(cls.before(bundle, index, state), output=output)
+
+    @classmethod
+    def before(cls, bundle: ModelBundle, index: int, state: Sequence[Tensor]) -> Leaf:
+        """A node of which only the operands matter; its output is empty. Raises as `of`."""
+        graph, node = bundle.graph, bundle.graph.nodes[index]
+        live = graph.live(index)
+        if len(state) != len(live):
+            raise ModelError(f"node {index} has {len(live)} values before it, not {len(state)}")
+        values = dict(zip(live, state, strict=True))
         for value, tensor in values.items():
             if TensorType.of(tensor) != graph.types[value]:
                 raise ModelError(
@@ -63,7 +76,7 @@ class Leaf:
             values[operand.value] if parameter is None else bundle.parameters[parameter]
             for operand, parameter in zip(node.operands, parameters, strict=True)
         )
-        return cls(bundle, node, operands, parameters, outputs[0])
+        return cls(bundle, node, operands, parameters, torch.empty(0))
 
     @property
     def shape(self) -> tuple[int, ...]:

@@ -56,6 +56,14 @@ class Piece:
     lanes: int
     runs: tuple[tuple[int, int], ...]
 
+    @classmethod
+    def of(cls, leaf: Leaf, hint: int, lanes: int, runs: tuple[tuple[int, int], ...]) -> Piece:
+        """The piece with its key, that of an IPartialSums.Range."""
+        key = tag("sums") + b"".join(word.to_bytes(_WORD, "big") for word in (hint, lanes))
+        for operand, first in runs:
+            key += tensor_of(leaf, operand) + first.to_bytes(_WORD, "big")
+        return cls(keccak(key.ljust(7 * _WORD, b"\0")), hint, lanes, runs)
+
 
 @dataclass(frozen=True)
 class Posting:
@@ -89,15 +97,12 @@ def cut(leaf: Leaf, runs: Runs) -> Iterator[tuple[int, tuple[tuple[int, int], ..
 
 def pieces_of(leaf: Leaf, runs: Runs, hint: int) -> tuple[Piece, ...]:
     """The pieces of all rows of an element. hint: the proof's, but of a softmax the maximum's bits."""
-    tensors = [keccak(tag("sums") + leaf.source(i)[0] + leaf.type_of(i).pack()) for i in range(rows_of(leaf))]
-    found = []
-    for lanes, places in cut(leaf, runs):
-        words = [hint, lanes]
-        key = tag("sums") + b"".join(word.to_bytes(_WORD, "big") for word in words)
-        for tensor, (_, first) in zip(tensors, places, strict=True):
-            key += tensor + first.to_bytes(_WORD, "big")
-        found.append(Piece(keccak(key.ljust(7 * _WORD, b"\0")), hint, lanes, places))
-    return tuple(found)
+    return tuple(Piece.of(leaf, hint, lanes, places) for lanes, places in cut(leaf, runs))
+
+
+def tensor_of(leaf: Leaf, operand: int) -> bytes:
+    """What names an operand in keys: the hash of its commitment and type."""
+    return keccak(tag("sums") + leaf.tree(operand).commitment + leaf.type_of(operand).pack())
 
 
 def postings(leaf: Leaf, missing: Iterable[Piece]) -> Iterator[Posting]:

@@ -111,6 +111,20 @@ class Defend:
 
 
 @dataclass(frozen=True)
+class Support:
+    """Challenger: answer the prover's doubt of asserted sums."""
+
+    dispute: DisputeView
+
+
+@dataclass(frozen=True)
+class Weigh:
+    """Prover: accept the sums that the challenger asserts, or doubt one that is wrong."""
+
+    dispute: DisputeView
+
+
+@dataclass(frozen=True)
 class Concede:
     """Challenger: nothing to show; let the clock run out."""
 
@@ -177,6 +191,8 @@ Action = (
     | Escalate
     | Accuse
     | Defend
+    | Support
+    | Weigh
     | Concede
     | Timeout
     | Close

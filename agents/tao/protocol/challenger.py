@@ -10,7 +10,7 @@ from typing import Protocol
 
 from tao.protocol import actions
 from tao.protocol.upkeep import upkeep
-from tao.protocol.views import ChainView, ClaimView, DisputeView, Phase, Status
+from tao.protocol.views import CHALLENGER_MOVES, ChainView, ClaimView, DisputeView, Phase, Status
 
 
 @dataclass(frozen=True)
@@ -101,7 +101,7 @@ def finish(dispute: DisputeView, judge: Judge) -> actions.Action:
 def pursue(dispute: DisputeView, judge: Judge, now: int, block: int) -> actions.Action | None:
     """The challenger's move in one of its own disputes, or None while it is not its turn."""
     common = upkeep(dispute, now, block)
-    if isinstance(common, actions.Timeout) and dispute.phase in (Phase.SELECT, Phase.LEAF):
+    if isinstance(common, actions.Timeout) and dispute.phase in CHALLENGER_MOVES:
         return None  # The challenger's own clock: another will end it.
     if common is not None:
         return common
@@ -114,6 +114,8 @@ def pursue(dispute: DisputeView, judge: Judge, now: int, block: int) -> actions.
         return actions.Select(dispute, child, deviation)
     if dispute.phase is Phase.LEAF:
         return finish(dispute, judge)
+    if dispute.phase is Phase.SPLIT:
+        return actions.Support(dispute)
     return None
 
 

@@ -20,6 +20,8 @@ def defend(dispute: DisputeView, now: int, block: int) -> actions.Action | None:
         return actions.Answer(dispute)
     if dispute.phase is Phase.DEFENCE:
         return actions.Defend(dispute)
+    if dispute.phase is Phase.DOUBT:
+        return actions.Weigh(dispute)
     return None
 
 

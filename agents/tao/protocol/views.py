@@ -30,8 +30,10 @@ class Phase(IntEnum):
     LEAF = 3
     ANSWER = 4
     DEFENCE = 5
-    VOTE = 6
-    CLOSED = 7
+    DOUBT = 6
+    SPLIT = 7
+    VOTE = 8
+    CLOSED = 9
 
 
 class Outcome(IntEnum):
@@ -55,6 +57,15 @@ class Stage(IntEnum):
     ENDED = 5
 
 
+class SumStage(IntEnum):
+    """Stage of the assertion in a dispute (ISumGame.Stage)."""
+
+    NONE = 0
+    ASSERTED = 1
+    DOUBTED = 2
+    ACCEPTED = 3
+
+
 class Vote(IntEnum):
     """A member's vote (IOperatorCommittee.Vote)."""
 
@@ -63,8 +74,8 @@ class Vote(IntEnum):
     REJECT = 2
 
 
-PROVER_MOVES = frozenset({Phase.REVEAL, Phase.ANSWER, Phase.DEFENCE})
-CHALLENGER_MOVES = frozenset({Phase.SELECT, Phase.LEAF})
+PROVER_MOVES = frozenset({Phase.REVEAL, Phase.ANSWER, Phase.DEFENCE, Phase.DOUBT})
+CHALLENGER_MOVES = frozenset({Phase.SELECT, Phase.LEAF, Phase.SPLIT})
 
 
 @dataclass(frozen=True)
@@ -127,6 +138,37 @@ class CaseView:
     votes: dict[str, tuple[bytes, Vote]] = field(default_factory=dict)
 
 
+Sums = tuple[int, int, int]
+"""The three exact sums over a range of lanes (IPartialSums.Sums)."""
+
+
+@dataclass(frozen=True)
+class SumRange:
+    """What sums are said of (IPartialSums.Range): `lanes` elements of one tensor, or of two, from `first` on."""
+
+    hint: int
+    lanes: int
+    tensor: bytes
+    first: int
+    other_tensor: bytes
+    other_first: int
+
+
+@dataclass(frozen=True)
+class SumView:
+    """The assertion in a dispute: of the lanes of `range`, [lo, hi) are disputed.
+
+    `partials` are the sums last asserted: over the children of [lo, hi) while the prover is to move, which are one
+    before anything is doubted, and over [lo, hi) itself otherwise.
+    """
+
+    range: SumRange
+    stage: SumStage
+    lo: int
+    hi: int
+    partials: tuple[Sums, ...]
+
+
 @dataclass(frozen=True)
 class DisputeView:
     """A dispute about the segment [lo, hi) of the run.
@@ -156,6 +198,7 @@ class DisputeView:
     challenger_left: int
     turn_start: int
     case: CaseView | None = None
+    sum: SumView | None = None
 
     @property
     def spans_steps(self) -> bool:

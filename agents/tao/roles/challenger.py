@@ -1,8 +1,10 @@
 """The challenger: re-executes claims, disputes the implausible ones, and plays to the end."""
 
 import time
+from collections.abc import Sequence
 from typing import Any
 
+from torch import Tensor
 from web3.contract import Contract
 
 from tao.chain.reverts import Refused
@@ -14,6 +16,7 @@ from tao.proofs import Plan, proof_plan
 from tao.protocol import actions
 from tao.protocol.actions import Action
 from tao.protocol.views import ClaimView, DisputeView
+from tao.roles import sums
 from tao.roles.context import Context
 from tao.roles.disputant import Disputant, number
 from tao.roles.journal import Done
@@ -46,6 +49,8 @@ class ChallengerRole(Disputant):
 
     def perform(self, action: Action) -> Done | None:
         match action:
+            case actions.Support(dispute):
+                return sums.supported(self, self.bundle, dispute, self._around(dispute)[0])
             case actions.Accuse(dispute, element):
                 return self._accuse(dispute, element)
             case _:
@@ -69,15 +74,18 @@ class ChallengerRole(Disputant):
         """What decides the element; kept while its pieces are posted, one transaction a tick."""
         key = (dispute.dispute_id, element)
         if key not in self._plans:
-            graph, (before, after) = self.bundle.graph, around(dispute)
-            inputs, end = fetch_segment(self.context.store, graph, dispute.lo, before, dispute.hi, after)
-            outputs = of_outputs(graph, dispute.lo, end)
-            self._plans[key] = proof_plan(self.bundle, dispute.lo, inputs, outputs, element)
+            self._plans[key] = proof_plan(self.bundle, dispute.lo, *self._around(dispute), element)
         return self._plans[key]
 
+    def _around(self, dispute: DisputeView) -> tuple[Sequence[Tensor], Sequence[Tensor]]:
+        """The state before the disputed operator, and the operator's outputs."""
+        graph, (before, after) = self.bundle.graph, around(dispute)
+        inputs, end = fetch_segment(self.context.store, graph, dispute.lo, before, dispute.hi, after)
+        return inputs, of_outputs(graph, dispute.lo, end)
+
     def _post(self, dispute: DisputeView, plan: Plan, start: float) -> Done | None:
-        """Post the next pieces of the plan that are not on the chain, whoever posted the others; None where
-        all are there.
+        """Post the next pieces of the plan that are not on the chain, whoever posted the others, or assert their
+        sums where they are many; None where all are there.
 
         Raises ChainError, and leaves the operator to the committee, where the clock would run out meanwhile.
         """
@@ -90,15 +98,22 @@ class ChallengerRole(Disputant):
         ahead, gas = plan.estimate(known)
         if not ahead:
             return None
+        needed, purpose = ahead + 1, f"{ahead} transactions to post and one to prove"
+        asserts = plan.whole is not None and dispute.sum is None and ahead > sums.MOST_POSTED
+        if asserts:
+            needed = sums.moves(ahead, dispute.fan_out)
+            purpose = f"up to {needed} transactions to assert and to support"
         left = dispute.turn_start + dispute.challenger_left - self.judge.now
-        if (ahead + 1) * SECONDS_PER_TRANSACTION > left:
+        if needed * SECONDS_PER_TRANSACTION > left:
             self.judge.unproven.add(dispute.dispute_id)
             raise ChainError(
-                f"{self._segment(dispute)} takes {ahead} transactions to post and one to prove, for which the"
+                f"{self._segment(dispute)} takes {purpose}, for which the"
                 f" {left} seconds left are too few; it is left to the committee"
             )
-        posting = next(plan.postings(known))
         try:
+            if asserts:
+                return sums.asserted(self, dispute, plan, self._leaf(dispute, True))
+            posting = next(plan.postings(known))
             sent = self.context.send(adjudicator.functions.post(posting.pieces))
         except Refused:
             self.judge.unproven.add(dispute.dispute_id)
@@ -116,11 +131,14 @@ class ChallengerRole(Disputant):
 
     def _prove(self, dispute: DisputeView, element: int) -> Done | None:
         start, plan = time.monotonic(), self._plan(dispute, element)
-        if plan.pieces and (posted := self._post(dispute, plan, start)):
+        contracts, leaf, proof = self.context.contracts, self._leaf(dispute, True), plan.proof
+        if sums.is_accepted(dispute, plan):
+            (agreed,), (_, proof) = dispute.sum.partials, plan.whole
+            call = contracts.sums.functions.prove(dispute.dispute_id, leaf, proof, agreed)
+        elif plan.pieces and (posted := self._post(dispute, plan, start)):
             return posted
-        call = self.context.contracts.game.functions.prove(
-            dispute.dispute_id, self._leaf(dispute, True), plan.proof
-        )
+        else:
+            call = contracts.game.functions.prove(dispute.dispute_id, leaf, proof)
         try:
             sent = self.context.send(call, already=OVER)  # The gas estimate is the simulation.
         except Refused as refusal:
@@ -134,7 +152,7 @@ class ChallengerRole(Disputant):
             sent,
             element=element,
             operator=self.bundle.graph.nodes[dispute.lo].operator,
-            proof_bytes=len(plan.proof),
+            proof_bytes=len(proof),
             pieces=len(plan.pieces),
             **dispute_facts(dispute),
         )

@@ -15,6 +15,7 @@ from tao.model import ModelBundle
 from tao.protocol import actions, prover
 from tao.protocol.actions import Action
 from tao.protocol.views import ChainView, ClaimView, DisputeView
+from tao.roles import sums
 from tao.roles.context import Context
 from tao.roles.journal import Done
 from tao.roles.role import OVER, Role, dispute_facts, short
@@ -44,6 +45,9 @@ class Defender(Role):
                 return self._answer(dispute)
             case actions.Defend(dispute):
                 return self._defend(dispute)
+            case actions.Weigh(dispute):
+                state = self._states(dispute.claim, (dispute.lo,))[dispute.lo]
+                return sums.weighed(self, self.bundle, dispute, state)
             case _:
                 return self.upkeep(action)
 

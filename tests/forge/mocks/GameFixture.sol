@@ -5,6 +5,7 @@ import { BondVault } from "../../../contracts/BondVault.sol";
 import { ClaimRegistry } from "../../../contracts/ClaimRegistry.sol";
 import { DisputeGame } from "../../../contracts/DisputeGame.sol";
 import { ModelRegistry } from "../../../contracts/ModelRegistry.sol";
+import { SumGame } from "../../../contracts/SumGame.sol";
 import { IAdjudicator } from "../../../contracts/interfaces/IAdjudicator.sol";
 import { IClaimRegistry } from "../../../contracts/interfaces/IClaimRegistry.sol";
 import { IDisputeGame } from "../../../contracts/interfaces/IDisputeGame.sol";
@@ -52,6 +53,7 @@ abstract contract GameFixture is Cheats {
     BondVault internal vault;
     ModelRegistry internal models;
     ClaimRegistry internal claims;
+    SumGame internal sums;
     DisputeGame internal game;
     MockCommittee internal committee;
     MockCalibratedAdjudicator internal adjudicator;
@@ -70,14 +72,15 @@ abstract contract GameFixture is Cheats {
         bytes4[] memory others = new bytes4[](1);
         others[0] = TinyModel.UNCALIBRATED;
         MockAdjudicator plain = new MockAdjudicator(others);
-        address predicted = vm.computeCreateAddress(address(this), vm.getNonce(address(this)) + 2);
+        address predicted = vm.computeCreateAddress(address(this), vm.getNonce(address(this)) + 3);
         committee = new MockCommittee(vault, predicted, FEE, PANEL);
         claims = new ClaimRegistry(vault, models, predicted, claimParameters());
         IAdjudicator[] memory adjudicators = new IAdjudicator[](2);
         adjudicators[0] = IAdjudicator(address(adjudicator));
         adjudicators[1] = IAdjudicator(address(plain));
+        sums = new SumGame(IDisputeGame(predicted), claims);
         game = new DisputeGame(
-            vault, models, claims, IOperatorCommittee(address(committee)), adjudicators, gameParameters()
+            vault, models, claims, IOperatorCommittee(address(committee)), sums, adjudicators, gameParameters()
         );
 
         for (uint256 i = 0; i < NODES; ++i) {

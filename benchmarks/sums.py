@@ -1,0 +1,91 @@
+"""Gas of a dispute about one sum too long for a transaction: asserted and accepted, asserted and doubted, or posted.
+
+The roles play against the deployed contracts on a local chain, about the mean of a row. `accepted`: the prover agrees
+to the challenger's sums and is refuted by them. `doubted`: it doubts them, in the last child of every range, and loses
+by one piece. Figures are from receipts, of all transactions between the opening of the dispute and its end; only
+`posted`, what the pieces would have taken instead, is the roles' own estimate.
+"""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from benchmarks.gas import CHALLENGER, CLIENT, EVM, OWNER, PROVER, World, world
+from demo.small import Cheat, with_profile
+from tao.execution import capture
+from tao.model import ModelBundle, trace
+from tao.proofs import proof_plan
+from tao.protocol import actions
+from tao.protocol.views import Phase
+from tao.roles import client
+from tao.roles.challenger import ChallengerRole
+from tao.roles.prover import ProverRole
+
+LANES = (250_000, 1_000_000, 1 << 21)
+FAN_OUT = 16
+
+
+class Mean(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return x.mean(-1)
+
+
+class Doubter(ProverRole):
+    """Doubts true sums, the last child of every range."""
+
+    def perform(self, action: actions.Action):
+        if not isinstance(action, actions.Weigh):
+            return super().perform(action)
+        held, functions = action.dispute.sum, self.context.contracts.sums.functions
+        call = functions.doubt(action.dispute.dispute_id, list(held.partials), len(held.partials) - 1)
+        return self.done("doubt", "doubted true sums", 0, self.context.send(call))
+
+
+def measure_lanes(here: World, lanes: int) -> dict[str, dict]:
+    """One dispute by each way about a mean of so many numbers, the second of two."""
+    x = (torch.randn(2, lanes, generator=torch.Generator().manual_seed(lanes)),)
+    bundle = with_profile(trace(Mean(), x))
+    client.register(here.context(OWNER), bundle)
+    (before, outputs) = capture(bundle.graph, bundle.parameters, x, [0, 1]).values()
+    transactions, gas = proof_plan(bundle, 0, before, outputs, 1).estimate()
+    return {
+        "accepted": _dispute(here, bundle, x, ProverRole),
+        "doubted": _dispute(here, bundle, x, Doubter),
+        "posted": {"transactions": transactions, "gas_estimate": gas},
+    }
+
+
+def _dispute(here: World, bundle: ModelBundle, x: tuple[Tensor, ...], prover: type[ProverRole]) -> dict:
+    client.request(here.context(CLIENT), bundle, x, 10**15)
+    roles = (
+        prover(here.context(PROVER), bundle, Cheat(bundle, 0, offset=2.0)),
+        ChallengerRole(here.context(CHALLENGER), bundle),
+    )
+    reader = roles[1].context.reader
+    count = len(reader.view().disputes)
+
+    def ended() -> bool:
+        disputes = reader.view().disputes
+        return len(disputes) > count and all(dispute.phase is Phase.CLOSED for dispute in disputes)
+
+    done = here.play(*roles, until=ended)
+    names = [each.action for each in done]
+    moves = [each for each in done[names.index("open") :] if each.sent]
+    mine = [each.sent.gas_used for each in moves if each.account == roles[1].address]
+    return {
+        "moves": [each.action for each in moves],
+        "gas": sum(each.sent.gas_used for each in moves),
+        "gas_challenger": sum(mine),
+        "gas_largest": max(each.sent.gas_used for each in moves),
+    }
+
+
+def measure(progress: Callable[[str], None]) -> dict:
+    """All of it, by the number of lanes."""
+    found = {}
+    with world(FAN_OUT) as here:
+        for lanes in LANES:
+            progress(f"a mean of {lanes:,} numbers")
+            found[str(lanes)] = measure_lanes(here, lanes)
+    return {"evm": EVM, "fan_out": FAN_OUT, "lanes": found}
