@@ -1,5 +1,4 @@
-"""A step replayed on another device gives the trainer's bits with the log, and not without; a log that no
-honest trainer writes is refused by step, node and element."""
+"""A step replayed on another device gives the trainer's bits with the log, and not without."""
 
 from __future__ import annotations
 
@@ -7,7 +6,7 @@ import math
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -16,46 +15,21 @@ from torch import Tensor
 
 from tao.errors import ModelError
 from tao.execution import Executor
-from tao.graph import Graph
 from tao.graph.rounding import LOGGED, SUMS, Kind, kind
 from tao.numerics import variants
-from tao.training import kernels, rounding, sums, trace_step, zones
+from tao.training import kernels, sums, trace_step, zones
 from tao.training.kernels import Piece
-from tao.training.log import ELEMENT_BITS, END, LogError, Writer, read
-from tao.training.policies import Recorder, ReplayError
+from tao.training.log import read
+from tao.training.policies import ReplayError
 from tao.training.replay import Replay
 from tao.training.rounding import round_to_grid
 from training.cases import BATCH, CASES, SEED, graph_steps
+from training.logs import logistic, node_of, same, without_entries
 from training.orders import ORDERS, compute_in, compute_worst
 from training.steps import Tape, cancelling, perceptron
 
 STEPS = 400
 SMALL = {"batch": 8, "inputs": 16, "hidden": 12, "classes": 4}
-
-
-def same(a: Sequence[Tensor], b: Sequence[Tensor]) -> bool:
-    return all(torch.equal(_bits(x), _bits(y)) for x, y in zip(a, b, strict=True))
-
-
-def _bits(x: Tensor) -> Tensor:
-    return x.view(torch.int32) if x.dtype == torch.float32 else x
-
-
-def without_entries(log: Tensor) -> Tensor:
-    return torch.tensor([[END], [0]]).expand_as(log).clone()
-
-
-def with_entry(log: Tensor, node: int, element: int, value: float) -> Tensor:
-    """The log with one entry more, or another value for it."""
-    entries = {k: v for k, v in zip(*log.tolist(), strict=True) if k != END}
-    entries[node << ELEMENT_BITS | element] = _bits(torch.tensor(value)).item() & 0xFFFFFFFF
-    changed = without_entries(log)
-    changed[:, : len(entries)] = torch.tensor(sorted(entries.items())).T
-    return changed
-
-
-def node_of(graph: Graph, operator: str) -> int:
-    return next(i for i, node in enumerate(graph.nodes) if node.operator == f"rounded.{operator}")
 
 
 def plain_rounding(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -101,18 +75,6 @@ def test_the_worst_device_gives_the_same_bits_on_every_grid(
             plain_rounding(patch)
             differs += not same(outputs[:-1], replay.record(inputs)[0][:-1])
     assert differs == 10
-
-
-BOUNDARY = 2.0**-23
-"""Its sigmoid is 1/2 + 2^-25 - 2^-69 / 48: devices may round it up."""
-
-
-def logistic(capacity: int = 64) -> tuple[Graph, list[Tensor], tuple[Tensor, ...]]:
-    """Sigmoids, every other of which is all but a midpoint."""
-    tape = Tape(capacity)
-    x = tape.input(torch.tensor([BOUNDARY, 0.3] * 8))
-    y = tape("sigmoid.default", x)
-    return tape.finish(y, tape("mul.Tensor", y, y)), tape.parameters, (x.tensor,)
 
 
 def test_the_log_makes_another_function_give_the_same_bits(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -296,133 +258,6 @@ def test_an_override_replaces_a_nodes_output() -> None:
     assert same(kept, outputs)
 
 
-def refused(
-    change: Callable[[Graph, Tensor], Tensor], match: str, error: type[Exception] = ReplayError
-) -> None:
-    graph, parameters, inputs = cancelling()
-    replay = Replay(graph, parameters)
-    _, log = replay.record(inputs)
-    with pytest.raises(error, match=match):
-        replay.replay(inputs, change(graph, log), step=12)
-
-
-@pytest.mark.parametrize("value", (1e-3, -1e30, math.inf, math.nan, -0.0, 1e-45))
-def test_an_entry_outside_the_zone_is_refused(value: float) -> None:
-    def change(graph: Graph, log: Tensor) -> Tensor:
-        return with_entry(log, node_of(graph, "aten.exp.default"), 3, value)
-
-    refused(change, r"step 12 has .* for node \d+ \(step:aten.exp.default\), element 3, where")
-
-
-def test_an_entry_outside_the_zone_changes_nothing_in_a_dispute() -> None:
-    graph, parameters, inputs = cancelling()
-    replay = Replay(graph, parameters)
-    outputs, log = replay.record(inputs)
-    wrong = with_entry(log, node_of(graph, "aten.exp.default"), 3, 1e-3)
-    states = replay.advance(0, inputs, len(graph), log=wrong, strict=False)
-    assert same(states[:-1], outputs[:-1]) and torch.equal(states[-1], wrong)
-
-
-def test_the_path_of_other_processors_gives_the_same_log(monkeypatch: pytest.MonkeyPatch) -> None:
-    for graph, parameters, inputs in (perceptron(**SMALL), cancelling()):
-        replay = Replay(graph, parameters)
-        outputs, log = replay.record(inputs)
-        with monkeypatch.context() as patch:
-            patch.setattr(
-                rounding, "_round_compiled", lambda f, zone, out: rounding._round_torch(f, zone, 24, out)
-            )
-            others, other = replay.record(inputs)
-        assert same(outputs, others) and torch.equal(log, other)
-
-
-def test_the_next_float_is_refused_where_no_midpoint_is_near() -> None:
-    def change(graph: Graph, log: Tensor) -> Tensor:
-        node = node_of(graph, "aten.exp.default")
-        assert not len(read(log).of(node)[0])
-        x = Replay(graph, cancelling()[1])
-        states: dict[int, list[Tensor]] = {}
-        x.advance(
-            0, cancelling()[2], node + 1, keep=lambda c, v: states.update({c: v}), log=log, cuts=(node + 1,)
-        )
-        value = states[node + 1][graph.live(node + 1).index(graph.nodes[node].outputs[0])].flatten()[3]
-        return with_entry(log, node, 3, torch.nextafter(value, torch.tensor(9.0)).item())
-
-    refused(change, r"step 12 has .* for node \d+ \(step:aten.exp.default\), element 3")
-
-
-def test_an_unsorted_log_is_refused() -> None:
-    def moved(*columns: int) -> Callable[[Graph, Tensor], Tensor]:
-        def change(graph: Graph, log: Tensor) -> Tensor:
-            for element in range(6):
-                log = with_entry(log, node_of(graph, "aten.exp.default"), element, 1.0)
-            log[:, [4, 5]] = log[:, list(columns)]
-            return log
-
-        return change
-
-    refused(moved(5, 4), "log of step 12 is not in ascending order at entry 5", LogError)
-    refused(moved(5, 5), "ascending", LogError)
-
-
-def test_an_entry_of_no_logged_node_is_refused() -> None:
-    def of(operator: str) -> Callable[[Graph, Tensor], Tensor]:
-        return lambda graph, log: with_entry(log, node_of(graph, operator), 0, 1.0)
-
-    for operator in ("aten.mul.Scalar", "contraction", "aten.sum.dim_IntList"):
-        refused(of(operator), r"step 12 names node \d+, element 0; it is not a logged node")
-    refused(lambda g, log: with_entry(log, len(g) + 3, 0, 1.0), "is not a logged node")
-    refused(
-        lambda g, log: with_entry(log, node_of(g, "aten.exp.default"), 2**31, 1.0),
-        "element 2147483648; it has no such",
-    )
-
-
-def test_a_log_of_another_run_is_refused() -> None:
-    graph, parameters, inputs = logistic()
-    replay = Replay(graph, parameters)
-    _, log = replay.record(inputs)
-    inputs = tuple(x + 1 for x in inputs)
-    with pytest.raises(ReplayError, match=r"the log of step 4 has .* for node \d+ .*element \d+"):
-        replay.replay(inputs, log, step=4)
-
-
-def test_a_log_of_another_size_is_refused() -> None:
-    refused(lambda g, log: log[:, :100].contiguous(), "ascending|capacity|not \\[2", ReplayError)
-
-
-def test_entries_that_say_what_is_computed_change_nothing() -> None:
-    graph, parameters, inputs = logistic()
-    replay = Replay(graph, parameters)
-    outputs, log = replay.record(inputs)
-    more = with_entry(log, node_of(graph, "aten.sigmoid.default"), 5, outputs[0][5].item())
-    replayed, corrections = replay.replay(inputs, more)
-    assert same(replayed[:-1], outputs[:-1]) and corrections == []
-    assert torch.equal(replayed[-1], more)
-
-
-def test_a_log_too_small_names_the_node_with_most_entries() -> None:
-    graph, parameters, inputs = logistic(capacity=4)
-    with pytest.raises(
-        LogError, match=r"step 9 has 8 values .* most, 8, are of node 1 \(step:aten.sigmoid.*at least"
-    ):
-        Replay(graph, parameters).record(inputs, step=9)
-
-
-@pytest.mark.parametrize("value", (math.nan, math.inf))
-def test_values_that_are_not_finite_name_step_and_node(value: float) -> None:
-    graph, parameters, inputs = perceptron(**SMALL)
-    broken = [x.clone() for x in inputs]
-    broken[2][0, 0] = value
-    with pytest.raises(ReplayError, match=r"step 5 has a NaN or infinite value in node 4 \(step:aten.mm"):
-        Replay(graph, parameters).record(broken, step=5)
-    broken = [x.clone() for x in inputs]
-    broken[3][0, 0] = value  # a moment: only single operations read it
-    with pytest.raises(
-        ReplayError, match=r"step 5 has a NaN or infinite value in node \d+ \(step:aten.add.Tensor"
-    ):
-        Replay(graph, parameters).record(broken, step=5)
-
-
 @pytest.mark.parametrize("bits", (24, 11, 8))
 def test_zeros_of_single_operations_have_the_sign_of_ieee_and_others_none(bits: int) -> None:
     tape = Tape(64)
@@ -466,33 +301,6 @@ def test_inputs_that_do_not_fit_are_refused() -> None:
         Replay(graph, parameters).record([*inputs[:2], inputs[2].T, *inputs[3:]])
     with pytest.raises(ReplayError, match="step 0 needs its log"):
         Replay(graph, parameters).advance(0, inputs, 5)
-
-
-class _AlwaysUp(Recorder):
-    """A trainer who rounds up wherever a device might have computed as much."""
-
-    wrong = 0
-
-    def settle(self, index: int, piece: Piece, out: Tensor) -> bool:
-        values, candidates, finite = round_to_grid(piece.f, piece.zone(), 24, out)
-        f = piece.f.reshape(-1)[candidates]
-        up = (f + piece.zone().at(candidates, f)).float()
-        if piece.terms is not None and len(candidates):
-            right = torch.cat([sums.nearest_sum(terms, 24) for terms in piece.terms(candidates)])
-            self.wrong += int((up != right).sum())
-        values.view(-1)[candidates] = up
-        return finite
-
-
-def test_a_trainer_who_always_rounds_sums_up_is_found() -> None:
-    graph, parameters, inputs = cancelling(rest=2.0**-9)
-    replay = Replay(graph, parameters)
-    log = without_entries(torch.empty(2, replay.capacity))
-    trainer = _AlwaysUp(Writer(replay.capacity), 24)
-    claimed = replay._run(0, inputs, len(graph), trainer, log, 0)
-    replayed, corrections = replay.replay(inputs, log)
-    assert trainer.wrong > 10
-    assert not same(replayed[:-1], claimed[:-1]) and not corrections
 
 
 def test_results_of_a_sum_are_its_rounded_values_and_of_others_float64_with_a_bound() -> None:
