@@ -143,7 +143,7 @@ from tao.training.replay import Replay
 from training.steps import cancelling
 from tao.training import sums
 from tao.training.rounding import round_to_grid
-from training.test_replay import same
+from training.logs import same
 graph, _, _ = cancelling()
 parameters, inputs, (outputs, log) = torch.load(sys.argv[2])
 replayed, corrections = Replay(graph, parameters).replay(inputs, log)
