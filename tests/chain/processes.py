@@ -28,13 +28,19 @@ def running(world, role, model_id, index, **options):
         "poll": 0.1,
     }
     words = [word for name, value in options.items() for word in (f"--{name.replace('_', '-')}", str(value))]
+    said = world.folder / f"{role}.txt"
     process = subprocess.Popen(
         [sys.executable, "-m", "tao", role, *words],
         env=os.environ | {"TAO_PRIVATE_KEY": account(index).key.hex()},
-        stderr=subprocess.DEVNULL,
+        stdout=said.open("w"),
+        stderr=subprocess.STDOUT,
     )
     try:
         yield process
+    except AssertionError as error:
+        error.add_note(f"{role} has ended with {process.poll()} and said last: {said.read_text()[-2000:]}")
+        error.add_note(f"chain: {world.w3.eth.get_block('latest')}; moves: {moves(world, role)}")
+        raise
     finally:
         process.kill()
         process.wait()
