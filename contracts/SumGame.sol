@@ -179,7 +179,7 @@ contract SumGame is ISumGame {
 
     function _requireStage(DisputeId disputeId, Stage required) private view {
         Stage stage = _assertions[disputeId].stage;
-        if (stage != required) revert WrongStage(disputeId, stage, required);
+        if (stage != required) revert WrongSumStage(disputeId, stage, required);
     }
 
     /// @dev INVARIANT: what is argued about is what was asserted.

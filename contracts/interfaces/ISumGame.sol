@@ -59,7 +59,7 @@ interface ISumGame {
 
     error InvalidConfiguration(string reason);
     error AlreadyAsserted(DisputeId disputeId);
-    error WrongStage(DisputeId disputeId, Stage stage, Stage required);
+    error WrongSumStage(DisputeId disputeId, Stage stage, Stage required);
     error WrongPartialCount(uint256 given, uint256 required);
     error PartialsMismatch(bytes32 given, bytes32 required);
     /// @notice The children's sums, of which `part` is the first that differs, do not add up to the doubted ones.

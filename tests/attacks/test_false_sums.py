@@ -357,10 +357,10 @@ def test_an_agreement_is_no_record_and_binds_no_other_dispute(game):
     friend.accept()
     with refused("UnknownPiece", game.row.key):
         play.send(play.challenger, "game", "prove", game.dispute, game.leaf, game.row.proof())
-    with refused("WrongStage", game.dispute, 0, 3):
+    with refused("WrongSumStage", game.dispute, 0, 3):
         game.prove(false)
     game.assert_sum(false)
-    with refused("WrongStage", game.dispute, 1, 3):
+    with refused("WrongSumStage", game.dispute, 1, 3):
         game.prove(false)
     assert play.read("reduction", "sumsOf", game.row.key) == (0, 0, 0, False)
 
@@ -382,7 +382,7 @@ def test_what_was_doubted_is_not_accepted(game):
     game.assert_sum()
     game.doubt([game.row.sums()], 0)
     game.split(game.row.sums(), game.revealed())
-    with refused("WrongStage", game.dispute, 2, 1):
+    with refused("WrongSumStage", game.dispute, 2, 1):
         game.accept()
 
 

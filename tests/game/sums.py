@@ -61,7 +61,7 @@ class SumReference:
 
     def accept(self, now: int, caller: str) -> None:
         self._gate(now, Phase.DOUBT, caller)
-        require(self.stage is Stage.ASSERTED, "WrongStage")
+        require(self.stage is Stage.ASSERTED, "WrongSumStage")
         self.stage = Stage.ACCEPTED
         self._pass(now, Phase.LEAF)
 
@@ -97,7 +97,7 @@ class SumReference:
 
     def prove(self, now: int, sums: Triple) -> None:
         """By the accepted sums; of false ones nothing is known but that the prover agreed to them."""
-        require(self.stage is Stage.ACCEPTED, "WrongStage")
+        require(self.stage is Stage.ACCEPTED, "WrongSumStage")
         require([sums] == self.partials, "PartialsMismatch")
         require(self.is_wrong, "NotRefuted")
         self._gate(now, Phase.LEAF)

@@ -33,7 +33,7 @@ ERRORS = (
     "SumsDiffer",
     "WrongPartialCount",
     "WrongPhase",
-    "WrongStage",
+    "WrongSumStage",
 )
 
 

@@ -30,7 +30,7 @@ class Refused(ChainError):
 
 
 class Errors:
-    """The custom errors of a set of ABIs, by selector."""
+    """The custom errors of a set of ABIs, by selector. Raises ValueError for one that two ABIs read differently."""
 
     def __init__(self, abis: Iterable[list[dict[str, Any]]]):
         self._by_selector = {}
@@ -39,7 +39,11 @@ class Errors:
                 if entry["type"] == "error":
                     types = [_canonical(argument) for argument in entry["inputs"]]
                     signature = f"{entry['name']}({','.join(types)})"
-                    self._by_selector[keccak(text=signature)[:4]] = (entry, types)
+                    known, _ = self._by_selector.setdefault(keccak(text=signature)[:4], (entry, types))
+                    if [_enum(argument) for argument in known["inputs"]] != [
+                        _enum(a) for a in entry["inputs"]
+                    ]:
+                        raise ValueError(f"{signature} means two things, by the enums of its arguments")
 
     def refusal(self, what: str, error: ContractLogicError) -> Refused:
         """The refusal behind web3's exception."""
@@ -67,10 +71,13 @@ def _canonical(argument: dict[str, Any]) -> str:
     return f"({inner}){argument['type'].removeprefix('tuple')}"
 
 
+def _enum(argument: dict[str, Any]) -> type[IntEnum] | None:
+    return _ENUMS.get(argument.get("internalType", "").removeprefix("enum "))
+
+
 def _shown(argument: dict[str, Any], value: Any) -> str:
-    kind = argument.get("internalType", "").removeprefix("enum ")
-    if kind in _ENUMS:
-        return _ENUMS[kind](value).name.lower()
+    if (enum := _enum(argument)) is not None:
+        return enum(value).name.lower()
     return "0x" + value.hex() if isinstance(value, bytes) else str(value)
 
 
