@@ -4,7 +4,7 @@ import copy
 
 import pytest
 
-from chain.world import OWNER, World
+from chain.world import CLIENT, FEE, OWNER, World
 from demo.small import tiny_bundle
 from tao.chain.build import load_build
 from tao.chain.deploy import deploy
@@ -57,4 +57,11 @@ def world(w3, chain_url, deployed, build, bundle, tmp_path):
     """The deployment with the tiny network registered and in the store."""
     world = World(chain_url, w3, deployed, build, bundle, tmp_path)
     client.register(world.context(OWNER), bundle)
+    return world
+
+
+@pytest.fixture
+def requested(world, given):
+    """The world with a request of `given`, inputs of the module's own model."""
+    client.request(world.context(CLIENT), world.bundle, given, FEE)
     return world

@@ -4,16 +4,12 @@ import pytest
 import torch
 from torch import nn
 
-from chain.world import CHALLENGER, CLIENT, FEE
-from demo.small import Cheat, node, with_profile
-from tao.chain.local import let_pass, mine
-from tao.model import trace
-from tao.protocol.challenger import Measured, Refutable
-from tao.protocol.partition import child as child_segment
+from chain.long_rows import Liar, calibrated, group_of, until_closed
+from chain.world import CHALLENGER
+from demo.small import Cheat, node
+from tao.chain.local import let_pass
 from tao.protocol.views import Outcome, Phase, Status
-from tao.roles import client
 from tao.roles.challenger import SECONDS_PER_TRANSACTION
-from tao.roles.judge import ReplayJudge
 
 LANES, K = 110_000, 40_000
 
@@ -29,32 +25,14 @@ class Long(nn.Module):
         return self.linear(self.norm(x)[:, 0, :K])
 
 
-def given() -> tuple[torch.Tensor, ...]:
-    return (torch.randn(1, 2, LANES // 2, generator=torch.Generator().manual_seed(1)),)
+@pytest.fixture(scope="module")
+def given():
+    return group_of(LANES)
 
 
 @pytest.fixture(scope="module")
-def bundle():
-    torch.manual_seed(8)
-    return with_profile(trace(Long(), given()))
-
-
-@pytest.fixture
-def requested(world):
-    client.request(world.context(CLIENT), world.bundle, given(), FEE)
-    return world
-
-
-def until_closed(world, prover, challenger, rounds: int = 60) -> list:
-    """Play with roles that are built anew for every tick."""
-    done = []
-    for _ in range(rounds):
-        done += prover().tick() + challenger().tick()
-        mine(world.w3)
-        disputes = world.context(CLIENT).reader.view().disputes
-        if disputes and disputes[0].phase is Phase.CLOSED:
-            return done
-    raise AssertionError(f"no end; done: {[each.what for each in done]}; {world.log()}")
+def bundle(given):
+    return calibrated(Long, given)
 
 
 @pytest.mark.parametrize(("operator", "lanes", "postings"), [("group_norm", LANES, 4), ("contraction", K, 3)])
@@ -98,20 +76,6 @@ def test_what_the_clock_has_no_time_to_post_goes_to_the_committee(requested):
     let_pass(world.w3, left)
     assert challenger.tick() == [] and "takes 4 transactions to post and one to prove" in world.log()
     assert [each.action for each in challenger.tick()] == ["escalate"]
-
-
-class Liar(ReplayJudge):
-    """Finds an element of the group norm wrong, whatever it is."""
-
-    def suspicious(self, claim):
-        return True
-
-    def deviation(self, dispute, child):
-        lo, hi = child_segment(dispute.lo, dispute.hi, dispute.fan_out, child)
-        return 2.0 if lo <= node(self.bundle, "group_norm") < hi else 0.0
-
-    def examine(self, dispute):
-        return Measured(0.0) if dispute.dispute_id in self.unproven else Refutable(1)
 
 
 def test_an_honest_sum_of_many_lanes_is_not_refuted_by_its_pieces(requested):

@@ -5,13 +5,11 @@ import torch
 from torch import nn
 
 from benchmarks.sums import Doubter
-from chain.test_long_sums import Liar, until_closed
-from chain.world import CLIENT, FEE
-from demo.small import Cheat, node, with_profile
+from chain.long_rows import Liar, calibrated, group_of, until_closed
+from demo.small import Cheat, node
 from tao.chain.local import let_pass
-from tao.model import trace
 from tao.protocol.views import Outcome, Phase
-from tao.roles import client, sums
+from tao.roles import sums
 from tao.roles.challenger import SECONDS_PER_TRANSACTION
 
 LANES = 240_000
@@ -28,20 +26,14 @@ class Long(nn.Module):
         return self.norm(x)[:, :, :8].relu()
 
 
-def given() -> tuple[torch.Tensor, ...]:
-    return (torch.randn(1, 2, LANES // 2, generator=torch.Generator().manual_seed(1)),)
+@pytest.fixture(scope="module")
+def given():
+    return group_of(LANES)
 
 
 @pytest.fixture(scope="module")
-def bundle():
-    torch.manual_seed(8)
-    return with_profile(trace(Long(), given()))
-
-
-@pytest.fixture
-def requested(world):
-    client.request(world.context(CLIENT), world.bundle, given(), FEE)
-    return world
+def bundle(given):
+    return calibrated(Long, given)
 
 
 @pytest.fixture

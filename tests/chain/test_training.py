@@ -17,13 +17,12 @@ from tao.graph.rounding import PREFIX
 from tao.protocol.views import Outcome, Phase, Status
 from tao.roles import client
 from tao.tensors.store import TensorStore
-from tao.training import log as logs
 from tao.training import prepare
 from tao.training.checkpoints import Trail
 from tao.training.kernels import is_logged
-from tao.training.policies import NotFinite
 from tao.training.record import Recording
 from training.cases import mlp
+from training.faults import Inventive
 from training.runs import OPTIONS, parts
 
 STEPS = 4
@@ -199,17 +198,6 @@ def test_a_dispute_that_cannot_be_pursued_holds_up_no_other(training):
     outcomes = {d.claim.prover: d.outcome for d in auditor.view().disputes}
     assert outcomes == {first.address: Outcome.OPEN, second.address: Outcome.CHALLENGER_WON}
     assert "the first state is gone" in (training.world.folder / "log.jsonl").read_text()
-
-
-class Inventive(Recording):
-    """Goes on with the state before where the run breaks down."""
-
-    def compute(self, state, step):
-        try:
-            return super().compute(state, step)
-        except NotFinite:
-            log = logs.empty(self.job.log_capacity)
-            return (state[0] + 1, *state[1:-1], log), log
 
 
 def test_a_run_that_breaks_down_is_told_and_left_alone(world):

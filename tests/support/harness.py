@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from functools import cache
 from pathlib import Path
+from posixpath import dirname, join, normpath
 from types import SimpleNamespace
 from typing import Any
 
@@ -30,18 +31,8 @@ def _sources(path: str) -> dict[str, str]:
         found[name] = file.read_text()
         for target in IMPORT.findall(found[name]):
             relative = target.startswith(".")
-            wanted.append(_joined(Path(name).parent, target) if relative else target)
+            wanted.append(normpath(join(dirname(name), target)) if relative else target)
     return found
-
-
-def _joined(folder: Path, target: str) -> str:
-    parts = list(folder.parts)
-    for part in Path(target).parts:
-        if part == "..":
-            parts.pop()
-        elif part != ".":
-            parts.append(part)
-    return "/".join(parts)
 
 
 @cache

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from functools import cached_property
@@ -13,10 +14,11 @@ from tao.graph.canonical import Graph, Node
 from tao.graph.operators import SAMPLE
 from tao.graph.rounding import Kind, kind
 from tao.tensors.store import TensorStore
+from tao.training import log as logs
 from tao.training.job import TrainingJob
 from tao.training.kernels import Piece, is_logged
 from tao.training.log import ELEMENT_BITS, END
-from tao.training.policies import RECORDED, Recorder
+from tao.training.policies import RECORDED, NotFinite, Recorder
 from tao.training.record import Recording
 from tao.training.replay import Replay
 from tao.training.rounding import round_to_grid
@@ -25,7 +27,18 @@ KEEP_EVERY = 1
 """All states are stored, so that nothing has to be demanded."""
 
 
-class Faulty(Recording):
+class Inventive(Recording):
+    """Goes on with the state before where the run breaks down."""
+
+    def compute(self, state: Sequence[Tensor], step: int) -> tuple[tuple[Tensor, ...], Tensor]:
+        try:
+            return super().compute(state, step)
+        except NotFinite:
+            log = logs.empty(self.job.log_capacity)
+            return (state[0] + 1, *state[1:-1], log), log
+
+
+class Faulty(Recording, ABC):
     """Honest but for step `at`. make: the job with its learning rate multiplied by a factor."""
 
     recorder: type[Recorder] = Recorder
@@ -36,9 +49,9 @@ class Faulty(Recording):
         self.at, self.graph, self._make = at, job.bundle.graph, make
         super().__init__(job, store, KEEP_EVERY)
 
+    @abstractmethod
     def nodes(self) -> set[int]:
         """The nodes at which the fault may be found."""
-        raise NotImplementedError
 
     def change(
         self, node: int, operands: Sequence[Tensor], output: Tensor, state: Sequence[Tensor]

@@ -16,9 +16,9 @@ from tao.tensors.store import TensorStore
 from tao.training import audit, prepare
 from tao.training import log as logs
 from tao.training.kernels import is_logged
-from tao.training.policies import NotFinite
 from tao.training.record import Recording
 from training.cases import mlp
+from training.faults import Inventive
 from training.runs import OPTIONS, STEPS, dropout_case, job, parts, recorded, trail
 
 WORKER = Path(__file__).with_name("device.py")
@@ -77,17 +77,6 @@ def test_one_bit_of_one_weight_is_found_in_its_step(tmp_path):
     assert report.difference.values == (job().names[2],) and job().names[2] in str(report.difference)
     assert torch.equal(report.difference.before[0], torch.tensor([4]))
     assert audit(job(), tmp_path, first=6).is_equal  # what follows is honest
-
-
-class Inventive(Recording):
-    """Goes on with the state before where the run breaks down."""
-
-    def compute(self, state, step):
-        try:
-            return super().compute(state, step)
-        except NotFinite:
-            log = logs.empty(self.job.log_capacity)
-            return (state[0] + 1, *state[1:-1], log), log
 
 
 class Forger(Recording):

@@ -8,6 +8,7 @@ from web3.contract import Contract
 from tao.chain.build import Build
 from tao.chain.deployment import ADJUDICATORS, CONTRACTS, Deployment
 from tao.chain.reverts import Errors
+from tao.tensors.keccak import keccak
 
 
 @dataclass(frozen=True)
@@ -41,3 +42,8 @@ class Contracts:
             adjudicators={deployment.contracts[name].address: bound(name) for name in ADJUDICATORS},
             errors=Errors(build[name].abi for name in CONTRACTS),
         )
+
+    def adjudicator_of(self, operator: str) -> Contract | None:
+        """The contract that decides an operator, None where there is none that this build knows."""
+        code = keccak(operator.encode())[:4]
+        return self.adjudicators.get(self.game.functions.adjudicatorOf(code).call())

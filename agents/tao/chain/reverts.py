@@ -40,9 +40,7 @@ class Errors:
                     types = [_canonical(argument) for argument in entry["inputs"]]
                     signature = f"{entry['name']}({','.join(types)})"
                     known, _ = self._by_selector.setdefault(keccak(text=signature)[:4], (entry, types))
-                    if [_enum(argument) for argument in known["inputs"]] != [
-                        _enum(a) for a in entry["inputs"]
-                    ]:
+                    if _enums(known) != _enums(entry):
                         raise ValueError(f"{signature} means two things, by the enums of its arguments")
 
     def refusal(self, what: str, error: ContractLogicError) -> Refused:
@@ -69,6 +67,10 @@ def _canonical(argument: dict[str, Any]) -> str:
         return argument["type"]
     inner = ",".join(_canonical(component) for component in argument["components"])
     return f"({inner}){argument['type'].removeprefix('tuple')}"
+
+
+def _enums(entry: dict[str, Any]) -> list[type[IntEnum] | None]:
+    return [_enum(argument) for argument in entry["inputs"]]
 
 
 def _enum(argument: dict[str, Any]) -> type[IntEnum] | None:

@@ -7,11 +7,11 @@ from collections.abc import Callable
 
 from tao.graph.attributes import float32_word
 from tao.graph.maps import Call, IndexMap, Meaning, Rows, along, broadcast
+from tao.graph.resizing import ADAPTIVE
 from tao.tensors.codec import DType
 
 MEAN = "aten.mean.dim"
 CUMSUM = "aten.cumsum.default"
-_ADAPTIVE = {"aten.adaptive_avg_pool2d.default", "aten._adaptive_avg_pool2d.default"}
 _EXTREMA = {"aten.max.dim": "max", "aten.min.dim": "min"}
 """Their outputs are one extremum and its position; whichever is in use goes by the name of the operator that gives
 it alone."""
@@ -23,7 +23,7 @@ _LAYER = {"aten.layer_norm.default", "aten.native_layer_norm.default"}
 _REDUCTIONS = {
     "aten.sum.default", "aten.sum.dim_IntList", "aten.mean.default", MEAN, CUMSUM, "aten.amax.default",
     "aten.amin.default", "aten.max.default", "aten.min.default", "aten.linalg_vector_norm.default",
-    *_ADAPTIVE, *_EXTREMA, *_POSITIONS,
+    *ADAPTIVE, *_EXTREMA, *_POSITIONS,
 }  # fmt: skip
 _BATCH = {"aten.batch_norm.default": 7, "aten._native_batch_norm_legit_no_training.default": 6}
 """Position of eps."""
@@ -115,7 +115,7 @@ def _reduced(call: Call) -> tuple[int, ...] | None:
     elif not call.is_float32:
         return None
     rank = len(call.views[0].shape)
-    if call.target in _ADAPTIVE:
+    if call.target in ADAPTIVE:
         return (rank - 2, rank - 1) if list(call.args[1]) == [1, 1] else None
     if call.target == "aten.linalg_vector_norm.default":
         if call.argument(1, 2) != 2:
@@ -139,7 +139,7 @@ def _reduction(call: Call, reduced: tuple[int, ...]) -> Meaning:
     x = call.views[0]
     keeps = len(call.shape) == len(x.shape)
     strides = tuple(0 if d in reduced else s for d, s in enumerate(x.strides) if keeps or d not in reduced)
-    operator = MEAN if call.target in _ADAPTIVE else call.target
+    operator = MEAN if call.target in ADAPTIVE else call.target
     if call.target in _EXTREMA:
         operator = f"aten.{'arg' if _is_position(call) else 'a'}{_EXTREMA[call.target]}.default"
     lanes = math.prod(x.shape[d] for d in reduced)

@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from typing import Any
 
 from torch import Tensor
-from web3.contract import Contract
 
 from tao.chain.reverts import Refused
 from tao.errors import ChainError
@@ -24,7 +23,6 @@ from tao.roles.judge import ReplayJudge
 from tao.roles.measure import require_calibrated, require_inference
 from tao.roles.role import OVER, dispute_facts
 from tao.roles.states import around, fetch_segment, of_outputs
-from tao.tensors.keccak import keccak
 
 UNPROVEN = ("NotRefuted", "NoAdjudicator")
 """Refusals by which an adjudicator leaves the operator to the committee."""
@@ -89,7 +87,7 @@ class ChallengerRole(Disputant):
 
         Raises ChainError, and leaves the operator to the committee, where the clock would run out meanwhile.
         """
-        adjudicator = self._adjudicator(self.bundle.graph.nodes[dispute.lo].operator)
+        adjudicator = self.context.contracts.adjudicator_of(self.bundle.graph.nodes[dispute.lo].operator)
         if adjudicator is None:
             return None
         keys = [piece.key for piece in plan.pieces]
@@ -178,12 +176,6 @@ class ChallengerRole(Disputant):
         facts = {"element": element, "theta": theta, "proof_bytes": len(plan.proof)}
         return self.done("accuse", what, start, sent, **facts, **dispute_facts(dispute))
 
-    def _adjudicator(self, operator: str) -> Contract | None:
-        """The contract that decides an operator, None where there is none that this build knows."""
-        contracts = self.context.contracts
-        code = keccak(operator.encode())[:4]
-        return contracts.adjudicators.get(contracts.game.functions.adjudicatorOf(code).call())
-
     def _is_measured(self, operator: str) -> bool:
-        adjudicator = self._adjudicator(operator)
+        adjudicator = self.context.contracts.adjudicator_of(operator)
         return adjudicator is not None and hasattr(adjudicator.functions, "exceeds")

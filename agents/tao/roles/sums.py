@@ -69,8 +69,7 @@ def supported(role: Role, bundle: ModelBundle, dispute: DisputeView, state: Sequ
         call = contracts.sums.functions.split(dispute.dispute_id, doubted, partials)
         sent = role.context.send(call, already=OVER)
         return role.done("split", f"revealed {len(partials)} sums over the {lanes}", start, sent, **facts)
-    code = bundle.graph.records[dispute.node][:4]
-    adjudicator = contracts.adjudicators[contracts.game.functions.adjudicatorOf(code).call()]
+    adjudicator = contracts.adjudicator_of(leaf.node.operator)
     pieces = pieces_of(leaf, runs, hint)
     flags = adjudicator.functions.areKnown([piece.key for piece in pieces]).call()
     missing = [piece for piece, is_known in zip(pieces, flags, strict=True) if not is_known]
