@@ -37,7 +37,9 @@ contract RoundedElementwiseAdjudicator is IAdjudicator {
         for (uint256 i; i < inputs; ++i) {
             x[i] = RoundedProof.read(leaf, node, proof, i);
         }
-        (bool defined, Zone memory zone) = RoundedElementwise.zone(node.op, x, node.attributes);
-        return defined && RoundedProof.refutes(leaf, node, proof, zone);
+        (RoundedElementwise.Result known, Zone memory zone) = RoundedElementwise.zone(node.op, x, node.attributes);
+        if (known == RoundedElementwise.Result.Unknown) return false;
+        if (rule != RoundedProof.VALUE) return RoundedProof.omits(leaf, node, proof, zone);
+        return RoundedElementwise.excludes(known, zone, logged, RoundedProof.claimed(leaf, node, proof));
     }
 }

@@ -4,6 +4,7 @@ pragma solidity 0.8.30;
 import { IAdjudicator } from "../interfaces/IAdjudicator.sol";
 import { Ball } from "../libraries/Ball.sol";
 import { Float32Dot } from "../libraries/Float32Dot.sol";
+import { Limits } from "../libraries/Limits.sol";
 import { NodeRecord } from "../libraries/NodeRecord.sol";
 import { RoundedProof } from "../libraries/RoundedProof.sol";
 import { RowSums } from "../libraries/RowSums.sol";
@@ -14,8 +15,8 @@ import { Zones } from "../libraries/Zone.sol";
 
 /// @title Decides one element of a sum, which is the exact one correctly rounded to FP32: over contiguous runs, or over
 /// the places of a row that an embedding looked up.
-/// @notice A sum's operand is x; a proof is by value and opens the run, and its hint is the window exponent of RowSums. An
-/// embedding's gradient reads more, see Scatter.
+/// @notice A sum's operand is x; a proof is by value or breakdown and opens the run, and its hint is the window exponent
+/// of RowSums. An embedding's gradient reads more, see Scatter.
 contract RoundedReductionAdjudicator is IAdjudicator {
     bytes4 private constant SUM = bytes4(keccak256("rounded.aten.sum.dim_IntList"));
     bytes4 private constant EMBEDDING_GRADIENT = bytes4(keccak256("rounded.tao.embedding_gradient.default"));
@@ -50,6 +51,7 @@ contract RoundedReductionAdjudicator is IAdjudicator {
         RoundedProof.requireOpenings(proof, 1);
         uint256 lanes = node.reduction;
         uint256 run = RoundedProof.openLanes(leaf, node, proof, 0, lanes);
+        if (proof.evidence.rule == RoundedProof.BREAKDOWN) return !Limits.areFinite(run, lanes);
         Ball memory sum = RowSums.sum(run, lanes, proof.hint).value;
         if (RoundedProof.refutesSum(leaf, node, proof, Zones.ofRow(sum, lanes))) return true;
         // What is left is so near to where rounding changes that it matters how many terms were skipped.
@@ -62,7 +64,8 @@ contract RoundedReductionAdjudicator is IAdjudicator {
         pure
         returns (bool)
     {
-        (Float32Dot.Sum memory sum, uint256 skipped) = Scatter.sum(leaf, node, proof);
-        return RoundedProof.refutesSum(leaf, node, proof, Zones.ofDot(sum, skipped, proof.hint));
+        (bool finite, Float32Dot.Sum memory sum, uint256 skipped) = Scatter.sum(leaf, node, proof);
+        if (proof.evidence.rule == RoundedProof.BREAKDOWN) return !finite;
+        return finite && RoundedProof.refutesSum(leaf, node, proof, Zones.ofDot(sum, skipped, proof.hint));
     }
 }

@@ -4,6 +4,7 @@ pragma solidity 0.8.30;
 import { Operator } from "../types/Types.sol";
 import { Ball, Balls } from "./Ball.sol";
 import { Elementary } from "./Elementary.sol";
+import { Limits } from "./Limits.sol";
 import { Number, Single } from "./Single.sol";
 import { Zone, Zones } from "./Zone.sol";
 
@@ -24,11 +25,18 @@ import { Zone, Zones } from "./Zone.sol";
 /// as it is. A sum or difference may have one more, alpha as an FP32 word, which is 1. The last attribute of an
 /// elementary function is the node's number.
 ///
-/// Nothing is defined where an input is not finite or f is not a real number; for division by zero; for sin and cos beyond
-/// 2^30; for a number of the call that is neither zero nor of a magnitude from 2^-500 to 2^500. For all others float64
+/// Results that are infinite or NaN are those of IEEE 754. Nothing is known for sin and cos of finite numbers beyond 2^30,
+/// and for a number of the call that is neither zero nor of a magnitude from 2^-500 to 2^500. For all others finite float64
 /// results are normal numbers or zero, except for exp and sigmoid below 2^-1022 and exp above 2^1024, which round to the
 /// same FP32 number as their exact values do.
 library RoundedElementwise {
+    /// @notice What is known of a result: nothing, that it is the number of a zone, or that it is NaN.
+    enum Result {
+        Unknown,
+        Number,
+        NaN
+    }
+
     bytes4 private constant ADD_TENSOR = bytes4(keccak256("rounded.aten.add.Tensor"));
     bytes4 private constant ADD_SCALAR = bytes4(keccak256("rounded.aten.add.Scalar"));
     bytes4 private constant SUB_TENSOR = bytes4(keccak256("rounded.aten.sub.Tensor"));
@@ -97,69 +105,99 @@ library RoundedElementwise {
         return (1, true);
     }
 
-    /// @notice The zone of an element.
+    /// @notice What is known of an element, and its zone: an empty one where that is not a number.
     /// @param x The FP32 element of each input.
     function zone(Operator operator, uint32[] memory x, uint32[] memory attributes)
         internal
         pure
-        returns (bool defined, Zone memory result)
+        returns (Result known, Zone memory result)
     {
-        // INVARIANT: infinite and NaN inputs refute nothing.
-        for (uint256 i; i < x.length; ++i) {
-            if (x[i] & INFINITY == INFINITY) return (false, result);
-        }
         bytes4 op = Operator.unwrap(operator);
         if (_roundoffs(op) != 0) return _elementary(op, x[0], attributes);
+        if (op == SQRT || op == RECIPROCAL) _requireCount(attributes, 0);
+        else _requireAlpha(operator, attributes);
+
+        uint64 number = _isOfScalar(op) ? (uint64(attributes[0]) << 32) | attributes[1] : 0;
+        (bool decided, uint32 limit) = _limit(op, x[0], _isOfTensors(op) ? x[1] : _kindOf(number));
+        Number memory b;
+        if (_isOfScalar(op)) {
+            bool inRange;
+            (inRange, b) = Single.fromFloat64(number);
+            if (!inRange) return (Result.Unknown, result);
+        } else if (_isOfTensors(op) && !decided) {
+            b = Single.fromFloat32(x[1]);
+        }
+        if (decided) return _limited(limit);
+
         Number memory a = Single.fromFloat32(x[0]);
         Number memory y;
-        if (op == SQRT || op == RECIPROCAL) {
-            _requireCount(attributes, 0);
-            if (op == SQRT ? a.mid < 0 : a.mid == 0) return (false, result);
-            y = op == SQRT ? a.sqrt() : Single.fromFloat32(ONE).div(a);
-            return (true, Zones.ofResult(y.mid, y.exp));
-        }
-        _requireAlpha(operator, attributes);
-        Number memory b;
-        (defined, b) = _isOfTensors(op)
-            ? (true, Single.fromFloat32(x[1]))
-            : Single.fromFloat64((uint64(attributes[0]) << 32) | attributes[1]);
-        bool divides = op == DIV_TENSOR || op == DIV_SCALAR;
-        if (!defined || (divides && b.mid == 0)) return (false, result);
-        if (divides) y = a.div(b);
+        if (op == SQRT) y = a.sqrt();
+        else if (op == RECIPROCAL) y = Single.fromFloat32(ONE).div(a);
+        else if (op == DIV_TENSOR || op == DIV_SCALAR) y = a.div(b);
         else if (op == MUL_TENSOR || op == MUL_SCALAR) y = a.mul(b);
         else if (op == RSUB_SCALAR) y = b.add(a.neg());
         else y = a.add(op == SUB_TENSOR || op == SUB_SCALAR ? b.neg() : b);
-        if (op == DIV_SCALAR) return (true, Zones.ofBall(Balls.exact(y.mid, y.exp), RECIPROCAL_ROUNDOFFS));
-        return (true, Zones.ofResult(y.mid, y.exp));
+        if (op == DIV_SCALAR) return (Result.Number, Zones.ofBall(Balls.exact(y.mid, y.exp), RECIPROCAL_ROUNDOFFS));
+        return (Result.Number, Zones.ofResult(y.mid, y.exp));
+    }
+
+    /// @notice Whether no recording has `y` there: one goes on from arithmetic that is not finite, and ends at a logged
+    /// result that is not.
+    function excludes(Result known, Zone memory result, bool logged, uint32 y) internal pure returns (bool) {
+        if (logged && !Limits.isFinite(y)) return true;
+        if (known == Result.NaN) return !Limits.isNan(y);
+        return known == Result.Number && result.excludes(y);
+    }
+
+    /// @dev The result of arithmetic that is decided by the kinds of its inputs. A kernel that multiplies by the reciprocal
+    /// of a number of the call gets the same one.
+    function _limit(bytes4 op, uint32 a, uint32 b) private pure returns (bool decided, uint32 result) {
+        if (op == SQRT) return Limits.root(a);
+        if (op == RECIPROCAL) return Limits.quotient(ONE, a);
+        if (op == DIV_TENSOR || op == DIV_SCALAR) return Limits.quotient(a, b);
+        if (op == MUL_TENSOR || op == MUL_SCALAR) return Limits.product(a, b);
+        if (op == RSUB_SCALAR) return Limits.sum(b, Limits.negated(a));
+        return Limits.sum(a, op == SUB_TENSOR || op == SUB_SCALAR ? Limits.negated(b) : b);
+    }
+
+    /// @dev An FP32 number of the sign of a finite binary64 number that is zero iff that is.
+    function _kindOf(uint64 number) private pure returns (uint32) {
+        return uint32(number >> 63) << 31 | (number << 1 == 0 ? 0 : ONE);
+    }
+
+    function _limited(uint32 limit) private pure returns (Result known, Zone memory result) {
+        if (Limits.isNan(limit)) return (Result.NaN, result);
+        return (Result.Number, limit & ~SIGN == 0 ? Zones.ofResult(0, 0) : Zones.ofInfinity(limit & SIGN != 0));
     }
 
     function _elementary(bytes4 op, uint32 bits, uint32[] memory attributes)
         private
         pure
-        returns (bool defined, Zone memory result)
+        returns (Result known, Zone memory result)
     {
         _requireCount(attributes, 1);
         uint32 magnitude = bits & ~SIGN;
         bool negative = bits & SIGN != 0;
-        Ball memory x = Balls.fromFloat32(bits);
-        Ball memory f;
-        if (op == EXP) {
-            // Above 2^10 every result is infinite, as there.
-            f = Elementary.exp(!negative && bits > TWO_POW_10 ? Balls.exact(1, 10) : x);
-        } else if (op == LOG) {
-            if (negative || magnitude == 0) return (false, result);
-            f = Elementary.log(x);
-        } else if (op == TANH) {
-            f = Elementary.tanh(x);
-        } else if (op == ERF) {
-            f = Elementary.erf(x);
-        } else if (op == SIGMOID) {
-            f = Elementary.sigmoid(x);
-        } else {
-            if (magnitude > TWO_POW_30) return (false, result);
-            f = op == SIN ? Elementary.sin(x) : Elementary.cos(x);
+        if (Limits.isNan(bits)) return (Result.NaN, result);
+        bool isInfinite = magnitude == INFINITY;
+        if (op == SIN || op == COS) {
+            if (isInfinite) return (Result.NaN, result);
+            if (magnitude > TWO_POW_30) return (Result.Unknown, result);
         }
-        return (true, Zones.ofBall(f, _roundoffs(op)));
+        // -infinity is no logarithm either that a recording goes on with.
+        if (op == LOG && (negative || magnitude == 0)) return (Result.NaN, result);
+        // Every function is monotone from 2^10 on and, the logarithm aside, rounds there to its limit.
+        if (isInfinite && op == LOG) return (Result.Number, Zones.ofInfinity(false));
+        Ball memory x = Balls.fromFloat32(isInfinite ? (bits & SIGN) | TWO_POW_10 : bits);
+        Ball memory f;
+        // Above 2^10 every result is infinite, as there.
+        if (op == EXP) f = Elementary.exp(!negative && bits > TWO_POW_10 ? Balls.exact(1, 10) : x);
+        else if (op == LOG) f = Elementary.log(x);
+        else if (op == TANH) f = Elementary.tanh(x);
+        else if (op == ERF) f = Elementary.erf(x);
+        else if (op == SIGMOID) f = Elementary.sigmoid(x);
+        else f = op == SIN ? Elementary.sin(x) : Elementary.cos(x);
+        return (Result.Number, Zones.ofBall(f, _roundoffs(op)));
     }
 
     /// @dev The coefficient of u |f|; 0 for operators that are correctly rounded.

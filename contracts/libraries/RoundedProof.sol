@@ -3,17 +3,22 @@ pragma solidity 0.8.30;
 
 import { IAdjudicator } from "../interfaces/IAdjudicator.sol";
 import { DType } from "./DType.sol";
+import { Limits } from "./Limits.sol";
 import { NodeRecord } from "./NodeRecord.sol";
 import { OperandProof } from "./OperandProof.sol";
 import { RoundingLog } from "./RoundingLog.sol";
 import { TensorProof } from "./TensorProof.sol";
 import { Zone } from "./Zone.sol";
 
-/// @title Proofs about operators whose only output was computed in float64 and rounded to FP32, by one of three rules:
+/// @title Proofs about operators whose only output was computed in float64 and rounded to FP32, by one of four rules:
 /// @notice
-/// - value: no number of [S - tau, S + tau] rounds to the claimed element, or that is -0 where it is a sum;
+/// - value: no number of [S - tau, S + tau] rounds to the claimed element, or that is -0 where it is a sum, or not finite
+///   where it is a sum or logged;
 /// - contradiction: the log's entry for the element is another encoding than the claimed one's;
-/// - omission: the log has no entry for the element, although RN(S - tau) and RN(S + tau) differ.
+/// - omission: the log has no entry for the element, although RN(S - tau) and RN(S + tau) differ;
+/// - breakdown: the element is a sum of terms that are not all finite.
+/// An honest recording ends where a sum or a logged result is not finite, so that whoever claims one, or something in its
+/// place, has made it up.
 library RoundedProof {
     using OperandProof for NodeRecord.Operand;
 
@@ -33,6 +38,7 @@ library RoundedProof {
     uint256 internal constant VALUE = 0;
     uint256 internal constant CONTRADICTION = 1;
     uint256 internal constant OMISSION = 2;
+    uint256 internal constant BREAKDOWN = 3;
 
     uint32 private constant NEGATIVE_ZERO = 0x80000000;
 
@@ -64,16 +70,13 @@ library RoundedProof {
         return RoundingLog.contradicts(leaf, node, proof.evidence, proof.element, claimed(leaf, node, proof));
     }
 
-    /// @notice Whether a proof by the rule of value or omission shows the element of a logged node to be wrong.
-    function refutes(
-        IAdjudicator.Leaf calldata leaf,
-        NodeRecord.Node memory node,
-        Proof calldata proof,
-        Zone memory zone
-    ) internal pure returns (bool) {
-        uint256 rule = proof.evidence.rule;
-        if (rule == VALUE) return zone.excludes(claimed(leaf, node, proof));
-        if (rule != OMISSION) revert UnknownRule(rule);
+    /// @notice Whether a proof by the rule of omission shows the element of a logged node to be missing from the log.
+    function omits(IAdjudicator.Leaf calldata leaf, NodeRecord.Node memory node, Proof calldata proof, Zone memory zone)
+        internal
+        pure
+        returns (bool)
+    {
+        if (proof.evidence.rule != OMISSION) revert UnknownRule(proof.evidence.rule);
         RoundingLog.requireAbsent(leaf, node, proof.evidence, proof.element);
         return zone.isSplit();
     }
@@ -89,7 +92,7 @@ library RoundedProof {
         if (proof.evidence.rule != VALUE) revert UnknownRule(proof.evidence.rule);
         uint32 y = claimed(leaf, node, proof);
         // A sum that rounds to zero is +0, whatever it is made of.
-        return y == NEGATIVE_ZERO || zone.excludes(y);
+        return y == NEGATIVE_ZERO || !Limits.isFinite(y) || zone.excludes(y);
     }
 
     /// @notice Calldata position of a run of `length` FP32 numbers of operand `index`, which the map puts at the element.

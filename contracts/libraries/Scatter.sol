@@ -4,6 +4,7 @@ pragma solidity 0.8.30;
 import { IAdjudicator } from "../interfaces/IAdjudicator.sol";
 import { DType } from "./DType.sol";
 import { Float32Dot } from "./Float32Dot.sol";
+import { Limits } from "./Limits.sol";
 import { NodeRecord } from "./NodeRecord.sol";
 import { OperandProof } from "./OperandProof.sol";
 import { RoundedProof } from "./RoundedProof.sol";
@@ -27,11 +28,12 @@ library Scatter {
     error NotAMatrix(uint256 rank);
     error NotIndices(uint8 dtype, uint256 count, uint256 required);
 
-    /// @notice The exact windowed sum for the proof's element, and how many of its terms are below the window.
+    /// @notice Whether all terms of the proof's element are finite; if so, their exact windowed sum and how many of them are
+    /// below the window.
     function sum(IAdjudicator.Leaf calldata leaf, NodeRecord.Node memory node, RoundedProof.Proof calldata proof)
         internal
         pure
-        returns (Float32Dot.Sum memory total, uint256 skipped)
+        returns (bool finite, Float32Dot.Sum memory total, uint256 skipped)
     {
         if (node.reduction > Float32Dot.MAX_TERMS) {
             revert Float32Dot.TooManyTerms(node.reduction, Float32Dot.MAX_TERMS);
@@ -54,9 +56,11 @@ library Scatter {
             assembly ("memory-safe") {
                 bits := shr(224, calldataload(run))
             }
+            if (!Limits.isFinite(bits)) return (false, total, skipped);
             total.add(bits, proof.hint);
             if (Skipped.place(bits) + ONE_PLACE < proof.hint) ++skipped;
         }
+        finite = true;
     }
 
     /// @dev The lanes whose index is the row of the proof's element.

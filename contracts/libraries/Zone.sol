@@ -64,6 +64,11 @@ library Zones {
         zone.exp = exp;
     }
 
+    /// @notice Of an infinite result.
+    function ofInfinity(bool negative) internal pure returns (Zone memory) {
+        return ofResult(negative ? -1 : int256(1), 1 << 10);
+    }
+
     /// @notice Whether no number of [S - tau, S + tau] rounds to y.
     function excludes(Zone memory zone, uint32 y) internal pure returns (bool) {
         unchecked {

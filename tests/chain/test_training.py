@@ -20,9 +20,10 @@ from tao.tensors.store import TensorStore
 from tao.training import prepare
 from tao.training.checkpoints import Trail
 from tao.training.kernels import is_logged
+from tao.training.proofs import SUMS
 from tao.training.record import Recording
 from training.cases import mlp
-from training.faults import Inventive
+from training.faults import Careless, Inventive
 from training.runs import OPTIONS, parts
 
 STEPS = 4
@@ -200,23 +201,40 @@ def test_a_dispute_that_cannot_be_pursued_holds_up_no_other(training):
     assert "the first state is gone" in (training.world.folder / "log.jsonl").read_text()
 
 
-def test_a_run_that_breaks_down_is_told_and_left_alone(world):
-    """No contract refutes what follows from infinities: a dispute would cost the auditor its bond."""
-    case = mlp()
-    case.optimizer.param_groups[0]["lr"] = 1e20
-    job = prepare(*parts(case), **OPTIONS)
-    training = TrainingWorld(world, job)
-    training.request()
-    assert actions(training.trainer(Inventive).tick()) == ["claim"]
-    auditor = training.auditor()
-    assert auditor.tick() == [] and auditor.tick() == []
-    assert (
-        "NaN or infinite value in node" in world.log() and "no honest run goes on from there" in world.log()
+@pytest.mark.parametrize("cheat", [Inventive, Careless])
+@pytest.mark.parametrize("rate", [1e20, 3e38], ids=["sum-overflows", "state-is-infinite"])
+def test_a_run_that_goes_on_from_what_is_not_finite_is_refuted_where_it_broke_down(world, cheat, rate):
+    """One makes up what follows, the other one goes on with infinities. A state may be infinite by honest
+    arithmetic; then the next step has a sum that is not."""
+    training = breaking(world, rate)
+    done = world.play(training.trainer(cheat), training.auditor())
+    assert actions(done)[-1] == "prove" and "escalate" not in actions(done)
+    found = dispute(training)
+    assert found.outcome is Outcome.CHALLENGER_WON
+    assert training.job.bundle.graph.nodes[found.node].operator in SUMS
+
+
+def test_a_run_that_breaks_down_and_is_withheld_is_refuted(world):
+    training = breaking(world, 1e20)
+    done = world.play(
+        training.trainer(Careless, store=private(training)),
+        training.auditor(),
+        *world.members(),
+        each_round=lambda: let_pass(world.w3, 15),
+        rounds=60,
     )
-    shutil.rmtree(world.folder / "store" / "named" / "runs")
-    restarted = training.auditor()
-    let_pass(world.w3, 120)
-    assert restarted.tick() == []
+    assert {"open", "demand"} <= set(actions(done))
+    assert dispute(training).outcome is Outcome.CHALLENGER_WON
+
+
+def breaking(world, rate):
+    """A job that was requested and that no honest trainer can do."""
+    case = mlp()
+    case.optimizer.param_groups[0]["lr"] = rate
+    training = TrainingWorld(world, prepare(*parts(case), **OPTIONS))
+    training.request()
+    assert training.trainer().tick() == [] and "NaN or infinite value in node" in world.log()
+    return training
 
 
 class NegativeZeros(Cheat):

@@ -4,6 +4,8 @@ from types import SimpleNamespace
 
 import pytest
 
+from support.steps import Step
+
 
 @pytest.fixture(scope="session")
 def ape_contracts(project, deployment):
@@ -54,3 +56,16 @@ def actors(accounts):
     """The accounts behind the names of support.play.Play."""
     names = ("prover", "challenger", "friend", "watcher", "client", "stranger")
     return SimpleNamespace(**dict(zip(names, accounts, strict=False)), members=list(accounts[6:13]))
+
+
+@pytest.fixture
+def judge(wire, deployment):
+    """The verdict on a proof by the contract for the step's operator."""
+    families = ("rounded_contraction", "rounded_reduction", "rounded_elementwise", "training")
+    contracts = [getattr(deployment, family) for family in families]
+    deciders = {bytes(op): each for each in contracts for op in wire.call(each, "operators")}
+
+    def verdict(step: Step, proof: bytes) -> bool:
+        return step.refuted(wire, deciders[step.leaf()[0][:4]], proof)
+
+    return verdict

@@ -4,6 +4,7 @@ have computed or need not have logged, not with a hostile hint either; and what 
 
 from __future__ import annotations
 
+import itertools
 import os
 import struct
 from collections import Counter
@@ -26,6 +27,8 @@ EXCLUDED, SPLIT, UNDECIDED = 1, 2, 4
 PAIRS = ("add.Tensor", "sub.Tensor", "mul.Tensor", "div.Tensor")
 NUMBERS = ("add.Scalar", "sub.Scalar", "rsub.Scalar", "mul.Scalar", "div.Scalar")
 ROOTS = ("sqrt.default", "reciprocal.default")
+KINDS = cases.bits_of([0.0, -0.0, 1.0, -3.0, 2.0**-149, 3.4e38, -3.4e38, np.inf, -np.inf, np.nan])
+"""One number of each kind, as far as infinities and NaN go."""
 HARD = {
     "exp": """
         c16912cd bbf0edf1 39c6be5b bae0e25c 3d1a274e 4001b249 40315b33 39e5bb1d 4288942b 3fe67199
@@ -149,9 +152,9 @@ def bits_of_products(a: Sequence[int], b: Sequence[int]) -> list[int]:
 
 
 def zone_of(a: Sequence[int], b: Sequence[int], *window: int) -> rules.Zone | None:
-    """Zeros are not looked at here: the libraries do not know their sign."""
+    """Neither signs of zeros nor what is not finite are looked at here: the libraries do not know of them."""
     zone = rules.contraction(a, b, *window) if b else rules.row(a, *window)
-    return zone and replace(zone, is_sum=False)
+    return None if zone.mid is None else replace(zone, is_sum=False, may_break=True)
 
 
 def window_of(a: Sequence[int], b: Sequence[int]) -> int:
@@ -267,10 +270,9 @@ def test_one_operation_is_decided_exactly(batch, name):
     random.shuffle(second)
     zones = {}
     for a, b in zip(first, second, strict=True):
-        of_two = name in PAIRS
-        defined = not of_two or rules.is_finite(b)
-        number = rules.value(b) if of_two and defined else None
-        zones[a, b] = rules.arithmetic(name, a, number) if defined else None
+        zones[a, b] = rules.arithmetic(name, a, rules.to_float(b) if name in PAIRS else None)
+    for a, b in itertools.product(KINDS, KINDS):
+        zones[a, b] = rules.arithmetic(name, a, rules.to_float(b) if name in PAIRS else None)
     seen = check_elements(batch, name, [], zones)
     assert seen["excluded, not proven"] == seen["undecided"] == seen["split"] == 0
     assert min(seen["excluded"], seen["stands"]) > 100
@@ -282,10 +284,10 @@ def test_an_operation_with_a_number_is_decided_for_all_its_53_digits(batch, name
     for number in (0.1, 3.0, -1e-5, 1 / 3, 0.0, -0.0, 2.0**-24 + 2.0**-70, 1e100, 0.5 + 2.0**-25):
         zones = {}
         for a in inputs(random, 15 * ROUNDS):
-            zones[a, 0] = rules.arithmetic(name, a, Fraction(number))
+            zones[a, 0] = rules.arithmetic(name, a, number)
         seen = check_elements(batch, name, struct.unpack(">II", struct.pack(">d", number)), zones)
         assert seen["excluded, not proven"] == seen["undecided"] == 0
-        assert seen["stands"] > 10 or name == "div.Scalar" and number == 0
+        assert seen["stands"] > 10
 
 
 @pytest.mark.parametrize("number", [float("inf"), float("nan"), 1e-300, 1e300, 5e-324])
@@ -297,7 +299,7 @@ def test_numbers_with_which_float64_may_leave_its_range_decide_nothing(batch, nu
             "elementwise",
             f"rounded.aten.{name}",
             attributes,
-            [(cases.ONE, 0, y) for y in (0, cases.NAN)],
+            [(x, 0, y) for x in KINDS for y in (0, cases.NAN)],
         )
         assert set(verdicts) == {UNDECIDED}
 
@@ -328,7 +330,8 @@ def doubtful(name: str) -> list[int]:
 @pytest.mark.parametrize("name", rules.ROUNDOFFS)
 def test_what_torch_computes_of_elementary_functions_stands(batch, name):
     random = np.random.default_rng(5)
-    bits = [x for x in inputs(random, 250 * ROUNDS) + doubtful(name) if rules.elementary(name, x) is not None]
+    bits = inputs(random, 250 * ROUNDS) + doubtful(name)
+    bits = [x for x in bits if rules.elementary(name, x) is not None]
     x = torch.from_numpy(cases.floats_of(bits).copy()).double()
     kernels = [getattr(torch, name)(x), getattr(torch, name)(x.repeat_interleave(2)[::2])]
     for f in kernels:
@@ -336,7 +339,9 @@ def test_what_torch_computes_of_elementary_functions_stands(batch, name):
         given = [(a, 0, b) for a, b in zip(bits, y, strict=True)]
         verdicts = call(batch, "elementwise", f"rounded.aten.{name}.default", [7], given)
         for case, verdict, result in zip(given, verdicts, f.tolist(), strict=True):
-            assert not verdict & EXCLUDED, case
+            assert bool(verdict & EXCLUDED) != rules.is_finite(case[2]), (
+                case
+            )  # no recording goes on otherwise
             if verdict & SPLIT:
                 tau = 2 * (rules.ROUNDOFFS[name] + 1) * abs(Fraction(result)) / 2**53
                 assert rules.nearest(Fraction(result) - tau) != rules.nearest(Fraction(result) + tau)

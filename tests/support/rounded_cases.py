@@ -70,7 +70,7 @@ def steered(
 ) -> Iterator[tuple[list[int], list[int]]]:
     """The runs with lanes behind them that bring the sum to a midpoint, or a part of its magnitudes away."""
     start = rules.contraction(a, b)
-    if start is None or abs(start.mid) > 2**127:
+    if start.mid is None or abs(start.mid) > 2**127:
         return
     magnitude = sum((abs(rules.value(x) * rules.value(z)) for x, z in zip(a, b, strict=True)), Fraction(0))
     # Where the sum cancels, a midpoint of the size of its terms, too.
@@ -87,9 +87,18 @@ def steered(
 def claims(random: np.random.Generator, zone: rules.Zone) -> list[int]:
     """Claimed elements on both sides of what a zone allows, and non-finite ones."""
     places = set()
-    for edge in (zone.mid, zone.mid - zone.most, zone.mid + zone.most):
+    for edge in () if zone.mid is None else (zone.mid, zone.mid - zone.most, zone.mid + zone.most):
         near = rules.nearest(edge)
         places |= {near - 1, near, near + 1}
     places = {p for p in places if abs(p) <= rules.INFINITY}
-    others = {0x80000000, NAN, NEGATIVE_NAN, rules.INFINITY, NEGATIVE_INFINITY, int(random.integers(2**32))}
+    others = {
+        0,
+        ONE,
+        0x80000000,
+        NAN,
+        NEGATIVE_NAN,
+        rules.INFINITY,
+        NEGATIVE_INFINITY,
+        int(random.integers(2**32)),
+    }
     return sorted({rules.encoding(p) for p in places} | others)

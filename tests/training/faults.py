@@ -14,11 +14,10 @@ from tao.graph.canonical import Graph, Node
 from tao.graph.operators import SAMPLE
 from tao.graph.rounding import Kind, kind
 from tao.tensors.store import TensorStore
-from tao.training import log as logs
 from tao.training.job import TrainingJob
 from tao.training.kernels import Piece, is_logged
 from tao.training.log import ELEMENT_BITS, END
-from tao.training.policies import RECORDED, NotFinite, Recorder
+from tao.training.policies import RECORDED, Recorder
 from tao.training.record import Recording
 from tao.training.replay import Replay
 from tao.training.rounding import round_to_grid
@@ -27,15 +26,49 @@ KEEP_EVERY = 1
 """All states are stored, so that nothing has to be demanded."""
 
 
-class Inventive(Recording):
-    """Goes on with the state before where the run breaks down."""
+class _AnyNumber(Recorder):
+    """Goes on from whatever is computed."""
+
+    def settle(self, index: int, piece: Piece, out: Tensor) -> bool:
+        super().settle(index, piece, out)
+        return True
+
+
+class _Finite(Recorder):
+    """Makes up a number where there is none."""
+
+    def settle(self, index: int, piece: Piece, out: Tensor) -> bool:
+        super().settle(index, piece, out)
+        out.nan_to_num_()
+        return True
+
+
+class Careless(Recording):
+    """Goes on with infinities and NaN where the run breaks down."""
+
+    recorder: type[Recorder] = _AnyNumber
 
     def compute(self, state: Sequence[Tensor], step: int) -> tuple[tuple[Tensor, ...], Tensor]:
-        try:
-            return super().compute(state, step)
-        except NotFinite:
-            log = logs.empty(self.job.log_capacity)
-            return (state[0] + 1, *state[1:-1], log), log
+        outputs = self._record(state, step)
+        self.replay.watched[self.job.loss].nan_to_num_()
+        return outputs
+
+    def capture(self, step: int, cuts: Iterable[int]) -> dict[int, list[Tensor]]:
+        state, states = self.job.initial, {}
+        for position in range(step):
+            state, _ = self._record(state, position)
+        self._record(state, step, states.__setitem__, cuts)
+        return states
+
+    def _record(self, state, step, *kept):
+        self.replay.recorder, self.replay._check_finite = self.recorder, lambda outputs, step: None
+        return self.replay.record(state, step, None, *kept)
+
+
+class Inventive(Careless):
+    """Goes on with numbers that it makes up."""
+
+    recorder = _Finite
 
 
 class Faulty(Recording, ABC):

@@ -60,18 +60,16 @@ class AuditJudge:
 
     def suspicious(self, claim: ClaimView) -> bool:
         """True iff a replayed step does not lead where the claim says; of a run whose parts are missing after
-        the grace, iff its last state is another than without the trainer's logs. A run that is not finite itself
-        is left alone: no contract refutes what follows from infinities."""
+        the grace, iff its last state is another than without the trainer's logs."""
         try:
             case = self._case(claim)
         except (StoreError, ModelError):
             return False
         if case.own is None and self._audited(claim) is not None:
-            return not case.report.is_equal and not case.report.difference.breaks_down
+            return not case.report.is_equal
         if self.now <= claim.claimed_at + self.grace:
             return False
-        own = self._own(case)[-1]
-        return own != () and own != tuple(claim.outputs[:-1])
+        return self._own(case)[-1] != tuple(claim.outputs[:-1])
 
     def deviation(self, dispute: DisputeView, child: int) -> float:
         """Infinite for the child in which the first step, or operator, lies that does not follow; else 0."""

@@ -12,7 +12,7 @@ from tao.tensors.store import TensorStore
 from tao.training.checkpoints import Trail
 from tao.training.examine import find_implausible
 from tao.training.job import Progress, TrainingClaim, TrainingJob
-from tao.training.policies import Correction, NotFinite, ReplayError
+from tao.training.policies import Correction, ReplayError
 from tao.training.record import differences, read_log, rebuild
 from tao.training.replay import Replay
 
@@ -21,15 +21,13 @@ from tao.training.replay import Replay
 class Difference:
     """The first step that does not lead where the run says. before: the state that it starts from. values: which
     values of the next state differ. reason: why the step cannot be replayed at all, where it cannot, and node:
-    the operator to blame for that. breaks_down: whether that is because the run itself is not finite there, which
-    an honest recording ends at and no contract refutes, rather than for what the log says."""
+    the operator to blame for that."""
 
     step: int
     before: tuple[Tensor, ...]
     values: tuple[str, ...] = ()
     reason: str = ""
     node: int | None = None
-    breaks_down: bool = False
 
     def __str__(self) -> str:
         return f"step {self.step}: " + (self.reason or f"{', '.join(self.values)} differ from the replay's")
@@ -88,8 +86,7 @@ def audit(
         try:
             state, corrections = replay.replay(before, log, position)
         except ReplayError as error:
-            breaks_down = isinstance(error, NotFinite)
-            report.difference = Difference(position, before, (), str(error), error.node, breaks_down)
+            report.difference = Difference(position, before, reason=str(error), node=error.node)
             break
         differing = tuple(differences(job, checkpoint, state))
         report.seconds.append(time.monotonic() - start)

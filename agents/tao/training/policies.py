@@ -33,8 +33,8 @@ class ReplayError(TaoError):
 
 
 class NotFinite(ReplayError):
-    """A run that breaks down: an operator's result, or the loss, is not finite. That is a fault of the job, not
-    of whoever records or replays it."""
+    """A run that breaks down: an operator's result, or the loss, is not finite. No honest run goes on from there,
+    and the contracts refute one that does."""
 
     def __init__(self, step: int, node: int, name: str, what: str = "a NaN or infinite value") -> None:
         """name: of the node. what: it has."""
@@ -93,12 +93,12 @@ class Follower:
             return sums.settle(piece, self._bits, out)
         values, _, finite = round_to_grid(piece.f, None, self._bits, out)
         elements, words = self._entries.of(index)
-        if len(elements) and finite:
+        if len(elements):
             places = piece.places(torch.from_numpy(elements).to(out.device))
             if len(places):
                 words = words[np.searchsorted(elements, piece.elements(places).cpu().numpy())]
                 self._correct(index, piece, places, torch.from_numpy(words).to(out.device), values.view(-1))
-        return finite
+        return finite or bool(values.isfinite().all())
 
     def _correct(self, index: int, piece: Piece, places: Tensor, words: Tensor, values: Tensor) -> None:
         differs = (values[places].view(torch.int32).long() & 0xFFFFFFFF) != words

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Sequence
-from fractions import Fraction
 
 import torch
 from eth_abi import encode
@@ -22,7 +21,7 @@ from tao.tensors.tree import TensorTree
 from tao.training import rules
 from tao.training.rules import Zone
 
-VALUE, CONTRADICTION, OMISSION = range(3)
+VALUE, CONTRADICTION, OMISSION, BREAKDOWN = range(4)
 """The rules."""
 
 CONTRACTION = "rounded.contraction"
@@ -85,16 +84,16 @@ def rounded_proof(
 
     state_before: the values live before the node, in the order of `Graph.live`. outputs: the node's only
     output, as claimed. element: row-major index into it. Raises ModelError for tensors that are not the
-    graph's, UnsupportedOperator where the operator is none of these, or is not logged though the rule is
-    about the log, or the log does not bear the rule out, and InvalidTensor outside the output.
+    graph's, UnsupportedOperator where the operator is none of these, or none that the rule is about, or the log
+    does not bear the rule out, and InvalidTensor outside the output.
     """
     leaf = Leaf.of(bundle, node_index, state_before, outputs)
     operator = leaf.node.operator
-    if operator not in (ROUNDED if rule == VALUE else LOGGED):
+    if operator not in {VALUE: ROUNDED, BREAKDOWN: SUMS}.get(rule, LOGGED):
         raise UnsupportedOperator(f"node {node_index} is {operator}, which rule {rule} does not decide")
     read = [] if rule == CONTRADICTION else reads(leaf, element)
-    output = _EMPTY if rule == OMISSION else leaf.open_output(element)
-    slot, openings = (0, []) if rule == VALUE else _evidence(leaf, element, rule)
+    output = _EMPTY if rule in (OMISSION, BREAKDOWN) else leaf.open_output(element)
+    slot, openings = _evidence(leaf, element, rule) if rule in (CONTRADICTION, OMISSION) else (0, [])
     values = (
         element,
         _hint(leaf, read),
@@ -163,8 +162,7 @@ def zone(leaf: Leaf, element: int) -> Zone | None:
         return rules.arithmetic(name, x[0], number(leaf.node.attributes))
     if not others:
         return rules.arithmetic(name, x[0])
-    (b,) = others[0]
-    return rules.arithmetic(name, x[0], rules.value(b)) if rules.is_finite(b) else None
+    return rules.arithmetic(name, x[0], rules.to_float(*others[0]))
 
 
 def words(number: float) -> tuple[int, int]:
@@ -172,9 +170,9 @@ def words(number: float) -> tuple[int, int]:
     return struct.unpack(">II", struct.pack(">d", number))
 
 
-def number(attributes: Sequence[int]) -> Fraction:
-    """The number that the first two attributes are; raises OverflowError or ValueError unless finite."""
-    return Fraction(struct.unpack(">d", struct.pack(">II", *attributes[:2]))[0])
+def number(attributes: Sequence[int]) -> float:
+    """The number that the first two attributes are."""
+    return struct.unpack(">d", struct.pack(">II", *attributes[:2]))[0]
 
 
 def _scattered(leaf: Leaf, element: int) -> list[Read]:

@@ -85,8 +85,8 @@ class Replay(Executor):
         """The step's outputs, and its log, int64[2, capacity]. override: may replace the outputs of a node.
         keep, cuts: as in `advance`; a log among the values kept is filled in when the step ends.
 
-        Raises LogError where the log is too small, NotFinite where a result is not finite and ModelError
-        where the inputs do not fit.
+        Raises LogError where the log is too small, NotFinite where a sum, a logged result or the state after
+        the step is not finite, and ModelError where the inputs do not fit.
         """
         writer = Writer(self.capacity, step, self.graph.names)
         state = tuple(inputs)
@@ -94,6 +94,7 @@ class Replay(Executor):
         log = torch.zeros(2, self.capacity, dtype=torch.int64, device=device)
         recorder = self.recorder(writer, self.bits)
         outputs = self._run(0, state, len(self.graph), recorder, log, step, override, keep, cuts)
+        self._check_finite(outputs, step)
         writer.finish(log)
         return outputs, log
 
@@ -103,7 +104,8 @@ class Replay(Executor):
         """The step's outputs as the log's trainer rounded them, and where that was not as here.
 
         Raises LogError for a log that is out of order, ReplayError for an entry that no honest trainer writes
-        and NotFinite, a kind of it, for a result that is not finite, ModelError where the inputs do not fit.
+        and NotFinite, a kind of it, for a sum or a logged result that is not finite, ModelError where the
+        inputs do not fit.
         """
         follower = self._follower(log, step)
         outputs = self._run(0, tuple(inputs), len(self.graph), follower, log, step)
@@ -182,11 +184,19 @@ class Replay(Executor):
                             self.watched[value] = env[value]
                         env[value] = None
         result = [env[value].contiguous() for value in self.graph.live(stop)]
-        if stop == len(self.graph):  # within a step infinities may be honest: masks are made of them
-            context.check_finite(self.graph.live(stop), result)
         if keep is not None and stop in kept:
             keep(stop, result)
         return tuple(result)
+
+    def _check_finite(self, outputs: Sequence[Tensor], step: int) -> None:
+        """Raises NotFinite for a state that is not finite, naming the node. Within a step infinities may be
+        honest: masks are made of them."""
+        makers = {value: index for index, node in enumerate(self.graph.nodes) for value in node.outputs}
+        last = zip(self.graph.live(len(self.graph)), outputs, strict=True)
+        computed = [(makers[value], tensor) for value, tensor in last if value in makers and tensor.numel()]
+        for index, tensor in sorted(computed, key=lambda item: item[0]):
+            if tensor.is_floating_point() and not bool(torch.stack(tensor.aminmax()).isfinite().all()):
+                raise NotFinite(step, index, self.graph.names[index])
 
     def _run_overridden(self, context: _Context, index: int, env: list[Any], override: Override) -> None:
         node = self.graph.nodes[index]
@@ -246,7 +256,7 @@ class Replay(Executor):
 
 
 class _Context:
-    """One pass over nodes: how results are settled, and what to say where they are not finite."""
+    """One pass over nodes, and how their results are settled."""
 
     def __init__(self, replay: Replay, policy: Policy, log: Tensor | None, step: int) -> None:
         self._replay, self._graph, self._policy = replay, replay.graph, policy
@@ -342,15 +352,4 @@ class _Context:
 
     def _settle(self, index: int, piece: Piece, out: Tensor) -> None:
         if not self._policy.settle(index, piece, out):
-            self._not_finite(index)
-
-    def _not_finite(self, index: int) -> None:
-        raise NotFinite(self._step, index, self._graph.names[index])
-
-    def check_finite(self, values: Sequence[int], tensors: Sequence[Tensor]) -> None:
-        """Raises NotFinite, naming the node, where a float among the values computed is not finite."""
-        makers = {value: index for index, node in enumerate(self._graph.nodes) for value in node.outputs}
-        computed = [(makers[v], t) for v, t in zip(values, tensors, strict=True) if v in makers and t.numel()]
-        for index, tensor in sorted(computed, key=lambda item: item[0]):
-            if tensor.is_floating_point() and not bool(torch.stack(tensor.aminmax()).isfinite().all()):
-                self._not_finite(index)
+            raise NotFinite(self._step, index, self._graph.names[index])

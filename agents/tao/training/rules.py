@@ -8,16 +8,23 @@ and rounds f to the nearest float32; a sum it rounds correctly. With u = 2^-53, 
     one float64 operation      0: S stands for the correctly rounded float64 result, which is f
     division by a number       4 u |S|, as kernels may multiply by the rounded reciprocal
 
+A recording ends where a sum or a logged result is not finite, so that no claim about one is honest. Single float64
+operations give infinities and NaN as IEEE 754 has them, and a recording goes on.
+
 Elements are float32 encodings. `order` makes them integers that are ordered as their values are: neighbours
 differ by 1, both zeros are 0, and a NaN is beyond the infinities.
 """
 
 from __future__ import annotations
 
+import math
+import struct
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from math import isqrt
+
+import numpy as np
 
 INFINITY = 0x7F800000
 SIGN = 1 << 31
@@ -35,6 +42,10 @@ RADIUS = Fraction(1, 2**51)
 NOTHING = Fraction(0)
 _LARGEST_ANGLE = 2**30
 _SATURATION = 1024
+_SMALLEST_NUMBER = 2.0**-500
+"""Of a call, zero aside; the largest is below its inverse."""
+_INFINITE = 2.0**1000
+"""Rounds to infinity."""
 
 
 def is_finite(bits: int) -> bool:
@@ -52,9 +63,7 @@ def encoding(place: int) -> int:
 
 def value(bits: int) -> Fraction:
     """Of a finite float32 encoding."""
-    exponent, significand = _unpack(bits)
-    magnitude = Fraction(significand) * Fraction(2) ** (exponent - 150)
-    return -magnitude if bits & SIGN else magnitude
+    return Fraction(to_float(bits))
 
 
 def nearest(number: Fraction) -> int:
@@ -81,25 +90,31 @@ def to_float64(number: Fraction) -> Fraction:
 
 @dataclass(frozen=True)
 class Zone:
-    """What is known of S, in [mid - rad, mid + rad], and of tau, in [least, most]. is_sum: whether it is of a
-    sum, whose zeros are +0."""
+    """What is known of S, in [mid - rad, mid + rad], and of tau, in [least, most]. mid: None for what is no
+    number. is_sum: whether it is of a sum, whose zeros are +0. may_break: whether recordings go on from a result
+    that is not finite, as they do from arithmetic."""
 
-    mid: Fraction
+    mid: Fraction | None
     rad: Fraction = NOTHING
     least: Fraction = NOTHING
     most: Fraction = NOTHING
     is_sum: bool = False
+    may_break: bool = False
 
     def excludes(self, y: int) -> bool:
-        """Rule 1, value: no number of [S - tau, S + tau] rounds to y."""
-        if self.is_sum and y == NEGATIVE_ZERO:
+        """Rule 1, value: no number of [S - tau, S + tau] rounds to y, or no recording goes on from y."""
+        if self.is_sum and y == NEGATIVE_ZERO or not self.may_break and not is_finite(y):
             return True
+        if self.mid is None:
+            return abs(order(y)) <= INFINITY  # a number
         reach = self.rad + self.most
         return not nearest(self.mid - reach) <= order(y) <= nearest(self.mid + reach)
 
     @property
     def is_split(self) -> bool:
         """Rule 3, omission: RN(S - tau) and RN(S + tau) differ, so that every honest log has the element."""
+        if self.mid is None:
+            return False
         reach = self.least - self.rad
         return nearest(self.mid - reach) < nearest(self.mid + reach)
 
@@ -118,11 +133,11 @@ def term_window(x: Sequence[int]) -> int:
     return max(1, max(_unpack(bits)[0] for bits in x) - WINDOW)
 
 
-def contraction(a: Sequence[int], b: Sequence[int], window: int = 2) -> Zone | None:
+def contraction(a: Sequence[int], b: Sequence[int], window: int = 2) -> Zone:
     """Of sum a_i b_i, as the contract knows it with a window; with the lowest one, 2, exactly, as there is no
-    limit above a window here. None where a number is not finite."""
+    limit above a window here."""
     if not all(map(is_finite, (*a, *b))):
-        return None
+        return Zone(None)
     total = skipped = 0
     for x, z in zip(a, b, strict=True):
         (ex, mx), (ez, mz) = _unpack(x), _unpack(z)
@@ -134,10 +149,10 @@ def contraction(a: Sequence[int], b: Sequence[int], window: int = 2) -> Zone | N
     return _sum(total, skipped, window - 300)
 
 
-def row(x: Sequence[int], window: int = 1) -> Zone | None:
+def row(x: Sequence[int], window: int = 1) -> Zone:
     """Of sum x_i, likewise with a window of RowSums."""
     if not all(map(is_finite, x)):
-        return None
+        return Zone(None)
     total = skipped = 0
     for bits in x:
         exponent, significand = _unpack(bits)
@@ -157,27 +172,39 @@ def _sum(total: int, skipped: int, exponent: int) -> Zone:
 # ---- elementwise ----
 
 
-def arithmetic(name: str, a: int, b: Fraction | None = None) -> Zone | None:
+def arithmetic(name: str, a: int, b: float | None = None) -> Zone | None:
     """Of one float64 operation: `add sub rsub mul div` with a number b, as `.Tensor` or `.Scalar` overload,
-    `sqrt.default` and `reciprocal.default` without. None where it is not defined."""
-    if not is_finite(a):
+    `sqrt.default` and `reciprocal.default` without. None where nothing is known."""
+    word, overload = name.split(".")
+    if overload == "Scalar" and b and not _SMALLEST_NUMBER <= abs(b) < 1 / _SMALLEST_NUMBER:
         return None
-    exact = _ARITHMETIC[name.split(".")[0]](value(a), b)
-    if exact is None:
-        return None
-    result = to_float64(exact)
+    x = to_float(a)
+    limit = _in_float64(word, x, b)  # never infinite for finite numbers other than zero: these are in range
+    if math.isnan(limit):
+        return Zone(None, may_break=True)
+    if math.isinf(limit):
+        return Zone(Fraction(math.copysign(_INFINITE, limit)), may_break=True)
+    if not math.isfinite(x) or b is not None and not math.isfinite(b):
+        return Zone(Fraction(limit), may_break=True)
+    result = to_float64(_ARITHMETIC[word](Fraction(x), None if b is None else Fraction(b)))
     tau = 4 * abs(result) / 2**FLOAT64_DIGITS if name == "div.Scalar" else NOTHING
-    return Zone(result, NOTHING, tau, tau)
+    return Zone(result, NOTHING, tau, tau, may_break=True)
 
 
-def _quotient(a: Fraction, b: Fraction) -> Fraction | None:
-    return None if b == 0 else a / b
+def _in_float64(word: str, x: float, b: float | None) -> float:
+    with np.errstate(all="ignore"):
+        return float(_ARITHMETIC[word](np.float64(x), None if b is None else np.float64(b)))
 
 
-def _root(a: Fraction, _: None) -> Fraction | None:
+def to_float(bits: int) -> float:
+    """Of a float32 encoding, infinite and NaN ones too."""
+    return struct.unpack(">f", bits.to_bytes(4, "big"))[0]
+
+
+def _root(a: Fraction | np.float64, _: None) -> Fraction | np.float64:
     """To 53 digits the root itself: a digit behind many more tells that some were cut off."""
-    if a < 0:
-        return None
+    if isinstance(a, np.float64):
+        return np.sqrt(a)
     square = a * Fraction(4) ** 400
     root = isqrt(int(square))
     return Fraction(2 * root + (root * root != square), 2) / 2**400
@@ -188,25 +215,28 @@ _ARITHMETIC: dict[str, Callable] = {
     "sub": lambda a, b: a - b,
     "rsub": lambda a, b: b - a,
     "mul": lambda a, b: a * b,
-    "div": _quotient,
-    "reciprocal": lambda a, _: _quotient(Fraction(1), a),
+    "div": lambda a, b: a / b,
+    "reciprocal": lambda a, _: 1 / a,
     "sqrt": _root,
 }
 
 
 def elementary(name: str, x: int, radius: Fraction = NOTHING) -> Zone | None:
-    """Of an elementary function, its value known to `radius` of itself; None where it is not defined."""
+    """Of an elementary function, its value known to `radius` of itself; None where nothing is known."""
     from flint import arb, ctx
 
-    if not is_finite(x):
-        return None
-    number = value(x)
-    if name == "log" and number <= 0 or name in ("sin", "cos") and abs(number) > _LARGEST_ANGLE:
-        return None
-    if name in ("exp", "sigmoid"):
-        number = max(
-            min(number, Fraction(_SATURATION)), Fraction(-_SATURATION)
-        )  # beyond, RN is 0, 1 or infinite
+    if abs(order(x)) > INFINITY:
+        return Zone(None)
+    if name in ("sin", "cos"):
+        if not is_finite(x):
+            return Zone(None)
+        if abs(value(x)) > _LARGEST_ANGLE:
+            return None
+    if name == "log" and (order(x) <= 0 or not is_finite(x)):
+        return Zone(None)
+    number = value(x) if is_finite(x) else Fraction(math.copysign(_SATURATION, order(x)))
+    if name in ("exp", "sigmoid"):  # beyond, RN is 0, 1 or infinite
+        number = max(min(number, Fraction(_SATURATION)), Fraction(-_SATURATION))
     before, ctx.prec = ctx.prec, 640
     try:
         argument = arb(number.numerator) / arb(number.denominator)

@@ -13,7 +13,7 @@ from tao.model import ModelBundle
 from tao.proofs import MAX_OPENED
 from tao.proofs.leaf import Leaf
 from tao.training import proofs
-from tao.training.proofs import CONTRADICTION, KEEP, KEY_BITS, LOG, OMISSION, SAMPLE, VALUE
+from tao.training.proofs import BREAKDOWN, CONTRADICTION, KEEP, KEY_BITS, LOG, OMISSION, SAMPLE, VALUE
 
 _CANDIDATES = 64
 """Elements that are looked at exactly, for each rule."""
@@ -88,22 +88,25 @@ def _of_rounding(leaf: Leaf, results: Tensor, tolerance: Tensor | None) -> Itera
         entries, values = keys[mine] - first, values[mine]
         encodings = claimed.view(torch.int32).to(torch.int64) & 0xFFFFFFFF
         yield from ((element, CONTRADICTION) for element in entries[encodings[entries] != values].tolist())
-    yield from ((element, VALUE) for element in _excluded(leaf, claimed, results))
+    yield from _excluded(leaf, claimed, results)
     if logged and tolerance is not None:
         yield from ((element, OMISSION) for element in _omitted(leaf, results, tolerance, entries))
 
 
-def _excluded(leaf: Leaf, claimed: Tensor, results: Tensor) -> Iterator[int]:
-    rounded = results.to(torch.float32)
-    differs = claimed != rounded
-    if leaf.node.operator in proofs.SUMS:
+def _excluded(leaf: Leaf, claimed: Tensor, results: Tensor) -> Iterator[tuple[int, int]]:
+    """Elements to which nothing rounds, those farthest off first, and the rule that says so."""
+    rounded, is_sum = results.to(torch.float32), leaf.node.operator in proofs.SUMS
+    differs = (claimed != rounded) & ~(claimed.isnan() & rounded.isnan())
+    if is_sum:
         differs |= (claimed == 0) & claimed.signbit()
-    differs &= results.isfinite()
-    distance = (claimed.double() - results).abs().nan_to_num(torch.inf) / results.abs()
-    for element in _best(torch.where(differs, distance.nan_to_num(torch.inf), -1.0), 0.0):
+    if leaf.node.operator not in proofs.ARITHMETIC:  # a recording ends there
+        differs |= ~(claimed.isfinite() & rounded.isfinite())
+    distance = (claimed.double() - results).abs() / results.abs()
+    distance = torch.where(distance.isnan(), torch.inf, distance)
+    for element in _best(torch.where(differs, distance, -1.0), -1.0):
         zone = proofs.zone(leaf, element)
         if zone is not None and zone.excludes(int(claimed[element].view(torch.int32)) & 0xFFFFFFFF):
-            yield element
+            yield element, BREAKDOWN if is_sum and zone.mid is None else VALUE
 
 
 def _omitted(leaf: Leaf, results: Tensor, tolerance: Tensor, entries: Tensor) -> Iterator[int]:

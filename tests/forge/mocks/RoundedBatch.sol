@@ -11,7 +11,7 @@ import { Zone, Zones } from "../../../contracts/libraries/Zone.sol";
 import { Operator } from "../../../contracts/types/Types.sol";
 
 /// @dev The rules of rounded elements on many cases in one call. Verdicts have bit 0 where the claimed element is excluded
-/// and bit 1 where the zone is split; 4 where the case is not defined or reverts.
+/// and bit 1 where the zone is split; 4 where nothing is known of the case or it reverts.
 contract RoundedBatch {
     uint8 private constant UNDECIDED = 4;
 
@@ -61,13 +61,14 @@ contract RoundedBatch {
         returns (uint8)
     {
         Operator op = Operator.wrap(bytes4(keccak256(bytes(name))));
-        (uint256 inputs,) = RoundedElementwise.signature(op);
+        (uint256 inputs, bool logged) = RoundedElementwise.signature(op);
         uint32[] memory x = new uint32[](inputs);
         for (uint256 i; i < inputs; ++i) {
             x[i] = values[i];
         }
-        (bool defined, Zone memory zone) = RoundedElementwise.zone(op, x, attributes);
-        return defined ? _verdict(zone, values[2]) : UNDECIDED;
+        (RoundedElementwise.Result known, Zone memory zone) = RoundedElementwise.zone(op, x, attributes);
+        if (known == RoundedElementwise.Result.Unknown) return UNDECIDED;
+        return (RoundedElementwise.excludes(known, zone, logged, values[2]) ? 1 : 0) | (zone.isSplit() ? 2 : 0);
     }
 
     function nearest(int256[] calldata mids, int256[] calldata exps) external pure returns (int256[] memory orders) {
