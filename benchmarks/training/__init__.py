@@ -1,7 +1,8 @@
 """Training recorded on one kernel variant and audited on others: is it equal bit for bit, and what does it cost?
 
 Each device is a process of its own. A recorded step, a plain one in float32 and a plain one in float64
-alternate, so that their ratios are of the same minutes; memory is the peak resident set of fresh processes.
+alternate, so that their ratios are of the same minutes, and the same process audits what it recorded. Memory is
+the peak resident set of fresh processes.
 Beside the replay, with the log and without it, stand two runs without the method on the same devices: ordinary
 training in float32, and every node computed in float64 and rounded in whatever order its kernel adds.
 Models are written to the results one by one; what was measured of the same sources, versions and machine is
@@ -92,7 +93,9 @@ def measure_model(name: str, folder: str, progress: Progress) -> dict[str, Any]:
             for key, value in _without(kind, [found[kind] for found in without.values()]).items()
         },
         "audits": {
-            variant: {k: v for k, v in audit.items() if k != "seconds"} for variant, audit in audits.items()
+            variant: {k: v for k, v in audit.items() if k != "seconds"}
+            | {"seconds_per_step": statistics.median(audit["seconds"])}
+            for variant, audit in audits.items()
         },
         "log_entries_per_step": statistics.mean(recorded["entries"]),
         "log_bytes_per_step": statistics.mean(recorded["log_bytes"]),
@@ -103,10 +106,7 @@ def measure_model(name: str, folder: str, progress: Progress) -> dict[str, Any]:
         "rounding_share": _share(seconds["rounding"], seconds["recorded"]),
         "commitment_share": _share(seconds["commit"], seconds["recorded"]),
         "seconds_recorded": statistics.median(seconds["recorded"]),
-        "audit_ratio": statistics.median(
-            statistics.median(audit["seconds"]) / statistics.median(seconds["recorded"])
-            for audit in audits.values()
-        ),
+        "audit_ratio": _ratio(seconds["audited"], seconds["recorded"]),
         "memory_ratio": own["peak_bytes"] / plain["peak_bytes"],
         "published": published,
         "loss_first_last": [recorded["losses"][0], recorded["losses"][-1]],

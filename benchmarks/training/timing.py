@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from tao.training import policies
+from tao.training.policies import Recorder
 
 
 class Meter:
@@ -23,8 +23,8 @@ class Meter:
 
 @contextmanager
 def rounding_timed() -> Iterator[Meter]:
-    """Within it, the time spent in rounding to the grid and looking for what is near a boundary."""
-    meter, original = Meter(), policies.round_to_grid
+    """Within it, the time spent in rounding to the grid, deciding what is near a boundary, and logging."""
+    meter, original = Meter(), Recorder.settle
 
     def timed(*args: Any, **kwargs: Any) -> Any:
         start = time.monotonic()
@@ -33,8 +33,8 @@ def rounding_timed() -> Iterator[Meter]:
         finally:
             meter.seconds += time.monotonic() - start
 
-    policies.round_to_grid = timed
+    Recorder.settle = timed
     try:
         yield meter
     finally:
-        policies.round_to_grid = original
+        Recorder.settle = original

@@ -16,23 +16,22 @@ from typing import Any
 from tao.numerics import variants
 
 RUNS = "runs"
+SPOKEN_OF = 8
+"""Steps of a long run."""
 
 
 def record(name: str, folder: Path) -> dict[str, Any]:
-    """Record the steps; beside each of them one plain step in float32 and one in float64."""
+    """Record the steps, beside each of them one plain step in float32 and one in float64; then audit them."""
     from benchmarks.training.plain import Plain
     from benchmarks.training.timing import rounding_timed
+    from tao.training.audit import audit
     from tao.training.record import Recording
 
     job = _job(name, folder)
     plain = {"float32": Plain(name, folder, double=False), "float64": Plain(name, folder, double=True)}
-    seconds: dict[str, list[float]] = {
-        "float32": [],
-        "float64": [],
-        "recorded": [],
-        "rounding": [],
-        "commit": [],
-    }
+    kinds = ("float32", "float64", "recorded", "rounding", "commit")
+    seconds: dict[str, list[float]] = {kind: [] for kind in kinds}
+    say_some = sparsely(job.steps)
     entries, sizes, losses = [], [], []
     with rounding_timed() as rounding:
         recording = Recording(job, _store(folder, name))
@@ -45,16 +44,19 @@ def record(name: str, folder: Path) -> dict[str, Any]:
             entries.append(step.entries)
             sizes.append(step.log_bytes)
             losses.append(step.loss)
-            say(f"step {step.index} recorded in {step.seconds:.2f} s")
+            say_some(f"step {step.index} recorded in {step.seconds:.2f} s")
+    root, plain_losses = recording.claim().checkpoint_root.hex(), plain["float32"].losses
+    del recording, plain, training  # there is no room for all models at once
+    seconds["audited"] = audit(job, _store(folder, name), progress=sparsely(job.steps)).seconds
     graph = job.step_graph.graph
     return {
         "seconds": seconds,
         "entries": entries,
         "log_bytes": sizes,
         "losses": losses,
-        "plain_losses": plain["float32"].losses,
+        "plain_losses": plain_losses,
         "nodes": len(graph),
-        "root": recording.claim().checkpoint_root.hex(),
+        "root": root,
     }
 
 
@@ -63,7 +65,7 @@ def audit(name: str, folder: Path) -> dict[str, Any]:
     from tao.training.audit import audit
 
     job = _job(name, folder)
-    report = audit(job, _store(folder, name), progress=say)
+    report = audit(job, _store(folder, name), progress=sparsely(job.steps))
     say("again, without the log")
     return {
         "equal": report.is_equal,
@@ -117,10 +119,11 @@ def _plain_digests(name: str, folder: Path) -> Iterator[str]:
     from benchmarks.training.plain import Plain
     from benchmarks.training.subjects import SUBJECTS
 
-    plain = Plain(name, folder, double=False, dropout=False)
-    for step in range(SUBJECTS[name].steps):
+    plain, steps = Plain(name, folder, double=False, dropout=False), SUBJECTS[name].steps
+    say_some = sparsely(steps)
+    for step in range(steps):
         plain.step()
-        say(f"step {step} in float32")
+        say_some(f"step {step} in float32")
         yield plain.digest()
 
 
@@ -132,12 +135,13 @@ def _rounded_digests(name: str, folder: Path) -> Iterator[str]:
 
     job = _job(name, folder)
     replay, state = Replay(job.bundle.graph, job.bundle.parameters), job.initial
+    say_some = sparsely(job.steps)
     correctly = sums.settle
     sums.settle = lambda piece, bits, out: round_to_grid(piece.f, None, bits, out).finite
     try:
         for position in range(job.steps):
             state, _ = replay.record(state, position)
-            say(f"step {position} in float64, rounded as it comes")
+            say_some(f"step {position} in float64, rounded as it comes")
             yield state_hash([commit(tensor) for tensor in state[:-1]]).hex()
     finally:
         sums.settle = correctly
@@ -221,6 +225,12 @@ def _job(name: str, folder: Path) -> Any:
 def say(line: str) -> None:
     """Tell the process that waits for this one."""
     print(line, flush=True)
+
+
+def sparsely(steps: int) -> Callable[[str], None]:
+    """Tell it about some of that many steps, one line of each."""
+    lines = iter(range(steps))
+    return lambda line: say(line) if next(lines) % max(1, steps // SPOKEN_OF) == 0 else None
 
 
 def save(name: str, folder: Path) -> dict[str, Any]:
