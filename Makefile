@@ -27,10 +27,10 @@ bench: setup ## make bench NAME=overhead measures and writes results/overhead.js
 	@$(RUN) python -m benchmarks "$(NAME)" $(if $(AGAIN),--again)
 
 lint: setup ## linters and formatters of both languages, without changing anything
-	@$(RUN) ruff check . && ruff format --check . && forge fmt --check contracts tests/forge && solhint --noPoster --disc 'contracts/**/*.sol'
+	@$(RUN) ruff check . && ruff format --check . && forge fmt --check contracts tests/forge tests/support/solidity && solhint --noPoster --disc 'contracts/**/*.sol'
 
 format: setup ## let the formatters change the files
-	@$(RUN) ruff check --fix . && ruff format . && forge fmt contracts tests/forge
+	@$(RUN) ruff check --fix . && ruff format . && forge fmt contracts tests/forge tests/support/solidity
 
 lock: ## recompile requirements.lock from requirements.in (needs uv)
 	uv pip compile requirements.in --override tools/lock-overrides.txt --generate-hashes --no-header --no-annotate \

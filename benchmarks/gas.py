@@ -3,120 +3,27 @@
 Everything runs through the roles against the deployed contracts on a local chain; figures are from receipts.
 Of several calls of a function the dearest counts. `proof` is the whole transaction that ends a dispute, with
 the checks and the payments of the game; `adjudicator` is one that only asks the adjudicator that question.
+What a long sum's functions cost grows with the sum: here it is of SUMMED lanes.
 """
 
-import copy
-import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 
 import torch
-from rich.console import Console
 from torch import Tensor, nn
 
+from benchmarks.sums import disputed
+from benchmarks.world import CHALLENGER, CLIENT, EVM, FIRST_MEMBER, OWNER, PROVER, World, world
 from demo.small import Cheat, Rewriter, Withholder, tiny_bundle, with_profile
-from tao.chain.build import load_build
-from tao.chain.deploy import deploy
-from tao.chain.local import account, let_pass, local_chain, mine
-from tao.chain.parameters import load_parameters
-from tao.chain.rpc import connect
+from tao.chain.local import let_pass
 from tao.model import ModelBundle, trace
-from tao.protocol.views import Phase
+from tao.numerics.profile import THETA_ONE
 from tao.roles import client
 from tao.roles.challenger import ChallengerRole
-from tao.roles.context import Context
-from tao.roles.journal import Journal
 from tao.roles.member import MemberRole
 from tao.roles.prover import ProverRole
 
-EVM = "prague"
 LENGTHS = (64, 384, 1024, 4096)
-OWNER, CLIENT, PROVER, CHALLENGER, FIRST_MEMBER = 0, 1, 2, 3, 5
-ROUNDS = 60
-
-
-class World:
-    """Contracts on a local chain, and the dearest receipt of each function so far."""
-
-    def __init__(self, url: str, folder: str, parameters: dict):
-        self.url, self.folder, self.gas = url, folder, {}
-        self.last_proof: tuple = ()
-        self.w3, self.build = connect(url), load_build()
-        self.deployment = deploy(self.w3, account(OWNER), parameters, self.build, "ethereum-local")
-
-    def context(self, index: int) -> Context:
-        """An account whose receipts are noted."""
-        journal = Journal(console=Console(quiet=True))
-        store = f"{self.folder}/store"
-        context = Context.connect(self.w3, self.deployment, account(index), store, journal, self.build)
-        names = {contract.address: name for name, contract in self.deployment.contracts.items()}
-        send = context.sender.send
-
-        def noted(call, *arguments, **options):
-            if call.fn_name == "prove":
-                self.last_proof = call.arguments
-            sent = send(call, *arguments, **options)
-            if not sent.already:
-                key = f"{names[call.address]}.{call.fn_name}"
-                self.gas[key] = max(self.gas.get(key, 0), sent.gas_used)
-            return sent
-
-        context.sender.send = noted
-        return context
-
-    def play(self, *roles, until: Callable[[], bool], seconds: int = 0) -> list:
-        """Tick the roles in turn until the condition holds; returns what they did."""
-        done = []
-        for _ in range(ROUNDS):
-            for role in roles:
-                done += role.tick()
-            if until():
-                return done
-            let_pass(self.w3, seconds) if seconds else mine(self.w3)
-        raise RuntimeError(f"no end after {ROUNDS} rounds; done were {[d.what for d in done]}")
-
-    def dispute(
-        self, bundle: ModelBundle, inputs: tuple[Tensor, ...], behaviour, *others, seconds: int = 0
-    ) -> list:
-        """Request, claim and one dispute to its end; returns what was done from the opening on."""
-        client.request(self.context(CLIENT), bundle, inputs, 10**15)
-        prover = ProverRole(self.context(PROVER), bundle, behaviour)
-        challenger = ChallengerRole(self.context(CHALLENGER), bundle)
-        reader = challenger.context.reader
-        before = len(reader.view().disputes)
-
-        def ended() -> bool:
-            disputes = reader.view().disputes
-            return len(disputes) > before and all(dispute.phase is Phase.CLOSED for dispute in disputes)
-
-        done = self.play(prover, challenger, *others, until=ended, seconds=seconds)
-        return [each for each in done if each.action not in ("claim", "finalise")]
-
-    def adjudicator_gas(self, bundle: ModelBundle) -> int:
-        """Gas of a transaction with the last proof that goes straight to the contraction's adjudicator."""
-        _, claim, proof = self.last_proof
-        leaf = {
-            "record": claim["record"],
-            "stateBefore": claim["stateBefore"],
-            "outputs": claim["outputs"],
-            "weightsRoot": bundle.weights_root,
-            "parameterCount": len(bundle.parameters),
-        }
-        name = "ContractionAdjudicator"
-        address = self.deployment.contracts[name].address
-        call = self.w3.eth.contract(address, abi=self.build[name].abi).functions.refutes(leaf, proof)
-        if not call.call():
-            raise RuntimeError("the adjudicator does not refute what the game refuted")
-        return self.context(OWNER).sender.send(call).gas_used
-
-
-@contextmanager
-def world(fan_out: int) -> Iterator[World]:
-    """A fresh chain with the local parameters and the given fan-out."""
-    parameters = copy.deepcopy(load_parameters("local"))
-    parameters["game"]["fanOut"] = fan_out
-    with local_chain() as url, tempfile.TemporaryDirectory() as folder:
-        yield World(url, folder, parameters)
+SUMMED = 250_000
 
 
 def measure_proofs() -> tuple[dict[str, int], dict[str, int]]:
@@ -140,7 +47,7 @@ def measure_proofs() -> tuple[dict[str, int], dict[str, int]]:
 
 
 def measure_functions() -> dict[str, int]:
-    """Every external function that changes something, on a model of six operators with a fan-out of 4."""
+    """Every external function that a role calls, on a model of six operators with a fan-out of 4."""
     bundle = tiny_bundle()
     with world(4) as here:
         client.register(here.context(OWNER), bundle)
@@ -167,6 +74,8 @@ def measure_functions() -> dict[str, int]:
         absent.send(absent.contracts.committee.functions.topUp(), value=missing)
         _two_challengers(here, bundle, (next(texts),))
         _silence(here, bundle, (next(texts),))
+        _accusation(here, members)
+        disputed(here, SUMMED)
         leaver = here.context(FIRST_MEMBER)
         leaver.send(committee.requestLeave())
         let_pass(here.w3, 601)
@@ -189,6 +98,17 @@ def _silence(here: World, bundle: ModelBundle, inputs: tuple[Tensor, ...]) -> No
     challenger.tick()
     let_pass(here.w3, 601)
     challenger.tick()
+
+
+def _accusation(here: World, members: list[MemberRole]) -> None:
+    """Of an element inside the proven bound, to the committee's vote."""
+    inputs = (torch.randn(2, 1024, generator=torch.Generator().manual_seed(2)),)
+    torch.manual_seed(2)
+    bundle = with_profile(trace(nn.Linear(1024, 4, bias=False), inputs), theta=THETA_ONE)
+    client.register(here.context(OWNER), bundle)
+    done = here.dispute(bundle, inputs, Cheat(bundle, 0, offset=1e-4), *members)
+    if "accuse" not in [each.action for each in done]:
+        raise RuntimeError("nobody was accused")
 
 
 def measure_minilm() -> dict[str, int]:

@@ -31,9 +31,11 @@ def tiny_bundle() -> ModelBundle:
     return with_profile(trace(Tiny(), (torch.randn(2, 12),)))
 
 
-def with_profile(bare: ModelBundle) -> ModelBundle:
-    """The bundle with a profile of small thresholds, as if calibrated on devices that nearly agree."""
-    tolerance = NodeTolerance(absolute=(1e-7,) * len(GRID), relative=(1e-6,) * len(GRID))
+def with_profile(bare: ModelBundle, theta: int = 0) -> ModelBundle:
+    """The bundle with a profile of small thresholds, as if calibrated on devices that nearly agree.
+
+    theta: of every operator, 0 for none."""
+    tolerance = NodeTolerance((1e-7,) * len(GRID), (1e-6,) * len(GRID), theta)
     devices = (Device("one", ""), Device("two", ""))
     profile = Profile(bare.graph.root, (tolerance,) * len(bare.graph), devices, 1)
     return ModelBundle(bare.graph, bare.parameters, profile)

@@ -5,7 +5,6 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from chain.world import CLIENT
 from demo.small import node, with_profile
 from tao.chain.local import mine
 from tao.model import ModelBundle, trace
@@ -31,7 +30,7 @@ def until_closed(world, prover, challenger, rounds: int = 60) -> list:
     for _ in range(rounds):
         done += prover().tick() + challenger().tick()
         mine(world.w3)
-        disputes = world.context(CLIENT).reader.view().disputes
+        disputes = world.reader.view().disputes
         if disputes and disputes[0].phase is Phase.CLOSED:
             return done
     raise AssertionError(f"no end; done: {[each.what for each in done]}; {world.log()}")

@@ -111,7 +111,7 @@ def until(world, phase, *roles):
     for _ in range(20):
         for role in roles:
             role.tick()
-        disputes = world.context(CLIENT).reader.view().disputes
+        disputes = world.reader.view().disputes
         if disputes and disputes[0].phase is phase:
             return
     raise AssertionError(f"never in phase {phase.name}: {world.log()}")

@@ -156,7 +156,7 @@ def test_roles_restarted_before_every_move_play_on(world):
         for role in (world.prover(behaviour), world.challenger(), *world.members(2)):
             role.tick()
         mine(world.w3)
-        view = world.context(CLIENT).reader.view()
+        view = world.reader.view()
         if view.disputes and view.disputes[0].phase is Phase.CLOSED:
             break
     assert world.dispute().outcome is Outcome.CHALLENGER_WON

@@ -6,7 +6,7 @@ after it is included. Whatever a role keeps in memory is lost each time.
 
 import pytest
 
-from chain.world import CHALLENGER, FIRST_MEMBER, PROVER
+from chain.world import CHALLENGER, PROVER
 from demo.small import Cheat, Rewriter, Withholder, inputs
 from tao.chain.local import let_pass, mine
 from tao.protocol.challenger import Measured
@@ -102,7 +102,7 @@ def play(world, *roles, seconds=0):
     for _ in range(ROUNDS):
         for role in roles:
             role.tick()
-        disputes = world.context(FIRST_MEMBER).reader.view().disputes
+        disputes = world.reader.view().disputes
         if disputes and all(dispute.phase is Phase.CLOSED for dispute in disputes):
             return disputes[0]
         let_pass(world.w3, seconds) if seconds else mine(world.w3)
@@ -181,6 +181,6 @@ def test_an_honest_prover_is_never_disputed_by_an_honest_challenger(world):
     for _ in range(3):
         prover.tick()
         challenger.tick()
-    view = world.context(CHALLENGER).reader.view()
+    view = world.reader.view()
     assert [claim.status for claim in view.claims] == [Status.FINALISED]
     assert view.disputes == () and challenger.deaths == 0

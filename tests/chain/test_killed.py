@@ -3,7 +3,7 @@
 from chain.processes import moves, running, wait_until
 from chain.test_every_fault import Liar
 from chain.training import KEEP_EVERY, TrainingWorld
-from chain.world import CHALLENGER, CLIENT, FIRST_MEMBER, PROVER
+from chain.world import CHALLENGER, PROVER
 from demo.training.cheats import AT, PoisonedBatch
 from demo.training.job import build
 from tao.chain.local import let_pass, mine
@@ -30,7 +30,7 @@ def test_a_prover_killed_after_each_of_its_moves_continues_and_wins(world):
         for _ in range(3):
             attacker.tick()
             mine(world.w3)
-    reader = world.context(FIRST_MEMBER).reader
+    reader = world.reader
     (dispute,) = reader.view().disputes
     assert dispute.lo == 5 and dispute.phase in (Phase.LEAF, Phase.VOTE)
     world.play(attacker, *members)
@@ -40,7 +40,7 @@ def test_a_prover_killed_after_each_of_its_moves_continues_and_wins(world):
 def test_a_trainer_killed_on_the_way_ends_with_the_claim_of_an_undisturbed_run_which_finalises(world):
     training = TrainingWorld(world, build(LONG))
     model_id, request = training.job.bundle.model_id, training.request()
-    owner, reader = world.context(PROVER).address, world.context(CLIENT).reader
+    owner, reader = world.context(PROVER).address, world.reader
     trail = Trail(TensorStore(world.folder / "store"), model_id, training.job.first, owner)
 
     def status():
@@ -68,7 +68,7 @@ def test_an_auditor_killed_within_a_dispute_goes_on_and_catches_the_cheat(world)
     training = TrainingWorld(world, build(SHORT))
     model_id = training.job.bundle.model_id
     training.request()
-    trainer, reader = training.trainer(PoisonedBatch), world.context(CLIENT).reader
+    trainer, reader = training.trainer(PoisonedBatch), world.reader
     trainer.tick()
 
     def disputes():

@@ -45,7 +45,7 @@ def actions(done):
 
 
 def dispute(training):
-    (found,) = training.world.context(CLIENT).reader.view({training.job.bundle.model_id}).disputes
+    (found,) = training.world.reader.view({training.job.bundle.model_id}).disputes
     return found
 
 
@@ -131,7 +131,7 @@ def test_roles_restarted_before_every_move_play_on(training, name):
         for role in (training.trainer(CHEATS[name]), training.auditor()):
             role.tick()
         mine(training.world.w3)
-        disputes = training.world.context(CLIENT).reader.view().disputes
+        disputes = training.world.reader.view().disputes
         if disputes and disputes[0].phase is Phase.CLOSED:
             break
     step, nodes = expected(training.job, name)
@@ -321,7 +321,7 @@ def test_a_cheat_that_publishes_when_a_value_is_demanded_loses_by_proof(training
 
     def publish():
         let_pass(training.world.w3, 15)
-        disputes = training.world.context(CLIENT).reader.view().disputes
+        disputes = training.world.reader.view().disputes
         if disputes and disputes[0].demand is not None:
             shutil.copytree(folder / "private", folder / "store", dirs_exist_ok=True)
 

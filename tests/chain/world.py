@@ -1,6 +1,7 @@
 """A deployed protocol with a registered network, and accounts that play the roles."""
 
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from demo.small import inputs
 from tao.chain.build import Build
 from tao.chain.deployment import Deployment
 from tao.chain.local import account, mine
+from tao.chain.reader import Reader
 from tao.chain.rpc import connect
 from tao.model import ModelBundle
 from tao.protocol.views import DisputeView, Phase
@@ -36,6 +38,11 @@ class World:
     bundle: ModelBundle
     folder: Path
     problems: list[str] = field(default_factory=list)
+
+    @cached_property
+    def reader(self) -> Reader:
+        """What anybody sees of the chain."""
+        return self.context(CLIENT).reader
 
     def context(self, index: int, store: Any = None) -> Context:
         console = Console(file=(self.folder / "console.txt").open("a"), width=200)
@@ -65,7 +72,7 @@ class World:
         for _ in range(rounds):
             for role in roles:
                 done += role.tick()
-            disputes = roles[0].context.reader.view().disputes
+            disputes = self.reader.view().disputes
             if disputes and all(dispute.phase is Phase.CLOSED for dispute in disputes):
                 return done
             mine(self.w3)
@@ -73,7 +80,7 @@ class World:
         raise AssertionError(f"no end after {rounds} rounds; done: {[d.what for d in done]}; {self.log()}")
 
     def dispute(self) -> DisputeView:
-        (dispute,) = self.context(CLIENT).reader.view().disputes
+        (dispute,) = self.reader.view().disputes
         return dispute
 
     def log(self) -> str:

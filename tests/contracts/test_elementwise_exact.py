@@ -17,7 +17,6 @@ from flint import arb
 from support import exact_elementwise as reference
 from support.harness import harness
 
-HARNESS = "tests/forge/mocks/ElementwiseBatch.sol"
 DEEP = os.environ.get("HYPOTHESIS_PROFILE") == "deep"
 INPUTS = 10_000 if DEEP else 800
 """Inputs of an operator; each comes with some sixteen claimed results."""

@@ -15,7 +15,6 @@ from eth_hash.auto import keccak
 from support.harness import harness
 from support.wire import Reverted
 
-HARNESS = "tests/forge/mocks/ExactRuleBatch.sol"
 DEEP = os.environ.get("HYPOTHESIS_PROFILE") == "deep"
 ELEMENTS = 400 if DEEP else 40
 """Elements of an operator on operands of some types and with some numbers; each has seven claimed results."""

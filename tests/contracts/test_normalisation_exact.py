@@ -17,7 +17,6 @@ from support.exact_elementwise import Bound, is_finite
 from support.harness import harness
 from support.wire import Reverted
 
-HARNESS = "tests/forge/mocks/NormalisationBatch.sol"
 DEEP = os.environ.get("HYPOTHESIS_PROFILE") == "deep"
 GAS = 1_000_000_000
 HAIR = 1 + arb(2) ** -18

@@ -4,7 +4,7 @@ pragma solidity 0.8.30;
 import { Ball } from "../../contracts/libraries/Ball.sol";
 import { Float32Dot } from "../../contracts/libraries/Float32Dot.sol";
 import { RowSums } from "../../contracts/libraries/RowSums.sol";
-import { RowBatch } from "./mocks/RowBatch.sol";
+import { RowBatch } from "../support/solidity/RowBatch.sol";
 import { Floats } from "./support/Floats.sol";
 import { Random, vm } from "./support/Vm.sol";
 

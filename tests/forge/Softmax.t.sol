@@ -3,7 +3,7 @@ pragma solidity 0.8.30;
 
 import { ExponentialSums } from "../../contracts/libraries/ExponentialSums.sol";
 import { Softmax } from "../../contracts/libraries/Softmax.sol";
-import { RowBatch } from "./mocks/RowBatch.sol";
+import { RowBatch } from "../support/solidity/RowBatch.sol";
 import { Random, vm } from "./support/Vm.sol";
 
 /// forge-config: default.fuzz.runs = 64

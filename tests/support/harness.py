@@ -62,5 +62,7 @@ def deployed(wire: Wire, sender: str, path: str, value: int = 0) -> Contract:
 
 
 def harness(wire: Wire, people: list[str], name: str) -> SimpleNamespace:
-    """`wire` and `contract` of a harness over libraries, tests/forge/mocks/`name`.sol."""
-    return SimpleNamespace(wire=wire, contract=deployed(wire, people[0], f"tests/forge/mocks/{name}.sol"))
+    """`wire` and `contract` of a harness over libraries, tests/support/solidity/`name`.sol."""
+    return SimpleNamespace(
+        wire=wire, contract=deployed(wire, people[0], f"tests/support/solidity/{name}.sol")
+    )

@@ -16,6 +16,8 @@ MNEMONIC = "test test test test test test test test test test test junk"
 ACCOUNTS = 24
 PATIENCE = 20.0
 """Seconds for the chain to answer after its start."""
+HISTORY = 1000
+"""Blocks whose state is kept. Without a limit anvil writes older ones to the home directory, and leaves them there."""
 
 Account.enable_unaudited_hdwallet_features()
 
@@ -39,6 +41,7 @@ def start(*options: str) -> tuple[subprocess.Popen, str]:
     """
     port = free_port()
     command = ["anvil", "--port", str(port), "--hardfork", "prague", "--accounts", str(ACCOUNTS), "--silent"]
+    command += ["--prune-history", str(HISTORY)]
     try:
         process = subprocess.Popen([*command, *options], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     except FileNotFoundError as error:

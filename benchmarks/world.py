@@ -1,0 +1,110 @@
+"""Contracts on a local chain and roles that play against them, each receipt noted."""
+
+import copy
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from torch import Tensor
+
+from tao.chain.build import load_build
+from tao.chain.deploy import deploy
+from tao.chain.local import account, let_pass, local_chain, mine
+from tao.chain.parameters import load_parameters
+from tao.chain.rpc import connect
+from tao.model import ModelBundle
+from tao.protocol.views import Phase
+from tao.roles import client
+from tao.roles.challenger import ChallengerRole
+from tao.roles.context import Context
+from tao.roles.journal import Journal
+from tao.roles.prover import ProverRole
+
+EVM = "prague"
+OWNER, CLIENT, PROVER, CHALLENGER, FIRST_MEMBER = 0, 1, 2, 3, 5
+ROUNDS = 60
+
+
+class World:
+    """Contracts on a local chain, and the dearest receipt of each function so far."""
+
+    def __init__(self, url: str, folder: str, parameters: dict):
+        self.url, self.folder, self.gas = url, folder, {}
+        self.last_proof: tuple = ()
+        self.w3, self.build = connect(url), load_build()
+        self.deployment = deploy(self.w3, account(OWNER), parameters, self.build, "ethereum-local")
+
+    def context(self, index: int) -> Context:
+        """An account whose receipts are noted."""
+        journal = Journal(console=Console(quiet=True))
+        store = f"{self.folder}/store"
+        context = Context.connect(self.w3, self.deployment, account(index), store, journal, self.build)
+        names = {contract.address: name for name, contract in self.deployment.contracts.items()}
+        send = context.sender.send
+
+        def noted(call, *arguments, **options):
+            if call.fn_name == "prove":
+                self.last_proof = call.arguments
+            sent = send(call, *arguments, **options)
+            if not sent.already:
+                key = f"{names[call.address]}.{call.fn_name}"
+                self.gas[key] = max(self.gas.get(key, 0), sent.gas_used)
+            return sent
+
+        context.sender.send = noted
+        return context
+
+    def play(self, *roles, until: Callable[[], bool], seconds: int = 0) -> list:
+        """Tick the roles in turn until the condition holds; returns what they did."""
+        done = []
+        for _ in range(ROUNDS):
+            for role in roles:
+                done += role.tick()
+            if until():
+                return done
+            let_pass(self.w3, seconds) if seconds else mine(self.w3)
+        raise RuntimeError(f"no end after {ROUNDS} rounds; done were {[d.what for d in done]}")
+
+    def dispute(
+        self, bundle: ModelBundle, inputs: tuple[Tensor, ...], behaviour, *others, seconds: int = 0
+    ) -> list:
+        """Request, claim and one dispute to its end; returns what was done from the opening on."""
+        client.request(self.context(CLIENT), bundle, inputs, 10**15)
+        prover = ProverRole(self.context(PROVER), bundle, behaviour)
+        challenger = ChallengerRole(self.context(CHALLENGER), bundle)
+        reader = challenger.context.reader
+        before = len(reader.view().disputes)
+
+        def ended() -> bool:
+            disputes = reader.view().disputes
+            return len(disputes) > before and all(dispute.phase is Phase.CLOSED for dispute in disputes)
+
+        done = self.play(prover, challenger, *others, until=ended, seconds=seconds)
+        return [each for each in done if each.action not in ("claim", "finalise")]
+
+    def adjudicator_gas(self, bundle: ModelBundle) -> int:
+        """Gas of a transaction with the last proof that goes straight to the contraction's adjudicator."""
+        _, claim, proof = self.last_proof
+        leaf = {
+            "record": claim["record"],
+            "stateBefore": claim["stateBefore"],
+            "outputs": claim["outputs"],
+            "weightsRoot": bundle.weights_root,
+            "parameterCount": len(bundle.parameters),
+        }
+        name = "ContractionAdjudicator"
+        address = self.deployment.contracts[name].address
+        call = self.w3.eth.contract(address, abi=self.build[name].abi).functions.refutes(leaf, proof)
+        if not call.call():
+            raise RuntimeError("the adjudicator does not refute what the game refuted")
+        return self.context(OWNER).sender.send(call).gas_used
+
+
+@contextmanager
+def world(fan_out: int) -> Iterator[World]:
+    """A fresh chain with the local parameters and the given fan-out."""
+    parameters = copy.deepcopy(load_parameters("local"))
+    parameters["game"]["fanOut"] = fan_out
+    with local_chain() as url, tempfile.TemporaryDirectory() as folder:
+        yield World(url, folder, parameters)
