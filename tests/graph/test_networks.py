@@ -13,7 +13,7 @@ from benchmarks import networks
 from benchmarks.networks import Network
 from graph.elements import check_maps
 from tao.execution import Executor
-from tao.graph import export, operators
+from tao.graph import Graph, export, operators
 
 PUBLISHED_SIZES = {
     "ResNet-152": 60_192_808,
@@ -91,10 +91,15 @@ def small(name: str) -> Network:
     return SMALL[name]()
 
 
+@cache
+def exported(name: str) -> tuple[Graph, dict[str, torch.Tensor]]:
+    return export(small(name).module, small(name).args)
+
+
 @pytest.mark.parametrize("name", NEW)
 def test_small_network_runs_with_the_bits_of_eager_execution(name: str) -> None:
     network = small(name)
-    graph, parameters = export(network.module, network.args)
+    graph, parameters = exported(name)
     (output,) = Executor(graph, tuple(parameters.values())).run(network.args)
     with torch.no_grad():
         expected = network.module(*network.args)
@@ -105,20 +110,20 @@ def test_small_network_runs_with_the_bits_of_eager_execution(name: str) -> None:
 @pytest.mark.parametrize("name", NEW)
 def test_every_operator_has_maps_to_the_elements_that_decide_its_outputs(name: str) -> None:
     network = small(name)
-    graph, parameters = export(network.module, network.args)
+    graph, parameters = exported(name)
     assert check_maps(graph, tuple(parameters.values()), network.args) == {n.operator for n in graph.nodes}
 
 
 @pytest.mark.parametrize("name", SMALL)
 def test_network_without_values_has_the_same_graph(name: str) -> None:
-    network, shapes = small(name), networks.without_values(SMALL[name])
+    shapes = networks.without_values(SMALL[name])
     graph, _ = export(shapes.module, shapes.args)
-    assert graph.root == export(network.module, network.args)[0].root
+    assert graph.root == exported(name)[0].root
 
 
 @pytest.mark.parametrize("name", SMALL)
 def test_attention_is_made_of_its_parts(name: str) -> None:
-    graph, _ = export(small(name).module, small(name).args)
+    graph, _ = exported(name)
     assert operators.ATTENTION not in {node.target for node in graph.nodes}
 
 
