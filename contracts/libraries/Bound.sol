@@ -2,6 +2,7 @@
 pragma solidity 0.8.30;
 
 import { Ball, Balls } from "./Ball.sol";
+import { Limits } from "./Limits.sol";
 
 /// @param value The exact value f of an output element.
 /// @param tolerance tau: every kernel that the rule speaks of is within it.
@@ -20,11 +21,9 @@ library Bounds {
     int256 internal constant SMALLEST_NORMAL = -126; // log2 MIN
     int256 private constant OVERFLOW = 127; // log2 of what no order of evaluation may reach
 
-    uint32 private constant INFINITY = 0x7f800000;
-
     /// @notice Whether y is proven to differ from f by more than tau; or to be infinite or NaN where nothing overflows.
     function refutes(Bound memory bound, uint32 y) internal pure returns (bool) {
-        if (y & INFINITY != INFINITY) return Balls.isOutside(y, bound.value, bound.tolerance);
+        if (Limits.isFinite(y)) return Balls.isOutside(y, bound.value, bound.tolerance);
         return Balls.exact(1, OVERFLOW).exceeds(bound.largest);
     }
 

@@ -4,6 +4,7 @@ pragma solidity 0.8.30;
 import { Operator } from "../types/Types.sol";
 import { Ball, Balls } from "./Ball.sol";
 import { Elementary } from "./Elementary.sol";
+import { Limits } from "./Limits.sol";
 
 /// @title Whether a claimed element of an elementwise FP32 operator is proven out of tolerance.
 /// @notice With f the exact function of the element's inputs, u = 2^-24 and MIN = 2^-126, a finite y is refuted iff
@@ -132,7 +133,7 @@ library Elementwise {
     {
         Rule memory rule = _rule(op, x, attributes);
         if (!rule.defined) return false;
-        if (_isFinite(y)) return Balls.isOutside(y, rule.value, rule.tolerance);
+        if (Limits.isFinite(y)) return Balls.isOutside(y, rule.value, rule.tolerance);
         return Balls.exact(1, 127).exceeds(rule.largest.upperBound().add(rule.tolerance));
     }
 
@@ -303,13 +304,9 @@ library Elementwise {
 
     function _areFinite(uint32[] memory words) private pure returns (bool) {
         for (uint256 i; i < words.length; ++i) {
-            if (!_isFinite(words[i])) return false;
+            if (!Limits.isFinite(words[i])) return false;
         }
         return true;
-    }
-
-    function _isFinite(uint32 bits) private pure returns (bool) {
-        return bits & INFINITY != INFINITY;
     }
 
     function _isSubnormal(uint32 bits) private pure returns (bool) {

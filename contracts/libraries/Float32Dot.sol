@@ -2,6 +2,7 @@
 pragma solidity 0.8.30;
 
 import { Math } from "@openzeppelin/contracts/utils/math/Math.sol";
+import { Limits } from "./Limits.sol";
 
 /// @title Exact windowed sums of products of FP32 numbers, and the proof that a claimed sum is out of tolerance.
 /// @notice A finite number is (-1)^s * m * 2^(e - 150) with m < 2^24 and 1 <= e <= 254 (subnormals and zero have
@@ -89,7 +90,7 @@ library Float32Dot {
             uint256 skipped = terms << 47; // all products below the window are below this together
             uint256 magnitude = sum.positive + sum.negative + skipped;
             uint256 tolerance = magnitude * terms / ((1 << 24) - terms) + 1 + _slack(sum, terms, window);
-            if (!_isFinite(y)) return magnitude + tolerance < _overflowLimit(window);
+            if (!Limits.isFinite(y)) return magnitude + tolerance < _overflowLimit(window);
             return _distance(sum, window, y) > tolerance;
         }
     }
@@ -106,7 +107,7 @@ library Float32Dot {
         // INVARIANT: as for `refutes`.
         if (terms > MAX_TERMS + 1) revert TooManyTerms(terms, MAX_TERMS + 1);
         // INVARIANT: no constant, no accusation; and a claim that is not finite has no distance from the sum.
-        if (theta == 0 || !_isFinite(y)) return false;
+        if (theta == 0 || !Limits.isFinite(y)) return false;
         unchecked {
             // Each skipped product's square is below 2^94. sqrt(n R^2) is below 2^129, rounded up from 2^-8 of n R^2.
             uint256 squares = sum.squares + (terms << 94);
@@ -256,10 +257,6 @@ library Float32Dot {
     function _overflowLimit(uint256 window) private pure returns (uint256) {
         if (window > 427) return 0;
         return window < 172 ? type(uint256).max : 1 << (427 - window);
-    }
-
-    function _isFinite(uint32 bits) private pure returns (bool) {
-        return bits & 0x7f800000 != 0x7f800000;
     }
 
     /// @return mantissa Significand as an integer.

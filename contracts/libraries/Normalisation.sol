@@ -3,6 +3,7 @@ pragma solidity 0.8.30;
 
 import { Math } from "@openzeppelin/contracts/utils/math/Math.sol";
 import { Ball, Balls } from "./Ball.sol";
+import { Limits } from "./Limits.sol";
 import { Moments } from "./Moments.sol";
 
 /// @title Whether a claimed element of a normalised FP32 tensor is proven out of tolerance.
@@ -84,7 +85,6 @@ library Normalisation {
     int256 private constant UNIT_ROUNDOFF = -24; // log2 u
     int256 private constant SMALLEST_NORMAL = -126; // log2 MIN
     uint32 private constant SIGN = 0x80000000;
-    uint32 private constant INFINITY = 0x7f800000;
 
     /// @notice Layer and group normalisation over a row of n numbers with the given sums.
     function refutesLayer(Moments.Sums memory sums, uint256 n, Element memory element) internal pure returns (bool) {
@@ -179,7 +179,7 @@ library Normalisation {
         Ball memory bias = Balls.fromFloat32(element.bias);
         Ball memory flushed = _integer(5).add(size.mulPow2(1)).add(_times(weight.upperBound(), 3)).add(z.upperBound());
         tolerance = tolerance.add(flushed.mulPow2(SMALLEST_NORMAL));
-        if (element.claimed & INFINITY != INFINITY) {
+        if (Limits.isFinite(element.claimed)) {
             return Balls.isOutside(element.claimed, z.mul(weight).add(bias), tolerance);
         }
         Ball memory one = _integer(1);

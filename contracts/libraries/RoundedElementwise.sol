@@ -60,7 +60,6 @@ library RoundedElementwise {
 
     uint32 private constant ONE = 0x3f800000;
     uint32 private constant SIGN = 0x80000000;
-    uint32 private constant INFINITY = 0x7f800000;
     uint32 private constant TWO_POW_10 = 0x44800000;
     uint32 private constant TWO_POW_30 = 0x4e800000;
 
@@ -179,7 +178,7 @@ library RoundedElementwise {
         uint32 magnitude = bits & ~SIGN;
         bool negative = bits & SIGN != 0;
         if (Limits.isNan(bits)) return (Result.NaN, result);
-        bool isInfinite = magnitude == INFINITY;
+        bool isInfinite = magnitude == Limits.INFINITY;
         if (op == SIN || op == COS) {
             if (isInfinite) return (Result.NaN, result);
             if (magnitude > TWO_POW_30) return (Result.Unknown, result);

@@ -7,12 +7,14 @@ from types import SimpleNamespace
 import pytest
 
 from numerics.test_segments import bundle, inputs, pushed  # noqa: F401  fixtures
+from tao.errors import ModelError
 from tao.execution import capture
 from tao.numerics.statistics import VoteStatistics
 from tao.protocol import actions, challenger
 from tao.protocol.partition import cuts
 from tao.protocol.views import Phase, Stage, Vote
 from tao.roles.judge import ReplayJudge
+from tao.roles.measure import require_segments
 from tao.roles.member import MemberRole
 from tao.tensors.store import TensorStore
 
@@ -113,3 +115,13 @@ def test_a_member_waits_for_missing_ends_of_a_segment_and_then_rejects(bundle, i
 
 def dispute_with(view, waiting):
     return replace(view, phase=Phase.VOTE, case=waiting)
+
+
+def test_a_profile_for_disputes_with_another_fan_out_is_not_registered(bundle):  # noqa: F811
+    require_segments(bundle, FAN_OUT)
+    require_segments(replace(bundle, profile=replace(bundle.profile, segments=())), 2)
+    for other in (2, 16):
+        with pytest.raises(
+            ModelError, match=f"fan-out of {other}, .* calibrate again with --fan-out {other}"
+        ):
+            require_segments(bundle, other)

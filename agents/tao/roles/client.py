@@ -13,7 +13,7 @@ from tao.model import ModelBundle
 from tao.protocol.views import ClaimView, RequestView
 from tao.roles.context import Context
 from tao.roles.journal import Done
-from tao.roles.measure import require_calibrated
+from tao.roles.measure import require_calibrated, require_segments
 from tao.roles.role import short
 
 
@@ -27,9 +27,13 @@ class Result:
 
 
 def register(context: Context, bundle: ModelBundle) -> Done:
-    """Store the bundle and register its commitments; counts as done where the model is registered already."""
+    """Store the bundle and register its commitments; counts as done where the model is registered already.
+
+    Raises ModelError where it has no tolerance profile, or one for disputes with another fan-out.
+    """
     start = time.monotonic()
     require_calibrated(bundle)
+    require_segments(bundle, context.reader.fan_out)
     bundle.save(context.store)
     call = context.contracts.models.functions.register(bundle.commitment, context.store.url)
     sent = context.send(call, already=("AlreadyRegistered",))

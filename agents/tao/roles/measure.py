@@ -14,6 +14,7 @@ from tao.numerics.drift import drift_ratio
 from tao.numerics.schedules import SCHEDULE_TOLERANCE, over_schedules
 from tao.numerics.segments import SegmentStatistics, segment_statistics
 from tao.numerics.statistics import Statistics, deviation_statistics
+from tao.protocol.partition import segments
 from tao.roles.states import of_outputs
 
 
@@ -103,3 +104,16 @@ def require_calibrated(bundle: ModelBundle) -> None:
     """Raises ModelError for a model without tolerances, whose votes nobody could count; training has none."""
     if bundle.profile is None and bundle.steps == 1:
         raise ModelError(f"the model 0x{bundle.model_id.hex()} has no tolerance profile; calibrate it first")
+
+
+def require_segments(bundle: ModelBundle, fan_out: int) -> None:
+    """Raises ModelError for a profile whose segments are not those of disputes with that fan-out: drift over
+    several operators could not be judged. A profile without segments does without that."""
+    if bundle.profile is None or not bundle.profile.segments:
+        return
+    calibrated = {(segment.lo, segment.hi) for segment in bundle.profile.segments}
+    if calibrated != set(segments(len(bundle.graph), fan_out)):
+        raise ModelError(
+            f"the tolerance profile's segments are not those of disputes with a fan-out of {fan_out}, which this "
+            f"deployment has; calibrate again with --fan-out {fan_out}"
+        )
