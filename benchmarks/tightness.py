@@ -165,13 +165,15 @@ class Judged:
     """Runs of single operators, each by one variant on one input, and what the other variants said.
 
     exceedances: the worst of each run of an operator that rounds, by family. runs_bit_equal: those among them
-    that every judge reproduced. exact_runs, exact_rejected: of the other operators, compared bit by bit.
+    that every judge reproduced. exact_runs, exact_rejected: of the other operators, compared bit by bit. where:
+    rejected runs by the operator's name and the variant that ran it.
     """
 
     runs_bit_equal: int = 0
     exact_runs: int = 0
     exact_rejected: int = 0
     exceedances: defaultdict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
+    where: Counter[tuple[str, str]] = field(default_factory=Counter)
 
     @property
     def all_exceedances(self) -> list[float]:
@@ -195,6 +197,10 @@ class Judged:
             "largest_exceedance": max(exceedances),
             "largest_exceedance_by_family": {name: max(them) for name, them in families},
             "exceedance_p99": statistics.quantiles(exceedances, n=100)[-1],
+            "rejected": [
+                {"operator": name, "variant": variant, "runs": runs}
+                for (name, variant), runs in self.where.most_common()
+            ],
         }
 
 
@@ -216,6 +222,8 @@ def judge(
         if rounds(target):
             found.exceedances[family(target)] += worst
             found.runs_bit_equal += worst.count(0.0)
+            rejected = [worker.name for worker, most in zip(workers, worst, strict=True) if most > 1]
+            found.where.update((bundle.graph.names[index], variant) for variant in rejected)
         else:
             found.exact_runs += len(worst)
             found.exact_rejected += sum(exceedance > 1 for exceedance in worst)

@@ -97,6 +97,14 @@ def tightness(result: Result) -> list[str]:
             "most of whose convolutions come from the same kernels and so agree bit for bit:",
             listing(partial, *judged),
         ]
+    where = []
+    if rejected := result.get("rejected"):
+        columns_rejected = [
+            Column("operator rejected", "operator", text),
+            Column("run by", "variant", text),
+            Column("runs", "runs", count),
+        ]
+        where = ["All runs that were rejected:", table(columns_rejected, rejected)]
     return [
         "How far the worst-case bound lies above what devices really deviate by. At every node, the median "
         "over elements of the bound is divided by the largest deviation between any two calibrated devices; "
@@ -111,6 +119,7 @@ def tightness(result: Result) -> list[str]:
         "other inputs. A run is one operator on one device and input; it is a false positive if any other "
         "device rejects it.",
         listing(result, *judged, *setting),
+        *where,
         *missed,
     ]
 
