@@ -21,6 +21,7 @@ from tao.protocol.views import Phase
 from tao.roles import client
 from tao.roles.challenger import ChallengerRole
 from tao.roles.prover import ProverRole
+from tao.roles.sums import range_key
 
 LANES = (250_000, 1_000_000, 1 << 21)
 FAN_OUT = 16
@@ -40,7 +41,8 @@ class Doubter(ProverRole):
         if not isinstance(action, actions.Weigh):
             return super().perform(action)
         held, functions = action.dispute.sum, self.context.contracts.sums.functions
-        call = functions.doubt(action.dispute.dispute_id, list(held.partials), len(held.partials) - 1)
+        key, last = range_key(held.range), len(held.partials) - 1
+        call = functions.doubt(action.dispute.dispute_id, key, list(held.partials), last)
         return self.done("doubt", "doubted true sums", 0, self.context.send(call))
 
 

@@ -128,8 +128,12 @@ contract DisputeGame is IDisputeGame {
     }
 
     /// @inheritdoc IDisputeGame
-    function reveal(DisputeId disputeId, bytes32[][] calldata states, bytes32[][] calldata paths) external {
+    function reveal(DisputeId disputeId, uint32 lo, uint32 hi, bytes32[][] calldata states, bytes32[][] calldata paths)
+        external
+    {
         (Dispute storage dispute, IClaimRegistry.Claim memory claim) = _gate(disputeId, Phase.Reveal, false);
+        // INVARIANT: the states are of the segment that the prover saw.
+        if (lo != dispute.lo || hi != dispute.hi) revert SegmentMismatch(dispute.lo, dispute.hi);
         uint256 unit = _unit(dispute);
         uint256 degree = Partition.degree(_fanOut, (dispute.hi - dispute.lo) / unit);
         Leaf.requireCount(states.length, degree - 1);
@@ -139,6 +143,8 @@ contract DisputeGame is IDisputeGame {
         hashes[degree] = dispute.hiState;
         for (uint256 i = 0; i < states.length; ++i) {
             if (states[i].length == 0) revert EmptyState(i);
+            // INVARIANT: whoever shows that a state does not follow can send it.
+            if (states[i].length > States.MAX_VALUES) revert StateTooLong(i, states[i].length);
             hashes[i + 1] = States.hash(states[i]);
         }
         if (dispute.hi - dispute.lo > dispute.nodeCount) {

@@ -59,18 +59,22 @@ contract SumGame is ISumGame {
     }
 
     /// @inheritdoc ISumGame
-    function accept(DisputeId disputeId) external {
+    function accept(DisputeId disputeId, bytes32 key, uint256[3] calldata sums) external {
         _turn(disputeId, IDisputeGame.Phase.Doubt, IDisputeGame.Phase.Leaf);
         // INVARIANT: what was doubted is not accepted; the prover goes on to a wrong sum, or loses.
         _requireStage(disputeId, Stage.Asserted);
-        _assertions[disputeId].stage = Stage.Accepted;
+        Assertion storage assertion = _assertions[disputeId];
+        _requireRange(assertion, key);
+        _requirePartials(assertion, _hash(sums));
+        assertion.stage = Stage.Accepted;
         emit SumAccepted(disputeId);
     }
 
     /// @inheritdoc ISumGame
-    function doubt(DisputeId disputeId, uint256[3][] calldata partials, uint256 child) external {
+    function doubt(DisputeId disputeId, bytes32 key, uint256[3][] calldata partials, uint256 child) external {
         _turn(disputeId, IDisputeGame.Phase.Doubt, IDisputeGame.Phase.Split);
         Assertion storage assertion = _assertions[disputeId];
+        _requireRange(assertion, key);
         _requirePartials(assertion, keccak256(abi.encode(Tags.PARTIALS, partials)));
         if (child >= partials.length) revert IDisputeGame.ChildOutOfRange(child, partials.length);
         // The sums asserted at first are one child, which is the whole range.
@@ -111,8 +115,7 @@ contract SumGame is ISumGame {
         uint256[] calldata lanes
     ) external {
         Assertion storage assertion = _assertions[disputeId];
-        bytes32 key = keccak256(abi.encode(Tags.SUMS, range));
-        if (key != assertion.key) revert RangeMismatch(key, assertion.key);
+        _requireRange(assertion, keccak256(abi.encode(Tags.SUMS, range)));
         _requirePartials(assertion, _hash(sums));
         (uint32 lo, uint32 hi) = (assertion.lo, assertion.hi);
         IPartialSums.Range memory doubted = range;
@@ -180,6 +183,11 @@ contract SumGame is ISumGame {
     function _requireStage(DisputeId disputeId, Stage required) private view {
         Stage stage = _assertions[disputeId].stage;
         if (stage != required) revert WrongSumStage(disputeId, stage, required);
+    }
+
+    /// @dev INVARIANT: a move is about the range that its sender saw asserted.
+    function _requireRange(Assertion storage assertion, bytes32 key) private view {
+        if (key != assertion.key) revert RangeMismatch(key, assertion.key);
     }
 
     /// @dev INVARIANT: what is argued about is what was asserted.

@@ -38,8 +38,9 @@ contract RoundedElementwiseAdjudicator is IAdjudicator {
             x[i] = RoundedProof.read(leaf, node, proof, i);
         }
         (RoundedElementwise.Result known, Zone memory zone) = RoundedElementwise.zone(node.op, x, node.attributes);
-        if (known == RoundedElementwise.Result.Unknown) return false;
-        if (rule != RoundedProof.VALUE) return RoundedProof.omits(leaf, node, proof, zone);
-        return RoundedElementwise.excludes(known, zone, logged, RoundedProof.claimed(leaf, node, proof));
+        if (rule == RoundedProof.VALUE) {
+            return RoundedElementwise.excludes(known, zone, logged, RoundedProof.claimed(leaf, node, proof));
+        }
+        return known == RoundedElementwise.Result.Number && RoundedProof.omits(leaf, node, proof, zone);
     }
 }

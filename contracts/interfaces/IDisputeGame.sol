@@ -127,6 +127,10 @@ interface IDisputeGame {
     error ClockRunning(DisputeId disputeId);
     error WrongStateCount(uint256 given, uint256 required);
     error EmptyState(uint256 index);
+    /// @notice A longer state could be shown in no transaction beside another one.
+    error StateTooLong(uint256 index, uint256 length);
+    /// @notice The dispute is about this segment: another one was selected since, or in its place.
+    error SegmentMismatch(uint32 lo, uint32 hi);
     /// @notice The state revealed before `step` is not the one under the claim's checkpoint root.
     error CheckpointMismatch(uint256 step);
     /// @notice Only states between steps are checkpoints.
@@ -161,10 +165,12 @@ interface IDisputeGame {
     function open(ClaimId claimId) external payable returns (DisputeId);
 
     /// @notice Prover: reveal the states at the inner cuts of the segment.
+    /// @param lo The segment, so that no states end up in another one after a reorganisation.
     /// @param states One list of tensor commitments per inner cut: degree - 1 lists, none empty.
     /// @param paths In a segment longer than a step, the Merkle path of each inner cut's state hash, which is leaf
     /// cut / nodeCount of the claim's checkpoint tree; otherwise empty.
-    function reveal(DisputeId disputeId, bytes32[][] calldata states, bytes32[][] calldata paths) external;
+    function reveal(DisputeId disputeId, uint32 lo, uint32 hi, bytes32[][] calldata states, bytes32[][] calldata paths)
+        external;
 
     /// @notice Challenger: select the first child whose end does not follow from its start.
     /// @param hashes The degree + 1 state hashes of the segment as stored by `reveal`.

@@ -85,11 +85,13 @@ interface ISumGame {
     ) external;
 
     /// @notice Prover: the asserted sums are right.
-    function accept(DisputeId disputeId) external;
+    /// @param key Of the range that they are said of, so that nothing else is accepted after a reorganisation.
+    function accept(DisputeId disputeId, bytes32 key, uint256[3] calldata sums) external;
 
     /// @notice Prover: one of the asserted sums is wrong.
+    /// @param key As for `accept`.
     /// @param partials As asserted, or last revealed.
-    function doubt(DisputeId disputeId, uint256[3][] calldata partials, uint256 child) external;
+    function doubt(DisputeId disputeId, bytes32 key, uint256[3][] calldata partials, uint256 child) external;
 
     /// @notice Challenger: reveal the sums over the children of the doubted range, cut by Partition.
     /// @param sums The doubted sums.

@@ -6,6 +6,9 @@ import { Tags } from "./Tags.sol";
 
 /// @title The values live at a cut of the graph, and how an operator's record ties one cut to the next.
 library States {
+    /// @dev Commitments in a state; two such states fit one transaction of 128 KiB.
+    uint256 internal constant MAX_VALUES = 1536;
+
     /// @notice An output slot that the state after the operator does not contain: nothing would bind its value.
     error UnboundOutput(uint256 slot);
 

@@ -19,7 +19,8 @@ def steps():
 
 
 def reveal(play, dispute, states, paths):
-    play.send(play.prover, "game", "reveal", dispute, states, paths)
+    entry = play.dispute(dispute)
+    play.send(play.prover, "game", "reveal", dispute, entry["lo"], entry["hi"], states, paths)
 
 
 def test_a_run_is_cut_between_its_steps_first(play):

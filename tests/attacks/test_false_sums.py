@@ -338,9 +338,10 @@ def test_products_are_settled_by_pieces_of_both_of_their_rows(play):
 
     partials = [sums(*child) for child in children(0, LANES, play.rules.fan_out)]
     send(play.challenger, "assertSum", leaf, tensors, [LANES, LANES], LANES, window, sums(0, LANES))
-    send(play.prover, "doubt", [sums(0, LANES)], 0)
+    key = play.read("sums", "assertionOf", dispute)[0]
+    send(play.prover, "doubt", key, [sums(0, LANES)], 0)
     send(play.challenger, "split", sums(0, LANES), partials)
-    send(play.prover, "doubt", partials, 2)
+    send(play.prover, "doubt", key, partials, 2)
     play.send(play.stranger, "contraction", "post", [piece(100, LANES, 0), piece(50, 100, 1)])
     with refused("UnknownPiece"):
         send(play.challenger, "settle", statement, partials[2], [50])
@@ -394,9 +395,9 @@ def test_each_side_makes_its_own_moves(game):
     game.assert_sum()
     for sender in (play.challenger, play.stranger):
         with refused("NotYourTurn", sender, play.prover):
-            game.send(sender, "accept")
+            game.accept(sender=sender)
         with refused("NotYourTurn", sender, play.prover):
-            game.send(sender, "doubt", [total], 0)
+            game.doubt([total], 0, sender=sender)
     game.doubt([total], 0)
     for sender in (play.prover, play.stranger):
         with refused("NotYourTurn", sender, play.challenger):

@@ -54,7 +54,7 @@ def test_nobody_moves_for_the_prover_or_the_challenger(play):
     dispute = play.open(play.claim(story))
     for outsider in (play.challenger, play.stranger):
         with refused("NotYourTurn", outsider, play.prover):
-            play.send(outsider, "game", "reveal", dispute, play.inner_states(dispute, story), [])
+            play.send(outsider, "game", "reveal", dispute, 0, 7, play.inner_states(dispute, story), [])
     hashes = play.reveal(dispute, story)
     for outsider in (play.prover, play.stranger):
         with refused("NotYourTurn", outsider, play.challenger):

@@ -7,6 +7,7 @@ about.
 
 from game.stories import false_output, honest, networks
 from support.raises import refused
+from support.sums import SumPlay, lied
 
 
 def test_a_selection_made_for_one_reveal_is_refused_after_another(play):
@@ -57,3 +58,39 @@ def test_a_dispute_opened_on_a_claim_that_vanished_finds_nothing(play):
     play.claim(honest(networks()["contraction"]))
     with refused("UnknownClaim", claim):
         play.open(claim)
+
+
+def test_states_revealed_for_one_segment_are_refused_for_another(play):
+    """On the other branch the challenger has selected another child, which has as many cuts."""
+    story = honest(networks()["seven"])
+    dispute = play.open(play.claim(story))
+    hashes = play.reveal(dispute, story)
+    before = play.wire.snapshot()
+    play.select(dispute, hashes, 1)
+    seen, states = play.dispute(dispute), play.inner_states(dispute, story)
+    play.wire.restore(before)
+    play.select(dispute, hashes, 2)
+    actual = play.dispute(dispute)
+    assert len(play.inner_states(dispute, story)) == len(states)
+    with refused("SegmentMismatch", actual["lo"], actual["hi"]):
+        play.send(play.prover, "game", "reveal", dispute, seen["lo"], seen["hi"], states, [])
+    play.reveal(dispute, story)
+
+
+def test_an_agreement_to_one_assertion_is_none_to_another(play):
+    """On the other branch the challenger asserts false sums, or says the true ones of another range."""
+    game = SumPlay(play)
+    assert game.phase == "leaf"
+    before = play.wire.snapshot()
+    game.assert_sum()
+    key, true = game.key, game.row.sums()
+    play.wire.restore(before)
+    before = play.wire.snapshot()
+    game.assert_sum(lied(true))
+    with refused("PartialsMismatch"):
+        game.accept(true)
+    play.wire.restore(before)
+    game.assert_sum(true, hint=game.row.window - 1)
+    for move in (lambda: game.accept(true, key=key), lambda: game.doubt([true], 0, key=key)):
+        with refused("RangeMismatch", key, game.key):
+            move()

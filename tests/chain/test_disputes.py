@@ -4,13 +4,14 @@ import json
 
 import pytest
 
-from chain.world import CLIENT, FEE, PROVER
+from chain.world import CHALLENGER, CLIENT, FEE, PROVER
 from demo.small import Cheat, Rewriter, Withholder, inputs, node
 from tao.chain.local import let_pass, mine
 from tao.errors import StoreError
 from tao.protocol.views import Outcome, Phase, Status
 from tao.roles import client
 from tao.roles.prover import ProverRole
+from tao.tensors import commit
 
 SECOND_PROVER = 4
 
@@ -200,3 +201,52 @@ def test_inputs_on_which_the_model_has_no_result_stop_nobody(world, monkeypatch)
     world.prover().tick()
     monkeypatch.setattr("tao.roles.measure.replay", fail)
     assert actions(challenger.tick()) == ["open"]
+
+
+def withdraw(world, *commitments):
+    """Delete tensors from the store."""
+    for commitment in commitments:
+        (path,) = (world.folder / "store").rglob(f"{commitment.hex()}*")
+        path.unlink()
+
+
+def disputed(world, prover):
+    """The prover's claim, disputed by an account that plays no further."""
+    (claim,) = prover.view().claims
+    context = world.context(CHALLENGER)
+    bond = context.reader.challenger_bond
+    context.send(context.contracts.game.functions.open(claim.claim_id), value=bond)
+    return world.dispute()
+
+
+def test_inputs_withdrawn_after_the_claim_do_not_silence_the_prover(world):
+    world.request()
+    prover = world.prover()
+    prover.tick()
+    withdraw(world, *disputed(world, prover).claim.inputs)
+    assert actions(prover.tick()) == ["reveal"]
+
+
+def test_a_corrupt_object_in_the_store_does_not_silence_the_prover(world):
+    world.request()
+    prover = world.prover()
+    prover.tick()
+    dispute = disputed(world, prover)
+    (output,) = dispute.claim.outputs
+    (path,) = (world.folder / "store").rglob(f"{output.hex()}*")
+    path.write_bytes(b"junk")
+    assert commit(prover._tensor(dispute, output)) == output
+
+
+def test_a_prover_on_other_kernels_weighs_sums_of_what_it_committed_to(world):
+    world.request()
+    prover = world.prover()
+    prover.tick()
+    dispute = disputed(world, prover)
+    states = prover._states
+
+    def on_other_kernels(claim, cuts):
+        return {cut: tuple(t + 1e-7 for t in state) for cut, state in states(claim, cuts).items()}
+
+    prover._states = on_other_kernels
+    assert tuple(map(commit, prover._before(dispute))) == dispute.claim.inputs

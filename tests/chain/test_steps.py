@@ -74,7 +74,8 @@ def test_the_rules_lead_to_any_operator_of_any_step(world, run, operator):
             assert isinstance(move, actions.Reveal)
             paths = [merkle.path(checkpoints, leaf) for leaf in move.checkpoints]
             values = [states[cut] for cut in move.cuts]
-            claimant.send(contracts.game.functions.reveal(dispute.dispute_id, values, paths))
+            segment = (dispute.lo, dispute.hi)
+            claimant.send(contracts.game.functions.reveal(dispute.dispute_id, *segment, values, paths))
             revealed.append(move.checkpoints)
         for move in challenger.decide(view, opponent.address, judge, frozenset({bundle.model_id})):
             assert isinstance(move, actions.Select)

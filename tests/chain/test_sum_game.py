@@ -1,5 +1,7 @@
 """Disputes about sums too long to be posted: the real roles assert, accept, doubt, split and settle."""
 
+import shutil
+
 import pytest
 import torch
 from torch import nn
@@ -71,6 +73,20 @@ def test_a_cheat_that_doubts_the_true_sums_loses_by_one_piece_of_them(requested,
     assert world.dispute().outcome is Outcome.CHALLENGER_WON
     assert done[-1].details["to"] == LANES and done[-1].details["from"] == LANES - LANES // 16
     assert gas(done) < 9_000_000
+
+
+def test_operands_withdrawn_after_the_assertion_save_no_cheat(requested, cheat):
+    world = requested
+    prover = Doubter(world.prover().context, world.bundle, cheat)
+
+    def withdraw():
+        disputes = world.reader.view().disputes
+        if disputes and disputes[0].phase in (Phase.DOUBT, Phase.SPLIT):
+            shutil.rmtree(world.folder / "store" / "tensors", ignore_errors=True)
+
+    done = world.play(prover, world.challenger(), each_round=withdraw)
+    assert not (world.folder / "store" / "tensors").exists() and done[-1].action == "settle"
+    assert world.dispute().outcome is Outcome.CHALLENGER_WON
 
 
 def test_a_cheat_that_does_not_answer_loses_on_time(requested, cheat):

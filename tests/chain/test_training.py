@@ -20,6 +20,7 @@ from tao.tensors.store import TensorStore
 from tao.training import prepare
 from tao.training.checkpoints import Trail
 from tao.training.kernels import is_logged
+from tao.training.log import END
 from tao.training.proofs import SUMS
 from tao.training.record import Recording
 from training.cases import mlp
@@ -235,6 +236,40 @@ def breaking(world, rate):
     training.request()
     assert training.trainer().tick() == [] and "NaN or infinite value in node" in world.log()
     return training
+
+
+class Decorated(Recording):
+    """Honest, but for entries of elements that have none."""
+
+    def compute(self, state, step):
+        outputs, log = super().compute(state, step)
+        node = next(i for i, n in enumerate(self.job.bundle.graph.nodes) if i and not is_logged(n))
+        entries = {k: v for k, v in zip(*log.tolist(), strict=True) if k != END} | {node << 40: 7, 1 << 62: 7}
+        log = torch.tensor([[END], [0]]).repeat(1, log.shape[1])
+        log[:, : len(entries)] = torch.tensor(sorted(entries.items())).T
+        return (*outputs[:-1], log), log
+
+
+def test_entries_that_mean_nothing_are_no_trap_for_an_auditor(training):
+    training.request()
+    assert actions(training.trainer(Decorated).tick()) == ["claim"]
+    assert training.auditor().tick() == [] and f"{STEPS} steps equal" in training.world.log()
+
+
+@pytest.mark.parametrize("name", ["learning-rate", "always-up"])
+def test_what_cannot_be_proven_is_rejected_by_the_committee_for_its_bits(training, monkeypatch, name):
+    """As sums too long for a transaction, or values too near to where rounding changes."""
+    monkeypatch.setattr("tao.roles.audit_judge.find_proof", lambda *_: None)
+    training.request()
+    done = training.world.play(
+        training.trainer(CHEATS[name]),
+        training.auditor(),
+        *training.world.members(),
+        each_round=lambda: let_pass(training.world.w3, 5),
+        rounds=60,
+    )
+    assert "escalate" in actions(done) and "prove" not in actions(done)
+    assert dispute(training).outcome is Outcome.CHALLENGER_WON
 
 
 class NegativeZeros(Cheat):

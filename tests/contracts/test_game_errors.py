@@ -24,7 +24,7 @@ def test_the_bond_is_exact(play, game, rules, actors):
 
 def test_every_move_of_an_unknown_dispute_is_refused(play, game, actors):
     calls = [
-        (game.reveal, [], []),
+        (game.reveal, 0, 7, [], []),
         (game.select, [], 0),
         (game.prove, EMPTY_LEAF, b""),
         (game.close,),
@@ -66,11 +66,20 @@ def test_a_reveal_has_one_state_for_each_inner_cut_and_none_empty(play, game, ac
     dispute, told = seven
     states = play.inner_states(dispute, told)
     with ape.reverts(game.WrongStateCount, given=1, required=2):
-        game.reveal(dispute, states[:1], [], sender=actors.prover)
+        game.reveal(dispute, 0, 7, states[:1], [], sender=actors.prover)
     with ape.reverts(game.EmptyState, index=1):
-        game.reveal(dispute, [states[0], []], [], sender=actors.prover)
+        game.reveal(dispute, 0, 7, [states[0], []], [], sender=actors.prover)
+    with ape.reverts(game.StateTooLong, index=0, length=1537):
+        game.reveal(dispute, 0, 7, [[bytes(32)] * 1537, states[1]], [], sender=actors.prover)
+    with ape.reverts(game.SegmentMismatch, lo=0, hi=7):
+        game.reveal(dispute, 0, 6, states, [], sender=actors.prover)
     with ape.reverts(game.NotYourTurn, caller=actors.challenger.address, required=actors.prover.address):
-        game.reveal(dispute, states, [], sender=actors.challenger)
+        game.reveal(dispute, 0, 7, states, [], sender=actors.challenger)
+
+
+def segment(play, dispute):
+    entry = play.dispute(dispute)
+    return entry["lo"], entry["hi"]
 
 
 def test_states_between_steps_are_the_claims_checkpoints_and_no_others_are(play, game, actors):
@@ -78,10 +87,11 @@ def test_states_between_steps_are_the_claims_checkpoints_and_no_others_are(play,
     dispute = play.open(play.claim(told))
     states, paths = play.inner_states(dispute, told), told.paths(play.cuts(dispute))
     with ape.reverts(game.CheckpointMismatch, step=2):
-        game.reveal(dispute, states, paths[::-1], sender=actors.prover)
+        game.reveal(dispute, *segment(play, dispute), states, paths[::-1], sender=actors.prover)
     play.select(dispute, play.reveal(dispute, told), 2)
     with ape.reverts(game.UnexpectedPaths, given=1):
-        game.reveal(dispute, play.inner_states(dispute, told), [[]], sender=actors.prover)
+        states = play.inner_states(dispute, told)
+        game.reveal(dispute, *segment(play, dispute), states, [[]], sender=actors.prover)
 
 
 def test_a_selection_repeats_the_hashes_and_names_a_child(play, game, actors, seven):
@@ -161,7 +171,7 @@ def test_a_clock_runs_or_has_run_out(play, chain, game, actors, seven):
     states, deadline = play.inner_states(dispute, told), play.deadline(dispute)
     chain.pending_timestamp = deadline + 1
     with ape.reverts(game.ClockExpired, disputeId=dispute):
-        game.reveal(dispute, states, [], sender=actors.prover)
+        game.reveal(dispute, 0, 7, states, [], sender=actors.prover)
 
 
 def test_the_other_disputes_of_a_refuted_claim_can_only_be_closed(play, game, rules, actors):

@@ -13,7 +13,7 @@ from support.rounded_steps import KINDS, SUMS, changed, doubtful, floats, neighb
 from support.wire import Reverted
 from tao.errors import UnsupportedOperator
 from tao.training import proofs, rules
-from tao.training.examine import zeros_differ
+from tao.training.examine import differs
 from tao.training.proofs import BREAKDOWN, CONTRADICTION, OMISSION, VALUE
 from tao.training.replay import Replay
 from tao.training.search import find_fault
@@ -145,7 +145,7 @@ def test_no_contract_minds_the_sign_of_a_zero_that_is_no_sums(judge, name):
             assert find_fault(*claimed.given, expected.double()) is None
             assert not judge(claimed, proofs.rounded_proof(*claimed.given, element))
             other = bool(expected[element].signbit()) != sign
-            assert zeros_differ(replay, node, before, [claimed.output]) == other
+            assert differs(replay, node, before, [claimed.output]) == other
 
 
 def test_numbers_of_a_call_count_with_all_their_digits(judge):

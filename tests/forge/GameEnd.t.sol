@@ -254,9 +254,9 @@ contract GameEndTest is GameFixture {
         DisputeId id = openBy(claim(), CHALLENGER);
         bytes32[][] memory states = innerStates(0, NODES);
         _expectNotYourTurn(ANYONE, PROVER);
-        game.reveal(id, states, new bytes32[][](0));
+        game.reveal(id, 0, NODES, states, new bytes32[][](0));
         _expectNotYourTurn(CHALLENGER, PROVER);
-        game.reveal(id, states, new bytes32[][](0));
+        game.reveal(id, 0, NODES, states, new bytes32[][](0));
         reveal(id);
         bytes32[] memory hashes = boundaryHashes(0, NODES);
         _expectNotYourTurn(PROVER, CHALLENGER);
@@ -296,7 +296,7 @@ contract GameEndTest is GameFixture {
         game.settleVote(id);
         descend(id, NODE);
         _expectWrongPhase(id, IDisputeGame.Phase.Leaf, reveal_);
-        game.reveal(id, new bytes32[][](0), new bytes32[][](0));
+        game.reveal(id, 0, 0, new bytes32[][](0), new bytes32[][](0));
         _escalate(id, CHALLENGER);
         _expectWrongPhase(id, IDisputeGame.Phase.Vote, IDisputeGame.Phase.Leaf);
         game.prove(id, leaf, "");

@@ -221,7 +221,7 @@ contract GameLeafTest is GameFixture {
         bytes32[][] memory states = innerStates(0, 3);
         states[0] = _resized(first, size);
         vm.prank(PROVER);
-        game.reveal(id, states, new bytes32[][](0));
+        game.reveal(id, 0, 3, states, new bytes32[][](0));
     }
 
     function _hashesWith(uint256 size) private view returns (bytes32[] memory hashes) {

@@ -136,7 +136,7 @@ contract GamePartitionTest is GameFixture {
             }
             vm.expectRevert(abi.encodeWithSelector(IDisputeGame.WrongStateCount.selector, count, FAN_OUT - 1));
             vm.prank(PROVER);
-            game.reveal(id, states, new bytes32[][](0));
+            game.reveal(id, 0, NODES, states, new bytes32[][](0));
         }
     }
 
@@ -146,7 +146,7 @@ contract GamePartitionTest is GameFixture {
         states[1] = new bytes32[](0);
         vm.expectRevert(abi.encodeWithSelector(IDisputeGame.EmptyState.selector, 1));
         vm.prank(PROVER);
-        game.reveal(id, states, new bytes32[][](0));
+        game.reveal(id, 0, NODES, states, new bytes32[][](0));
     }
 
     function test_select_narrowsToTheChildAndItsOwnStates() external {

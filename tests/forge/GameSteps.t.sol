@@ -127,14 +127,14 @@ contract GameStepsTest is GameFixture {
         states[0] = changed;
         bytes32[][] memory paths = _pathsIn(leaves, 0, ALL);
         vm.prank(PROVER);
-        game.reveal(id, states, paths);
+        game.reveal(id, 0, ALL, states, paths);
         bytes32[] memory hashes = boundaryHashes(0, ALL);
         hashes[1] = leaves[2];
         _select(id, hashes, 0);
         states = innerStates(0, 2 * NODES);
         paths = _pathsIn(leaves, 0, 2 * NODES);
         vm.prank(PROVER);
-        game.reveal(id, states, paths);
+        game.reveal(id, 0, 2 * NODES, states, paths);
         _select(id, _endingWith(0, 2 * NODES, leaves[2]), 1);
         reveal(id);
         _select(id, _endingWith(NODES, 2 * NODES, leaves[2]), 3);
@@ -191,7 +191,7 @@ contract GameStepsTest is GameFixture {
         bytes32[][] memory states = innerStates(0, ALL);
         vm.expectRevert(abi.encodeWithSelector(IDisputeGame.WrongStateCount.selector, 0, FAN_OUT - 1));
         vm.prank(PROVER);
-        game.reveal(id, states, new bytes32[][](0));
+        game.reveal(id, 0, ALL, states, new bytes32[][](0));
     }
 
     function test_reveal_withPathsInsideAStep_reverts() external {
@@ -201,7 +201,7 @@ contract GameStepsTest is GameFixture {
         bytes32[][] memory states = innerStates(2 * NODES, 3 * NODES);
         vm.expectRevert(abi.encodeWithSelector(IDisputeGame.UnexpectedPaths.selector, 3));
         vm.prank(PROVER);
-        game.reveal(id, states, new bytes32[][](3));
+        game.reveal(id, 2 * NODES, 3 * NODES, states, new bytes32[][](3));
     }
 
     function test_claim_withARootOfNoTree_losesByTheClock() external {
@@ -221,7 +221,7 @@ contract GameStepsTest is GameFixture {
         bytes32[][] memory states = innerStates(0, ALL);
         bytes32[][] memory paths = _pathsIn(leaves, 0, ALL);
         vm.prank(PROVER);
-        game.reveal(id, states, paths);
+        game.reveal(id, 0, ALL, states, paths);
         select(id, 3);
         IDisputeGame.Dispute memory dispute = game.getDispute(id);
         vm.assertEq(dispute.hiState, TinyModel.hash(TinyModel.state(ALL)), "the claim's output state");
@@ -269,8 +269,9 @@ contract GameStepsTest is GameFixture {
     }
 
     function _expectMismatch(DisputeId id, bytes32[][] memory states, bytes32[][] memory paths, uint256 step) private {
+        IDisputeGame.Dispute memory dispute = game.getDispute(id);
         vm.expectRevert(abi.encodeWithSelector(IDisputeGame.CheckpointMismatch.selector, step));
         vm.prank(PROVER);
-        game.reveal(id, states, paths);
+        game.reveal(id, dispute.lo, dispute.hi, states, paths);
     }
 }

@@ -85,13 +85,14 @@ class DisputeMoves(Machine):
         elif self.rarely(data, 20):
             states.append([b"\7" * 32])
         caller = self.usually(data, self.reference.claims.get(entry.claim).prover)
+        segment = (entry.lo, entry.hi + self.rarely(data, 20))
         self.move(
             "reveal",
             caller,
             "game",
             "reveal",
-            (dispute, states, paths),
-            lambda now, _: self._revealed(now, caller, dispute, states, paths),
+            (dispute, *segment, states, paths),
+            lambda now, _: self._revealed(now, caller, dispute, segment, states, paths),
             at=self.when(data, disputes.deadline(dispute)),
         )
 
@@ -108,9 +109,15 @@ class DisputeMoves(Machine):
         return paths
 
     def _revealed(
-        self, now: Now, caller: str, dispute: bytes, states: list[list[bytes]], paths: list[list[bytes]]
+        self,
+        now: Now,
+        caller: str,
+        dispute: bytes,
+        segment: tuple[int, int],
+        states: list[list[bytes]],
+        paths: list[list[bytes]],
     ) -> None:
-        self.reference.disputes.reveal(now, caller, dispute, states, paths)
+        self.reference.disputes.reveal(now, caller, dispute, segment, states, paths)
         entry = self.reference.disputes.disputes[dispute]
         self.known_boundaries[dispute] = [entry.lo_state, *map(state_hash, states), entry.hi_state]
 

@@ -27,6 +27,9 @@ from support.encoding import (
     tag,
 )
 
+MAX_VALUES = 1536
+"""Commitments in a revealed state."""
+
 
 class Phase(IntEnum):
     NONE, REVEAL, SELECT, LEAF, ANSWER, DEFENCE, DOUBT, SPLIT, VOTE, CLOSED = range(10)
@@ -146,12 +149,15 @@ class Disputes:
         now: Now,
         caller: str,
         dispute: bytes,
+        segment: tuple[int, int],
         states: list[list[bytes]],
         paths: list[list[bytes]],
     ) -> None:
         entry, claim = self._gate(now, dispute, Phase.REVEAL, caller)
+        require(segment == (entry.lo, entry.hi), "SegmentMismatch")
         require(len(states) == self.degree(entry) - 1, "WrongStateCount")
         require(all(states), "EmptyState")
+        require(all(len(state) <= MAX_VALUES for state in states), "StateTooLong")
         inner = [state_hash(state) for state in states]
         self._require_checkpoints(entry, claim, inner, paths)
         entry.boundaries = boundaries_hash([entry.lo_state, *inner, entry.hi_state])

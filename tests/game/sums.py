@@ -59,14 +59,17 @@ class SumReference:
         self.lo, self.hi, self.partials, self.stage = 0, self.lanes, [sums], Stage.ASSERTED
         self._pass(now, Phase.DOUBT)
 
-    def accept(self, now: int, caller: str) -> None:
+    def accept(self, now: int, caller: str, key: bytes, sums: Triple) -> None:
         self._gate(now, Phase.DOUBT, caller)
         require(self.stage is Stage.ASSERTED, "WrongSumStage")
+        require(key == self.key, "RangeMismatch")
+        require([sums] == self.partials, "PartialsMismatch")
         self.stage = Stage.ACCEPTED
         self._pass(now, Phase.LEAF)
 
-    def doubt(self, now: int, caller: str, partials: Sequence[Triple], child: int) -> None:
+    def doubt(self, now: int, caller: str, key: bytes, partials: Sequence[Triple], child: int) -> None:
         self._gate(now, Phase.DOUBT, caller)
+        require(key == self.key, "RangeMismatch")
         require(list(partials) == self.partials, "PartialsMismatch")
         require(child < len(partials), "ChildOutOfRange")
         self.lo, self.hi = children(self.lo, self.hi, len(partials))[child]

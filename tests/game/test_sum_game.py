@@ -97,20 +97,21 @@ class Game:
         )
 
     def accept(self) -> None:
-        sender = self.usually(self.chain.play.prover)
+        sender, key, sums = self.usually(self.chain.play.prover), self.key(), self.doubted()
         self.move(
             "accept",
-            lambda at: self.chain.send(sender, "accept", at=at),
-            lambda now: self.reference.accept(now, sender),
+            lambda at: self.chain.accept(sums, key=key, sender=sender, at=at),
+            lambda now: self.reference.accept(now, sender, key, sums),
         )
 
     def doubt(self) -> None:
         sender, partials = self.usually(self.chain.play.prover), self.maybe_other(self.reference.partials)
+        key = self.key()
         child = self.random.randrange(len(partials) + (self.random.random() < 0.1)) if partials else 0
         self.move(
             "doubt",
-            lambda at: self.chain.send(sender, "doubt", partials, child, at=at),
-            lambda now: self.reference.doubt(now, sender, partials, child),
+            lambda at: self.chain.doubt(partials, child, key=key, sender=sender, at=at),
+            lambda now: self.reference.doubt(now, sender, key, partials, child),
         )
 
     def split(self) -> None:
@@ -118,9 +119,9 @@ class Game:
         reference = self.reference
         partials = self.chain.revealed(self.lie) if reference.hi else [sums]
         chance = self.random.random()
-        if chance < 0.1:
+        if chance < 0.12:
             partials = self.maybe_other(partials, always=True)
-        elif chance < 0.2:
+        elif chance < 0.3:
             partials = partials[:-1]
         self.move(
             "split",
@@ -182,6 +183,9 @@ class Game:
         if partials and (always or self.random.random() < 0.08):
             return [lied(partials[0]), *partials[1:]]
         return list(partials)
+
+    def key(self) -> bytes:
+        return self.reference.key if self.random.random() < 0.95 else bytes(32)
 
     def usually(self, account: str) -> str:
         return account if self.random.random() < 0.93 else self.chain.play.stranger

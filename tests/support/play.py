@@ -117,8 +117,8 @@ class Play:
     def reveal(self, dispute: bytes, story: Any, prover: str | None = None, **options: Any) -> list[bytes]:
         """Returns the hashes at the cuts, which `select` wants."""
         entry, states = self.dispute(dispute), self.inner_states(dispute, story)
-        paths = story.paths(self.cuts(dispute))
-        self.send(prover or self.prover, "game", "reveal", dispute, states, paths, **options)
+        segment, paths = (entry["lo"], entry["hi"]), story.paths(self.cuts(dispute))
+        self.send(prover or self.prover, "game", "reveal", dispute, *segment, states, paths, **options)
         return [entry["lo_state"], *map(state_hash, states), entry["hi_state"]]
 
     def select(self, dispute: bytes, hashes: list[bytes], child: int, **options: Any) -> None:

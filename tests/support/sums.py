@@ -122,6 +122,7 @@ class SumPlay:
 
     play: Play
     row: Row = field(default_factory=lambda: Row(story()))
+    asserted: Triple = (0, 0, 0)
 
     @cached_property
     def claim(self) -> bytes:
@@ -140,6 +141,10 @@ class SumPlay:
         return self.play.dispute(self.dispute)["phase"]
 
     @property
+    def key(self) -> bytes:
+        return self.play.read("sums", "assertionOf", self.dispute)[0]
+
+    @property
     def bounds(self) -> tuple[int, int]:
         *_, lo, hi, _ = self.play.read("sums", "assertionOf", self.dispute)
         return lo, hi
@@ -154,13 +159,17 @@ class SumPlay:
         firsts, lanes = other("firsts", [row.first]), other("lanes", LANES)
         hint, leaf = other("hint", row.window), other("leaf", self.leaf)
         sender, sums = other("sender", self.play.challenger), row.sums() if sums is None else sums
+        self.asserted = sums
         return self.send(sender, "assertSum", leaf, tensors, firsts, lanes, hint, sums, **options)
 
-    def accept(self, **options: Any) -> Receipt:
-        return self.send(self.play.prover, "accept", **options)
+    def accept(self, sums: Triple | None = None, **options: Any) -> Receipt:
+        """What was asserted last, unless other sums or another `key` are given."""
+        key, sender = options.pop("key", self.key), options.pop("sender", self.play.prover)
+        return self.send(sender, "accept", key, self.asserted if sums is None else sums, **options)
 
     def doubt(self, partials: Sequence[Triple], child: int, **options: Any) -> Receipt:
-        return self.send(self.play.prover, "doubt", list(partials), child, **options)
+        key, sender = options.pop("key", self.key), options.pop("sender", self.play.prover)
+        return self.send(sender, "doubt", key, list(partials), child, **options)
 
     def split(self, sums: Triple, partials: Sequence[Triple], **options: Any) -> Receipt:
         return self.send(self.play.challenger, "split", sums, list(partials), **options)

@@ -78,7 +78,6 @@ def test_a_full_log_is_written_and_one_more_entry_is_not() -> None:
         (log_of((5, 1), (5, 1)), "not in ascending order at entry 1, node 0, element 5"),
         (log_of((6, 1), (5, 1)), "not in ascending order"),
         (log_of((-1, 1)), "names no node"),
-        (log_of((1 << 62, 1)), "names no node"),
         (log_of((1, 2**32)), r"no float32 encoding for node 0, element 1"),
         (log_of((1, -1)), "no float32 encoding"),
         (log_of((END, 0), (5, 1)), "goes on after its end, at entry 0"),
@@ -92,6 +91,12 @@ def test_what_is_no_log_is_refused(log: Tensor, match: str) -> None:
         read(log, 3)
     with pytest.raises(LogError, match="step 3"):
         encode(log, 3)
+
+
+def test_a_key_beyond_every_node_is_an_entry_of_none() -> None:
+    """The contract lets it stand; a log must not become unreadable by it."""
+    entries = read(log_of((5, 0x3F800000), (1 << 62, 1)))
+    assert entries.of(0)[0].tolist() == [5] and entries.nodes.tolist() == [0, 1 << 22]
 
 
 def file(body: bytes, count: int, capacity: int = 8, step: int = 0) -> bytes:

@@ -103,6 +103,17 @@ def test_numbers_of_single_nodes_are_the_words_of_their_binary64_encoding() -> N
     assert len(seen) >= 3
 
 
+def test_an_integer_is_recorded_as_the_float32_number_that_kernels_get() -> None:
+    """2^24 + 1 is none: whoever takes it for one refutes an honest product by it."""
+    module = nn.Linear(3, 1)
+    optimizer = describe(torch.optim.SGD(module.parameters(), lr=0.1))
+    inputs = (torch.randn(4, 3),)
+    graph = trace_step(module, lambda m, x: (m(x) * (2**24 + 1)).sum(), optimizer, inputs, 2).graph
+    products = [node for node in graph.nodes if node.operator == "rounded.aten.mul.Scalar"]
+    numbers = {struct.unpack(">d", struct.pack(">II", *node.attributes[:2]))[0] for node in products}
+    assert 2.0**24 in numbers and 2.0**24 + 1 not in numbers
+
+
 def test_indices_of_an_embedding_gradient_are_a_whole_value() -> None:
     module = nn.Embedding(7, 3)
     optimizer = describe(torch.optim.SGD(module.parameters(), lr=0.1))

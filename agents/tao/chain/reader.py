@@ -74,6 +74,11 @@ class Reader:
             return _Snapshot(self, self._logs.at(block), now, block).view(wanted)
         except Web3Exception as error:
             raise ChainError(f"the chain could not be read: {error}") from error
+        except (KeyError, IndexError, ValueError) as error:
+            # What a contract's state speaks of has an event, which a node behind others may not have seen.
+            raise ChainError(
+                f"the node's events and state are of different blocks ({error!r}); try again"
+            ) from error
 
     def models(self) -> dict[bytes, dict[str, Any]]:
         """Registered models: the arguments of ModelRegistered by model id."""
@@ -209,6 +214,8 @@ class _Snapshot:
     def sum(self, dispute_id: bytes, phase: Phase) -> SumView | None:
         asserted = self._arguments("SumAsserted", dispute_id)
         if not asserted:
+            if phase in (Phase.DOUBT, Phase.SPLIT):
+                raise ValueError("no sums are asserted")
             return None
         (first,) = asserted
         *_, lo, hi, stage = self._call(self.reader.contracts.sums.functions.assertionOf(dispute_id))

@@ -84,8 +84,19 @@ def rounded(call: Call, meaning: Meaning, number: int = 0) -> Meaning:
         )
     if name.endswith(".Scalar"):
         alpha = attributes[1:]
-        attributes = (*struct.unpack(">II", struct.pack(">d", call.args[1])), *alpha)
+        attributes = (*struct.unpack(">II", struct.pack(">d", _in_float32(call.args[1]))), *alpha)
     return replace(meaning, operator=operator, attributes=attributes)
+
+
+def _in_float32(number: float) -> float:
+    """As kernels get a number of a call: integers, too, are the nearest float32 ones. Raises UnsupportedOperator
+    beyond the largest."""
+    if not isinstance(number, int):
+        return number
+    try:
+        return struct.unpack("f", struct.pack("f", number))[0]
+    except OverflowError as error:
+        raise UnsupportedOperator(f"its number {number} is beyond float32") from error
 
 
 def kind(operator: str) -> Kind:

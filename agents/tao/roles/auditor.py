@@ -12,7 +12,7 @@ from tao.roles.audit_judge import AuditJudge
 from tao.roles.context import Context
 from tao.roles.disputant import Disputant
 from tao.roles.journal import Done
-from tao.roles.role import OVER, dispute_facts
+from tao.roles.role import dispute_facts
 
 
 class AuditorRole(Disputant):
@@ -31,7 +31,7 @@ class AuditorRole(Disputant):
         call = self.context.contracts.game.functions.prove(
             dispute.dispute_id, self._leaf(dispute, True), proof
         )
-        sent = self.context.send(call, already=OVER)
+        sent = self._send_proof(dispute, call)
         what = f"proved element {element} of {self._segment(dispute)} wrong"
         operator = self.bundle.graph.nodes[dispute.node].operator
         facts = {"element": element, "operator": operator, "proof_bytes": len(proof)}

@@ -12,6 +12,7 @@ from tao.model import ModelBundle
 from tao.numerics.drift import DRIFT_THRESHOLD
 from tao.numerics.profile import THETA_ONE
 from tao.proofs import Plan, proof_plan
+from tao.proofs.leaf import Leaf
 from tao.protocol import actions
 from tao.protocol.actions import Action
 from tao.protocol.views import ClaimView, DisputeView
@@ -22,10 +23,7 @@ from tao.roles.journal import Done
 from tao.roles.judge import ReplayJudge
 from tao.roles.measure import require_calibrated, require_inference
 from tao.roles.role import OVER, dispute_facts
-from tao.roles.states import around, fetch_segment, of_outputs
-
-UNPROVEN = ("NotRefuted", "NoAdjudicator")
-"""Refusals by which an adjudicator leaves the operator to the committee."""
+from tao.roles.states import around, fetch_read, fetch_segment, of_outputs
 
 SECONDS_PER_TRANSACTION = 30
 """What to allow for each of many transactions in a row: two blocks of twelve seconds, and some."""
@@ -48,7 +46,7 @@ class ChallengerRole(Disputant):
     def perform(self, action: Action) -> Done | None:
         match action:
             case actions.Support(dispute):
-                return sums.supported(self, self.bundle, dispute, self._around(dispute)[0])
+                return sums.supported(self, self._summed(dispute), dispute)
             case actions.Accuse(dispute, element):
                 return self._accuse(dispute, element)
             case _:
@@ -74,6 +72,16 @@ class ChallengerRole(Disputant):
         if key not in self._plans:
             self._plans[key] = proof_plan(self.bundle, dispute.lo, *self._around(dispute), element)
         return self._plans[key]
+
+    def _summed(self, dispute: DisputeView) -> Leaf:
+        """The operator whose sums are disputed; as they were asserted, if that was here: its operands may have
+        been withdrawn since."""
+        for (dispute_id, _), plan in self._plans.items():
+            if dispute_id == dispute.dispute_id:
+                return plan.leaf
+        graph, (before, _) = self.bundle.graph, around(dispute)
+        state = fetch_read(self.context.store, graph, dispute.lo, dispute.hi, before)
+        return Leaf.before(self.bundle, dispute.lo, state)
 
     def _around(self, dispute: DisputeView) -> tuple[Sequence[Tensor], Sequence[Tensor]]:
         """The state before the disputed operator, and the operator's outputs."""
@@ -137,12 +145,7 @@ class ChallengerRole(Disputant):
             return posted
         else:
             call = contracts.game.functions.prove(dispute.dispute_id, leaf, proof)
-        try:
-            sent = self.context.send(call, already=OVER)  # The gas estimate is the simulation.
-        except Refused as refusal:
-            if refusal.error in UNPROVEN:
-                self.judge.unproven.add(dispute.dispute_id)
-            raise
+        sent = self._send_proof(dispute, call)
         return self.done(
             "prove",
             f"proved element {element} of {self._segment(dispute)} wrong",

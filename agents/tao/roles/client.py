@@ -13,7 +13,7 @@ from tao.model import ModelBundle
 from tao.protocol.views import ClaimView, RequestView
 from tao.roles.context import Context
 from tao.roles.journal import Done
-from tao.roles.measure import require_calibrated, require_segments
+from tao.roles.measure import require_calibrated, require_segments, require_short_states
 from tao.roles.role import short
 
 
@@ -29,11 +29,13 @@ class Result:
 def register(context: Context, bundle: ModelBundle) -> Done:
     """Store the bundle and register its commitments; counts as done where the model is registered already.
 
-    Raises ModelError where it has no tolerance profile, or one for disputes with another fan-out.
+    Raises ModelError where it has no tolerance profile, or one for disputes with another fan-out, or more values
+    live at once than a state may have.
     """
     start = time.monotonic()
     require_calibrated(bundle)
     require_segments(bundle, context.reader.fan_out)
+    require_short_states(bundle)
     bundle.save(context.store)
     call = context.contracts.models.functions.register(bundle.commitment, context.store.url)
     sent = context.send(call, already=("AlreadyRegistered",))

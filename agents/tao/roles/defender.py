@@ -10,7 +10,7 @@ from torch import Tensor
 from web3.logs import DISCARD
 
 from tao.chain.sender import Sent
-from tao.errors import ModelError
+from tao.errors import ModelError, StoreError
 from tao.model import ModelBundle
 from tao.protocol import actions, prover
 from tao.protocol.actions import Action
@@ -46,8 +46,7 @@ class Defender(Role):
             case actions.Defend(dispute):
                 return self._defend(dispute)
             case actions.Weigh(dispute):
-                state = self._states(dispute.claim, (dispute.lo,))[dispute.lo]
-                return sums.weighed(self, self.bundle, dispute, state)
+                return sums.weighed(self, self.bundle, dispute, self._before(dispute))
             case _:
                 return self.upkeep(action)
 
@@ -96,10 +95,23 @@ class Defender(Role):
         what = f"put operator {dispute.lo}, of which it was accused, to the committee"
         return self.done("defend", what, start, sent, **dispute_facts(dispute))
 
+    def _before(self, dispute: DisputeView) -> Sequence[Tensor]:
+        """The state before the disputed operator; what that reads as it was revealed, bit for bit, as this
+        device may have other kernels by now."""
+        graph, committed = self.bundle.graph, dispute.states[dispute.lo]
+        read = {operand.value for operand in graph.nodes[dispute.node].operands}
+        own = self._states(dispute.claim, (dispute.lo,))[dispute.lo]
+        return [
+            self._tensor(dispute, commitment) if value in read and commit(tensor) != commitment else tensor
+            for value, tensor, commitment in zip(graph.live(dispute.node), own, committed, strict=True)
+        ]
+
     def _tensor(self, dispute: DisputeView, commitment: bytes) -> Tensor:
         """A tensor at either end of the disputed operator."""
-        if self.context.store.has_tensor(commitment):
+        try:
             return self.context.store.get_tensor(commitment)
+        except StoreError:
+            pass  # missing, or not what it should be: computed once more
         states = self._states(dispute.claim, (dispute.lo, dispute.hi))
         for tensor in (*states[dispute.lo], *states[dispute.hi]):
             if commit(tensor) == commitment:

@@ -5,13 +5,16 @@ from __future__ import annotations
 
 import time
 from abc import abstractmethod
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import Any
 
 from web3.exceptions import Web3Exception
 
-from tao.errors import TaoError
+from tao.chain.reverts import Refused
+from tao.chain.sender import Sent
+from tao.errors import ChainError, TaoError
 from tao.model import ModelBundle
 from tao.proofs import leaf_claim
 from tao.protocol import actions, challenger
@@ -22,9 +25,16 @@ from tao.roles.journal import Done
 from tao.roles.role import OVER, Role, dispute_facts, short
 from tao.roles.states import around, of_outputs
 
+UNPROVEN = ("NotRefuted", "NoAdjudicator")
+"""Refusals by which an adjudicator leaves the operator to the committee."""
+
+ATTEMPTS = 3
+"""Of sending a proof. What fails as often is too large for a transaction, and left to the committee, too."""
+
 
 class Disputant(Role):
-    """Goes by `judge`, a challenger.Judge whose `now` is the chain's time, set at every tick."""
+    """Goes by `judge`, a challenger.Judge whose `now` is the chain's time, set at every tick, and whose `unproven`
+    are the disputes in which no proof is to be tried any more."""
 
     judge: Any
 
@@ -32,6 +42,7 @@ class Disputant(Role):
         super().__init__(context)
         self.bundle = bundle
         self._told: set[bytes] = set()
+        self._failed: Counter[bytes] = Counter()
 
     @abstractmethod
     def _verdict(self, claim: ClaimView) -> tuple[str, dict[str, Any]] | None:
@@ -114,6 +125,17 @@ class Disputant(Role):
         why, facts = self._reason(claim)
         what = f"disputed claim {short(claim.claim_id)}: {why}"
         return self.done("open", what, start, sent, claim="0x" + claim.claim_id.hex(), **facts)
+
+    def _send_proof(self, dispute: DisputeView, call: Any) -> Sent:
+        """The gas estimate is the simulation. Raises ChainError where the proof is not taken."""
+        try:
+            return self.context.send(call, already=OVER)
+        except ChainError as error:
+            self._failed[dispute.dispute_id] += 1
+            refused = isinstance(error, Refused) and error.error in UNPROVEN
+            if refused or self._failed[dispute.dispute_id] >= ATTEMPTS:
+                self.judge.unproven.add(dispute.dispute_id)
+            raise
 
     def _leaf(self, dispute: DisputeView, with_outputs: bool) -> dict:
         """The LeafClaim; its outputs are ignored, and may not exist, where the states are inconsistent."""

@@ -38,6 +38,9 @@ class SegmentMeasurement:
     exceedance: float
 
 
+MAX_VALUES = 1536
+"""Tensors in a state (States.sol)."""
+
 UNCOMPUTABLE = (ModelError, RuntimeError, IndexError)
 """What a replay raises where an operator has no result, such as a look-up outside a table."""
 
@@ -116,4 +119,15 @@ def require_segments(bundle: ModelBundle, fan_out: int) -> None:
         raise ModelError(
             f"the tolerance profile's segments are not those of disputes with a fan-out of {fan_out}, which this "
             f"deployment has; calibrate again with --fan-out {fan_out}"
+        )
+
+
+def require_short_states(bundle: ModelBundle) -> None:
+    """Raises ModelError for a graph with more values live at a cut than a revealed state may have."""
+    graph = bundle.graph
+    longest = max(range(len(graph) + 1), key=lambda cut: len(graph.live(cut)))
+    if (count := len(graph.live(longest))) > MAX_VALUES:
+        raise ModelError(
+            f"{count} values are live before operator {longest} and a state has at most {MAX_VALUES}; "
+            "join some, or split the model"
         )

@@ -135,7 +135,7 @@ class MemberRole(Role):
             return self._reject(())
         states = fetch_around(self.context.store, graph, lo, before, hi, after)
         replay = self._replays.setdefault(bundle.model_id, Replay(graph, bundle.parameters, strict=False))
-        if not follows(replay, bundle, lo, hi, states):
+        if not follows(replay, lo, hi, states):
             return self._reject(())
         return Vote.ACCEPT, VoteStatistics((), (), (), 0.0, self.device).encode()
 

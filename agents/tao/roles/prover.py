@@ -11,7 +11,7 @@ from tao.execution import Executor, capture
 from tao.model import ModelBundle
 from tao.protocol import actions
 from tao.protocol.actions import Action
-from tao.protocol.views import ChainView, ClaimView, DisputeView, Phase, RequestView
+from tao.protocol.views import ChainView, ClaimView, DisputeView, Phase, RequestView, Status
 from tao.roles.context import Context
 from tao.roles.defender import Defender
 from tao.roles.journal import Done
@@ -69,10 +69,15 @@ class ProverRole(Defender):
         super().__init__(context, bundle, minimum_fee)
         self._behaviour = behaviour or Honest(bundle)
         self._captured: dict[bytes, States] = {}  # by claim: the states of its disputes so far
+        self._inputs: dict[
+            bytes, Sequence[Tensor]
+        ] = {}  # by claim that may be disputed: nobody can withdraw them
 
     def decide(self, view: ChainView) -> Iterable[Action]:
         running = {d.claim.claim_id for d in view.disputes if d.phase is not Phase.CLOSED}
         self._captured = {claim: held for claim, held in self._captured.items() if claim in running}
+        over = {c.claim_id for c in view.claims if c.status in (Status.FINALISED, Status.REFUTED)}
+        self._inputs = {claim: held for claim, held in self._inputs.items() if claim not in over}
         return super().decide(view)
 
     def perform(self, action: Action) -> Done | None:
@@ -112,6 +117,7 @@ class ProverRole(Defender):
             already=("RequestNotOpen", "DuplicateClaim"),
         )
         claim_id = self._claim_id(sent)
+        self._inputs[claim_id] = inputs
         return self.done(
             "claim",
             f"claimed {short(claim_id)}" if claim_id else "did not claim: another prover or claim was first",
@@ -129,9 +135,9 @@ class ProverRole(Defender):
         store = self.context.store
         written = store.bytes_written
         commitments = [[self._behaviour.publish(store, tensor) for tensor in states[cut]] for cut in cuts]
-        sent = self.context.send(
-            self.context.contracts.game.functions.reveal(dispute.dispute_id, commitments, []), already=OVER
-        )
+        segment = (dispute.lo, dispute.hi)
+        call = self.context.contracts.game.functions.reveal(dispute.dispute_id, *segment, commitments, [])
+        sent = self.context.send(call, already=OVER)
         return self.done(
             "reveal",
             f"revealed {len(cuts)} states of operators {dispute.lo} to {dispute.hi - 1}",
@@ -147,7 +153,9 @@ class ProverRole(Defender):
         held = self._captured.setdefault(claim.claim_id, {})
         missing = [cut for cut in cuts if cut not in held]
         if missing:
-            inputs = fetch(self.context.store, self.bundle.graph, 0, claim.inputs)
+            inputs = self._inputs.get(claim.claim_id) or fetch(
+                self.context.store, self.bundle.graph, 0, claim.inputs
+            )
             held |= self._behaviour.capture(inputs, missing)
         return held
 

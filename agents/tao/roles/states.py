@@ -36,16 +36,23 @@ def fetch_segment(
     A value that passes by unread is not fetched, so that nobody can hide an operator behind it; zeros stand
     in its place. Raises StoreError where a value read or produced is missing or of another type.
     """
-    read = {operand.value for node in graph.nodes[lo:hi] for operand in node.operands}
-    held = {
-        value: fetch_value(store, graph, value, commitment) if value in read else zeros(graph, value)
-        for value, commitment in zip(graph.live(lo), before, strict=True)
-    }
+    held = dict(zip(graph.live(lo), fetch_read(store, graph, lo, hi, before), strict=True))
     end = tuple(
         held[value] if value in held else fetch_value(store, graph, value, commitment)
         for value, commitment in zip(graph.live(hi), after, strict=True)
     )
     return tuple(held.values()), end
+
+
+def fetch_read(
+    store: TensorStore, graph: Graph, lo: int, hi: int, before: Sequence[bytes]
+) -> tuple[Tensor, ...]:
+    """The values live at `lo` that operators up to `hi` read; zeros in the place of others."""
+    read = {operand.value for node in graph.nodes[lo:hi] for operand in node.operands}
+    return tuple(
+        fetch_value(store, graph, value, commitment) if value in read else zeros(graph, value)
+        for value, commitment in zip(graph.live(lo), before, strict=True)
+    )
 
 
 def zeros(graph: Graph, value: int) -> Tensor:

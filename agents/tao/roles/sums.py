@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 
+from eth_abi import encode
 from torch import Tensor
 
 from tao.errors import ChainError, ModelError
@@ -14,10 +15,13 @@ from tao.proofs.leaf import Leaf
 from tao.proofs.pieces import cut, estimate, pieces_of, postings, rows_of
 from tao.proofs.sums import sums_over
 from tao.protocol import partition
-from tao.protocol.views import DisputeView, Sums, SumStage
+from tao.protocol.views import DisputeView, SumRange, Sums, SumStage
 from tao.roles.journal import Done
 from tao.roles.role import OVER, Role, dispute_facts
+from tao.tensors.keccak import keccak
+from tao.tensors.tree import tag
 
+_RANGE = "(uint256,uint256,bytes32,uint256,bytes32,uint256)"
 MOST_POSTED = 4
 """Transactions in which pieces are posted at most; what takes more is asserted."""
 
@@ -55,10 +59,10 @@ def is_accepted(dispute: DisputeView, plan: Plan) -> bool:
     return statement == (found.range.hint, found.range.lanes, _firsts(plan.leaf, dispute))
 
 
-def supported(role: Role, bundle: ModelBundle, dispute: DisputeView, state: Sequence[Tensor]) -> Done:
+def supported(role: Role, leaf: Leaf, dispute: DisputeView) -> Done:
     """Answer a doubt: by the sums over the children, or, of a short range, by its pieces and the settlement."""
     start, contracts, held = time.monotonic(), role.context.contracts, dispute.sum
-    leaf, hint, (doubted,) = Leaf.before(bundle, dispute.node, state), held.range.hint, held.partials
+    hint, (doubted,) = held.range.hint, held.partials
     firsts = _firsts(leaf, dispute)
     lanes = f"lanes {held.lo:,} to {held.hi - 1:,} that operator {dispute.lo} sums"
     facts = {"from": held.lo, "to": held.hi, **dispute_facts(dispute)}
@@ -103,17 +107,22 @@ def weighed(role: Role, bundle: ModelBundle, dispute: DisputeView, state: Sequen
     )
     if wrong is not None:
         lo, hi, _ = ranges[wrong]
-        call = functions.doubt(dispute.dispute_id, list(held.partials), wrong)
+        call = functions.doubt(dispute.dispute_id, range_key(held.range), list(held.partials), wrong)
         what = f"doubted the sums over lanes {lo:,} to {hi - 1:,} that operator {dispute.lo} sums"
         name, facts = "doubt", {"from": lo, "to": hi}
     elif held.stage is SumStage.ASSERTED:
-        call = functions.accept(dispute.dispute_id)
+        call = functions.accept(dispute.dispute_id, range_key(held.range), held.partials[0])
         what = f"accepted the sums over {held.range.lanes:,} lanes of operator {dispute.lo}"
         name, facts = "accept", {"lanes": held.range.lanes}
     else:
         raise ModelError(f"every sum revealed in dispute 0x{dispute.dispute_id.hex()[:8]} is right")
     sent = role.context.send(call, already=OVER)
     return role.done(name, what, start, sent, **facts, **dispute_facts(dispute))
+
+
+def range_key(found: SumRange) -> bytes:
+    """What names an asserted range in ISumGame."""
+    return keccak(encode(["bytes32", _RANGE], [tag("sums"), tuple(vars(found).values())]))
 
 
 def _firsts(leaf: Leaf, dispute: DisputeView) -> list[int]:

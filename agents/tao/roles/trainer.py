@@ -116,7 +116,8 @@ class TrainerRole(Defender):
             states = [[self.context.store.put_tensor(tensor) for tensor in held[cut]] for cut in cuts]
             paths = []
             what = f"revealed {len(cuts)} states of operators {dispute.lo} to {dispute.hi - 1}"
-        call = self.context.contracts.game.functions.reveal(dispute.dispute_id, states, paths)
+        segment = (dispute.lo, dispute.hi)
+        call = self.context.contracts.game.functions.reveal(dispute.dispute_id, *segment, states, paths)
         sent = self.context.send(call, already=OVER)
         return self.done("reveal", what, start, sent, **dispute_facts(dispute))
 

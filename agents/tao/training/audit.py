@@ -59,12 +59,14 @@ def audit(
     last: int | None = None,
     owner: str = "",
     progress: Progress | None = None,
+    strict: bool = True,
 ) -> AuditReport:
     """Replay the steps from `first` to `last` of a recorded run and compare the state after each of them.
 
     job: as agreed, prepared by the auditor itself. claim: checked against the checkpoints in the store where
     it is given. first: where not 0, the audit starts from the recorded state, and is about the steps that
-    follow. Stops at the first difference. Raises StoreError where what the trainer must publish is missing,
+    follow. strict: whether a log's entries must be of elements that can have some; no contract minds others.
+    Stops at the first difference. Raises StoreError where what the trainer must publish is missing,
     damaged or not what the checkpoints commit to.
     """
     store = store if isinstance(store, TensorStore) else TensorStore(store)
@@ -76,7 +78,7 @@ def audit(
         _require_claimed(job, trail, claim)
     if trail.read(0).values != job.first:
         raise ModelError("the run starts from another state than the one agreed on")
-    replay = Replay(job.bundle.graph, job.bundle.parameters)
+    replay = Replay(job.bundle.graph, job.bundle.parameters, strict=strict)
     state = job.initial if first == 0 else rebuild(job, trail, first, replay)
     report = AuditReport(first)
     for position in range(first, last):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor
 
 from tao.graph.operators import KEEP, SAMPLE
@@ -68,28 +69,38 @@ def find_proof(
         return None if element is None else (element, element_proof(bundle, node, before, outputs, element))
     results = tolerance = None
     if kind(operator) is not Kind.EXACT:
-        results, tolerance = replay.results(node, before)
+        try:
+            results, tolerance = replay.results(node, before)
+        except (RuntimeError, IndexError, ValueError):
+            return None  # no result, nothing to compare with
     elif operator in (SAMPLE, KEEP):
         (results,) = _drawn(replay, node, before)
     fault = find_fault(bundle, node, before, outputs, results, tolerance)
     return None if fault is None else (fault.element, fault.proof)
 
 
-def zeros_differ(replay: Replay, node: int, before: Sequence[Tensor], outputs: Sequence[Tensor]) -> bool:
-    """Whether a zero among a rounded node's claimed outputs has another sign than on every conforming device.
+def differs(replay: Replay, node: int, before: Sequence[Tensor], outputs: Sequence[Tensor]) -> bool:
+    """Whether a node's claimed outputs are others than on every conforming device, provably or not.
 
-    before, outputs: as for `find_proof`. No contract minds that sign, except of sums.
+    before, outputs: as for `find_proof`. Devices that follow the log in `before` all have the same bits, signs of
+    zeros included.
     """
     try:
         after = replay.advance(node, before, node + 1, strict=False)
     except (ReplayError, LogError):
-        return False
+        return True  # no honest run goes on from there
     held = dict(zip(replay.graph.live(node + 1), after, strict=True))
     values = replay.graph.nodes[node].outputs
-    return any(
-        bool(((held[value] == 0) & (theirs == 0) & (held[value].signbit() != theirs.signbit())).any())
-        for value, theirs in zip(values, outputs, strict=True)
-    )
+    return not all(same_bits(held[value], theirs) for value, theirs in zip(values, outputs, strict=True))
+
+
+def same_bits(mine: Tensor, theirs: Tensor) -> bool:
+    """Whether two tensors of one type and shape are equal bit for bit, or are NaN where they are not: processors
+    make different NaN."""
+    if mine.dtype != torch.float32:
+        return torch.equal(mine, theirs)
+    equal = mine.contiguous().view(torch.int32) == theirs.contiguous().view(torch.int32)
+    return bool((equal | (mine.isnan() & theirs.isnan())).all())
 
 
 def find_implausible(

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from tao.errors import TaoError
+from tao.errors import ModelError, TaoError
 from tao.training import sums
 from tao.training.kernels import Piece
 from tao.training.log import Entries, Writer
@@ -30,6 +30,11 @@ class ReplayError(TaoError):
     def __init__(self, message: str, node: int = 0) -> None:
         super().__init__(message)
         self.node = node
+
+
+class NoResult(ReplayError, ModelError):
+    """An operator has no result on the values it is given, such as a look-up outside its table. No honest run has
+    such a step."""
 
 
 class NotFinite(ReplayError):

@@ -24,9 +24,10 @@ from tao.training import kernels, sums
 from tao.training.calls import Call, elementwise_runs
 from tao.training.kernels import COMPUTED, Piece
 from tao.training.log import Writer, read
-from tao.training.policies import Correction, Follower, NotFinite, Policy, Recorder, ReplayError
+from tao.training.policies import Correction, Follower, NoResult, NotFinite, Policy, Recorder, ReplayError
 from tao.training.rounding import FLOAT32_BITS
 
+_OUT_OF_RANGE = ("out of range", "out of bounds")
 _BLOCK = {"cpu": 1 << 17}
 _PIECE = {"cpu": 1 << 20}
 _ACCELERATOR_ELEMENTS = 1 << 24
@@ -283,7 +284,11 @@ class _Context:
         except (RuntimeError, IndexError, ValueError) as error:
             reason = str(error).split("\n")[0]
             names = f"node {first}" if last == first + 1 else f"nodes {first} to {last - 1}"
-            raise ModelError(f"{names} ({node.operator}) cannot be computed: {reason}") from error
+            sentence = f"{names} ({node.operator}) cannot be computed: {reason}"
+            # What else fails, such as the memory, is this device's fault and not the run's.
+            if isinstance(error, IndexError) or any(words in reason for words in _OUT_OF_RANGE):
+                raise NoResult(sentence, first) from error
+            raise ModelError(sentence) from error
 
     def _given_log(self) -> Tensor:
         if self._log is None:

@@ -14,6 +14,7 @@ from tao.proofs import MAX_OPENED
 from tao.proofs.leaf import Leaf
 from tao.training import proofs
 from tao.training.proofs import BREAKDOWN, CONTRADICTION, KEEP, KEY_BITS, LOG, OMISSION, SAMPLE, VALUE
+from tao.training.rules import is_finite
 
 _CANDIDATES = 64
 """Elements that are looked at exactly, for each rule."""
@@ -87,7 +88,8 @@ def _of_rounding(leaf: Leaf, results: Tensor, tolerance: Tensor | None) -> Itera
         mine = (keys >= first) & (keys < first + len(claimed))
         entries, values = keys[mine] - first, values[mine]
         encodings = claimed.view(torch.int32).to(torch.int64) & 0xFFFFFFFF
-        yield from ((element, CONTRADICTION) for element in entries[encodings[entries] != values].tolist())
+        contradicted = entries[encodings[entries] != values][:_CANDIDATES].tolist()
+        yield from ((element, CONTRADICTION) for element in contradicted)
     yield from _excluded(leaf, claimed, results)
     if logged and tolerance is not None:
         yield from ((element, OMISSION) for element in _omitted(leaf, results, tolerance, entries))
@@ -104,15 +106,18 @@ def _excluded(leaf: Leaf, claimed: Tensor, results: Tensor) -> Iterator[tuple[in
     distance = (claimed.double() - results).abs() / results.abs()
     distance = torch.where(distance.isnan(), torch.inf, distance)
     for element in _best(torch.where(differs, distance, -1.0), -1.0):
-        zone = proofs.zone(leaf, element)
-        if zone is not None and zone.excludes(int(claimed[element].view(torch.int32)) & 0xFFFFFFFF):
+        zone, y = proofs.zone(leaf, element), int(claimed[element].view(torch.int32)) & 0xFFFFFFFF
+        if zone is None:  # nothing is known but that a recording would end there
+            if leaf.node.operator in proofs.LOGGED and not is_finite(y):
+                yield element, VALUE
+        elif zone.excludes(y):
             yield element, BREAKDOWN if is_sum and zone.mid is None else VALUE
 
 
 def _omitted(leaf: Leaf, results: Tensor, tolerance: Tensor, entries: Tensor) -> Iterator[int]:
     """Results whose rounding is in doubt, those nearest to where it changes first."""
     low, high = (results - tolerance).to(torch.float32), (results + tolerance).to(torch.float32)
-    doubtful = (low != high) & results.isfinite()
+    doubtful = (low != high) & results.isfinite() & tolerance.isfinite()
     doubtful[entries] = False
     middle = (low.double() + high.double()) / 2
     nearness = 1 - (middle - results).abs() / tolerance

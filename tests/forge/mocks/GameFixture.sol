@@ -245,8 +245,9 @@ abstract contract GameFixture is Cheats {
 
     function reveal(DisputeId id) internal {
         IDisputeGame.Dispute memory dispute = game.getDispute(id);
+        (uint32 lo, uint32 hi) = (dispute.lo, dispute.hi);
         vm.prank(PROVER);
-        game.reveal(id, innerStates(dispute.lo, dispute.hi), innerPaths(dispute.lo, dispute.hi));
+        game.reveal(id, lo, hi, innerStates(lo, hi), innerPaths(lo, hi));
     }
 
     function select(DisputeId id, uint256 child) internal {
