@@ -8,6 +8,8 @@ from benchmarks.environment import RESULTS
 from benchmarks.gas import EVM, LENGTHS, measure_functions, measure_proofs
 
 TOLERANCE = 0.03
+CLOCK = 2_900
+"""Gas that a turn costs less where it is played in the second in which it began, and leaves the clock as it is."""
 SUM_LIMITS = {"accepted": 1_000_000, "doubted": 4_000_000}
 """Gas of one dispute about a sum of a million lanes, whoever pays it."""
 DISPUTE_LIMIT = 2_000_000
@@ -24,7 +26,7 @@ def assert_close(measured: dict[str, int], recorded: dict[str, int]) -> None:
     off = {
         name: (gas, recorded[name])
         for name, gas in measured.items()
-        if abs(gas - recorded[name]) > TOLERANCE * recorded[name]
+        if abs(gas - recorded[name]) > max(TOLERANCE * recorded[name], CLOCK)
     }
     assert not off, f"gas changed (now, recorded): {off}; run make bench NAME=gas if that is meant"
 
