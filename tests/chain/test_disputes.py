@@ -203,11 +203,10 @@ def test_inputs_on_which_the_model_has_no_result_stop_nobody(world, monkeypatch)
     assert actions(challenger.tick()) == ["open"]
 
 
-def withdraw(world, *commitments):
-    """Delete tensors from the store."""
-    for commitment in commitments:
-        (path,) = (world.folder / "store").rglob(f"{commitment.hex()}*")
-        path.unlink()
+def stored(world, commitment):
+    """The file of a tensor in the store."""
+    (path,) = (world.folder / "store").rglob(f"{commitment.hex()}*")
+    return path
 
 
 def disputed(world, prover):
@@ -223,7 +222,8 @@ def test_inputs_withdrawn_after_the_claim_do_not_silence_the_prover(world):
     world.request()
     prover = world.prover()
     prover.tick()
-    withdraw(world, *disputed(world, prover).claim.inputs)
+    for commitment in disputed(world, prover).claim.inputs:
+        stored(world, commitment).unlink()
     assert actions(prover.tick()) == ["reveal"]
 
 
@@ -233,8 +233,7 @@ def test_a_corrupt_object_in_the_store_does_not_silence_the_prover(world):
     prover.tick()
     dispute = disputed(world, prover)
     (output,) = dispute.claim.outputs
-    (path,) = (world.folder / "store").rglob(f"{output.hex()}*")
-    path.write_bytes(b"junk")
+    stored(world, output).write_bytes(b"junk")
     assert commit(prover._tensor(dispute, output)) == output
 
 

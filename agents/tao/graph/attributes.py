@@ -85,8 +85,16 @@ def attributes(call: Call) -> tuple[int, ...]:
 
 def float32_word(number: float) -> int:
     """The float32 encoding of a number, rounded to nearest."""
+    return int.from_bytes(_packed(number), "big")
+
+
+def float32_number(number: float) -> float:
+    """The float32 number that is nearest to one; infinite beyond the largest."""
+    return struct.unpack(">f", _packed(number))[0]
+
+
+def _packed(number: float) -> bytes:
     try:
-        packed = struct.pack(">f", number)
+        return struct.pack(">f", number)
     except OverflowError:
-        packed = struct.pack(">f", float("inf") if number > 0 else float("-inf"))
-    return int.from_bytes(packed, "big")
+        return struct.pack(">f", float("inf") if number > 0 else float("-inf"))

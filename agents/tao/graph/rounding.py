@@ -7,11 +7,13 @@ logged (its rounding may be in the log, the operand that its call does not use).
 
 from __future__ import annotations
 
+import math
 import struct
 from dataclasses import replace
 from enum import Enum
 
 from tao.errors import UnsupportedOperator
+from tao.graph.attributes import float32_number
 from tao.graph.maps import Call, Meaning
 from tao.graph.operators import CONTRACTION, COPY, EMBEDDING, EMBEDDING_GRADIENT, KEEP, LOG, SAMPLE, overloads
 from tao.tensors.codec import DType
@@ -93,10 +95,10 @@ def _in_float32(number: float) -> float:
     beyond the largest."""
     if not isinstance(number, int):
         return number
-    try:
-        return struct.unpack("f", struct.pack("f", number))[0]
-    except OverflowError as error:
-        raise UnsupportedOperator(f"its number {number} is beyond float32") from error
+    nearest = float32_number(number)
+    if math.isinf(nearest):
+        raise UnsupportedOperator(f"its number {number} is beyond float32")
+    return nearest
 
 
 def kind(operator: str) -> Kind:

@@ -95,8 +95,10 @@ class AuditJudge:
 
     def _agrees(self, value: int, own: Tensor, theirs: bytes) -> bool:
         """Whether a commitment is to one's own value; to other NaN, too."""
-        if commit(own) == theirs or not own.is_floating_point() or not bool(own.isnan().any()):
-            return commit(own) == theirs
+        if commit(own) == theirs:
+            return True
+        if not own.is_floating_point() or not bool(own.isnan().any()):
+            return False
         try:
             return same_bits(own, fetch_value(self.store, self.bundle.graph, value, theirs))
         except StoreError:

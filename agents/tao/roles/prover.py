@@ -117,7 +117,8 @@ class ProverRole(Defender):
             already=("RequestNotOpen", "DuplicateClaim"),
         )
         claim_id = self._claim_id(sent)
-        self._inputs[claim_id] = inputs
+        if claim_id:
+            self._inputs[claim_id] = inputs
         return self.done(
             "claim",
             f"claimed {short(claim_id)}" if claim_id else "did not claim: another prover or claim was first",

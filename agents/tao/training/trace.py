@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import operator
-import struct
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any
@@ -24,6 +23,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
 
 from tao.errors import ModelError, UnsupportedOperator
+from tao.graph.attributes import float32_number
 from tao.graph.builder import Builder
 from tao.graph.export import explain
 from tao.graph.walk import Walk, unsupported
@@ -235,12 +235,7 @@ def _family(node: FxNode) -> set[FxNode]:
 
 def _to_float32(leaf: Any) -> Any:
     """A number among the arguments, rounded to float32 as kernels and records do."""
-    if not isinstance(leaf, float):
-        return leaf
-    try:
-        return struct.unpack("f", struct.pack("f", leaf))[0]
-    except OverflowError:
-        return float("inf") if leaf > 0 else float("-inf")
+    return float32_number(leaf) if isinstance(leaf, float) else leaf
 
 
 def _assembled(traced: GraphModule, layout: Layout, dataset: Sequence[Tensor]) -> StepGraph:

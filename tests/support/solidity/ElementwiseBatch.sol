@@ -5,6 +5,7 @@ import { Ball, Balls } from "../../../contracts/libraries/Ball.sol";
 import { Elementary } from "../../../contracts/libraries/Elementary.sol";
 import { Elementwise } from "../../../contracts/libraries/Elementwise.sol";
 import { Operator } from "../../../contracts/types/Types.sol";
+import { Memory } from "./Memory.sol";
 
 /// @dev The libraries on many arguments in one call. The memory of each case is used again by the next.
 contract ElementwiseBatch {
@@ -25,7 +26,7 @@ contract ElementwiseBatch {
         uint32[] memory given = new uint32[](attributes);
         uint256 words = operands + attributes + 1;
         verdicts = new bytes(cases.length / (4 * words));
-        uint256 free = _freeMemory();
+        uint256 free = Memory.free();
         for (uint256 i; i < verdicts.length; ++i) {
             uint256 at = 4 * words * i;
             for (uint256 j; j < words - 1; ++j) {
@@ -34,7 +35,7 @@ contract ElementwiseBatch {
                 else given[j - operands] = word;
             }
             if (Elementwise.refutes(op, x, given, uint32(bytes4(cases[at + 4 * words - 4:])))) verdicts[i] = 0x01;
-            _setFreeMemory(free);
+            Memory.setFree(free);
         }
     }
 
@@ -44,11 +45,11 @@ contract ElementwiseBatch {
         returns (Ball[] memory results)
     {
         results = new Ball[](a.length);
-        uint256 free = _freeMemory();
+        uint256 free = Memory.free();
         for (uint256 i; i < a.length; ++i) {
             Ball memory result = _evaluate(keccak256(bytes(name)), name, a[i], b.length == 0 ? a[i] : b[i]);
             (results[i].mid, results[i].rad, results[i].exp) = (result.mid, result.rad, result.exp);
-            _setFreeMemory(free);
+            Memory.setFree(free);
         }
     }
 
@@ -74,17 +75,5 @@ contract ElementwiseBatch {
         if (hash == keccak256("mul")) return Balls.mul(a, b);
         if (hash == keccak256("div")) return Balls.div(a, b);
         revert UnknownFunction(name);
-    }
-
-    function _freeMemory() private pure returns (uint256 pointer) {
-        assembly ("memory-safe") {
-            pointer := mload(0x40)
-        }
-    }
-
-    function _setFreeMemory(uint256 pointer) private pure {
-        assembly ("memory-safe") {
-            mstore(0x40, pointer)
-        }
     }
 }

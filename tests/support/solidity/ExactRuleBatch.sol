@@ -4,6 +4,7 @@ pragma solidity 0.8.30;
 import { Element } from "../../../contracts/libraries/Element.sol";
 import { ExactRule } from "../../../contracts/libraries/ExactRule.sol";
 import { Operator } from "../../../contracts/types/Types.sol";
+import { Memory } from "./Memory.sol";
 
 /// @dev The rule on many elements in one call. The memory of each case is used again by the next.
 contract ExactRuleBatch {
@@ -26,7 +27,7 @@ contract ExactRuleBatch {
         uint32[] memory given = new uint32[](attributes);
         Element memory y;
         verdicts = new bytes(cases.length / (8 * words));
-        uint256 free = _freeMemory();
+        uint256 free = Memory.free();
         for (uint256 i; i < verdicts.length; ++i) {
             uint256 at = 8 * words * i;
             for (uint256 j; j < words; ++j) {
@@ -36,19 +37,7 @@ contract ExactRuleBatch {
                 else y = Element(types[operands], word);
             }
             if (ExactRule.refutes(op, x, given, y)) verdicts[i] = 0x01;
-            _setFreeMemory(free);
-        }
-    }
-
-    function _freeMemory() private pure returns (uint256 pointer) {
-        assembly ("memory-safe") {
-            pointer := mload(0x40)
-        }
-    }
-
-    function _setFreeMemory(uint256 pointer) private pure {
-        assembly ("memory-safe") {
-            mstore(0x40, pointer)
+            Memory.setFree(free);
         }
     }
 }

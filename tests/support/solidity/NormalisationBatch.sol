@@ -3,6 +3,7 @@ pragma solidity 0.8.30;
 
 import { Moments } from "../../../contracts/libraries/Moments.sol";
 import { Normalisation } from "../../../contracts/libraries/Normalisation.sol";
+import { Memory } from "./Memory.sol";
 
 /// @dev The libraries on many claimed elements in one call. The memory of each case is used again by the next.
 contract NormalisationBatch {
@@ -21,27 +22,27 @@ contract NormalisationBatch {
     {
         Moments.Sums memory sums_ = Moments.sums(_position(row), row.length / 4, window);
         verdicts = new bytes(cases.length / 20);
-        uint256 free = _freeMemory();
+        uint256 free = Memory.free();
         for (uint256 i; i < verdicts.length; ++i) {
             Normalisation.Element memory element = _element(cases[20 * i:]);
             bool refuted = rms
                 ? Normalisation.refutesRms(sums_, row.length / 4, element)
                 : Normalisation.refutesLayer(sums_, row.length / 4, element);
             if (refuted) verdicts[i] = 0x01;
-            _setFreeMemory(free);
+            Memory.setFree(free);
         }
     }
 
     /// @param cases x, w, b, eps, y, mean and variance of each case.
     function refutesBatch(bytes calldata cases) external pure returns (bytes memory verdicts) {
         verdicts = new bytes(cases.length / 28);
-        uint256 free = _freeMemory();
+        uint256 free = Memory.free();
         for (uint256 i; i < verdicts.length; ++i) {
             bytes calldata words = cases[28 * i:];
             uint32 mean = uint32(bytes4(words[20:]));
             uint32 variance = uint32(bytes4(words[24:]));
             if (Normalisation.refutesBatch(mean, variance, _element(words))) verdicts[i] = 0x01;
-            _setFreeMemory(free);
+            Memory.setFree(free);
         }
     }
 
@@ -58,18 +59,6 @@ contract NormalisationBatch {
     function _position(bytes calldata row) private pure returns (uint256 position) {
         assembly ("memory-safe") {
             position := row.offset
-        }
-    }
-
-    function _freeMemory() private pure returns (uint256 pointer) {
-        assembly ("memory-safe") {
-            pointer := mload(0x40)
-        }
-    }
-
-    function _setFreeMemory(uint256 pointer) private pure {
-        assembly ("memory-safe") {
-            mstore(0x40, pointer)
         }
     }
 }
