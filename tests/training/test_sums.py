@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from tao.graph.canonical import Node
+from tao.graph.operators import CONTRACTION
 from tao.training import kernels, sums
 from tao.training.kernels import COMPUTED
 from tao.training.rounding import nearest
@@ -242,6 +243,31 @@ def test_every_order_and_piece_gives_the_correctly_rounded_sums(
         assert same(values, right)
         others += differing
     assert others or bits < 24 or name not in ("mm", "bmm")  # devices do differ before
+
+
+@pytest.mark.parametrize("name", ("mm", "bmm"))
+def test_a_product_in_runs_is_rounded_correctly_and_has_the_smaller_zone(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    each, tensors, terms_of = CASES[name]
+    terms = terms_of(*(t.double() for t in tensors))
+    right = expected(terms.reshape(-1, terms.shape[-1]), 24).view(terms.shape[:-1])
+    (whole,) = COMPUTED[CONTRACTION](each, tensors, 1 << 30)
+    monkeypatch.setattr(kernels, "_RUN", 5)
+    runs = -(-terms.shape[-1] // 5)
+    for order in ORDERS.values():
+        with monkeypatch.context() as patch:
+            compute_in(patch, order)
+            (piece,) = COMPUTED[CONTRACTION](each, tensors, 1 << 30)
+            off = [
+                abs(Fraction(f) - sum(map(Fraction, row)))
+                for f, row in zip(piece.f.flatten().tolist(), terms.flatten(0, -2).tolist(), strict=True)
+            ]
+            tau = piece.zone().over(piece.f).flatten().tolist()
+            assert all(d <= Fraction(t) for d, t in zip(off, tau, strict=True))
+            assert same(settled(name, tensors, right, 24, 500)[0], right)
+    narrower = piece.zone().rows / whole.zone().rows
+    assert torch.allclose(narrower, torch.tensor((4 + runs - 1) / (terms.shape[-1] - 1)).double(), atol=1e-6)
 
 
 @pytest.mark.parametrize("value", (math.inf, math.nan))

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from tao.errors import ModelError, StoreError
 from tao.tensors.store import TensorStore
+from tao.training import memory
 from tao.training.checkpoints import Trail
 from tao.training.examine import find_implausible
 from tao.training.job import Progress, TrainingClaim, TrainingJob
@@ -105,6 +106,7 @@ def audit(
         report.steps += 1
         if progress is not None:
             progress(f"step {position}: equal, {len(corrections)} corrections, {report.seconds[-1]:.2f} s")
+    memory.release()
     return report
 
 

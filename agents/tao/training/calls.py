@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable
+from functools import partial
 from typing import Any
 
 import torch
@@ -13,8 +15,11 @@ from tao.graph.literals import Slot, fill
 from tao.graph.operators import COPY, LOG, POINTWISE, resolve
 from tao.graph.rounding import Kind, kind
 from tao.graph.views import View
-from tao.training import kernels
+from tao.training import kernels, memory
 from tao.training.rounding import FLOAT32_BITS, round_to_grid
+
+_LARGE = 1 << 18
+"""Elements from which on even a single elementwise node is computed block by block."""
 
 
 class Call:
@@ -24,12 +29,18 @@ class Call:
         self.index, self.node, self.bits = index, graph.nodes[index], bits
         node = self.node
         self.operands = _read(node)
+        kind_of = graph.types[node.outputs[0]]
         self.function = kernels.function_of(node)
+        self.in_blocks = self.function is not None or (
+            _is_elementwise(graph, node) and kind_of.numel >= _LARGE
+        )
         self._single = kind(node.operator) is Kind.SINGLE
         self._wide = self._single and (bits != FLOAT32_BITS or node.target == "aten.sqrt.default")
         # A single operation takes numbers as tensors: some kernels multiply by a number's reciprocal.
         target = node.target.replace(".Scalar", ".Tensor") if self._single else node.target
         self._target = None if target in (COPY, LOG) else resolve(target)
+        if target == "aten.cat.default":
+            self._target = partial(_join, kind_of.shape)
         self._args, self._kwargs = node.args, node.kwargs
         self._places = [(i, a.index) for i, a in enumerate(node.args) if isinstance(a, Slot)]
         self._numbers = [(i, a) for i, a in enumerate(node.args) if self._single and not isinstance(a, Slot)]
@@ -69,6 +80,11 @@ class Call:
         if key not in self._held:
             self._held[key] = torch.tensor(number, dtype=torch.float32).to(like.device, like.dtype)
         return self._held[key]
+
+
+def _join(shape: tuple[int, ...], tensors: list[Tensor], dim: int = 0) -> Tensor:
+    dtype = functools.reduce(torch.promote_types, (t.dtype for t in tensors))
+    return torch.cat(tensors, dim, out=memory.empty(shape, dtype, tensors[0].device))
 
 
 def elementwise_runs(graph: Graph, start: int, stop: int) -> Iterable[tuple[int, int]]:

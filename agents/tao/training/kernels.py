@@ -18,13 +18,15 @@ from torch import Tensor
 from tao.graph.canonical import Node
 from tao.graph.operators import CONTRACTION, EMBEDDING_GRADIENT
 from tao.graph.rounding import PREFIX, Kind, kind
-from tao.training import zones
+from tao.training import memory, zones
 from tao.training.rounding import Zone
 
 _FEWEST_ROWS = 256
 """Of a product computed at once: fewer would read the other factor too often."""
 _GATHERED = 1 << 16
 """Terms gathered at a time, so that what is computed with them stays in the cache."""
+_RUN = 1024
+"""Lanes of a product that are added up in one go: the fewer, the fewer elements are near a boundary."""
 
 Place = tuple[int | slice, ...]
 
@@ -35,13 +37,14 @@ class Piece:
 
     zone: tau, when it is wanted. rows: where the result is a set of rows of the output instead of a run,
     their numbers, ascending. terms: of sums, given ascending places in f, the exact terms of some after some,
-    float64[n, K], with zeros among them."""
+    float64[n, K], with zeros among them. factors: of products, what f is the product of."""
 
     first: int
     f: Tensor
     zone: Callable[[], Zone]
     rows: Tensor | None = None
     terms: Callable[[Tensor], Iterator[Tensor]] | None = None
+    factors: tuple[Tensor, Tensor] | None = None
 
     def elements(self, places: Tensor) -> Tensor:
         """The elements of the output that places in f are, both as row-major indices."""
@@ -103,7 +106,12 @@ def blocks(shape: tuple[int, ...], size: int) -> Iterator[tuple[int, Place]]:
 
 def product(a: Tensor, b: Tensor) -> Tensor:
     """a @ b of [B, M, K] and [B, K, N]: here and in the next three, devices differ."""
-    return (a[0] @ b[0])[None] if len(a) == 1 else a @ b
+    out = memory.empty((*a.shape[:-1], b.shape[-1]), a.dtype, a.device)
+    if len(a) == 1:
+        torch.mm(a[0], b[0], out=out[0])
+    else:
+        torch.bmm(a, b, out=out)
+    return out
 
 
 def add_up(x: Tensor, dims: int) -> Tensor:
@@ -134,25 +142,38 @@ def contraction(node: Node, tensors: list[Tensor], size: int) -> Iterator[Piece]
     together = max(size // max(rows * columns, 1), 1)
     step = rows if rows * columns <= size else max(size // max(columns, 1), _FEWEST_ROWS)
     for batch in range(0, a.shape[0], together):
-        right = b[batch : batch + together].double()
+        right = memory.wide(b[batch : batch + together])
+        norms = zones.norms(right, -2)
         for start in range(0, rows, step):
-            left = a[batch : batch + together, start : start + step].double()
+            left = memory.wide(a[batch : batch + together, start : start + step])
             first = (batch * rows + start) * columns
-            yield _Product(left, right).piece(first)
+            yield _Product(left, right, norms).piece(first)
+
+
+def add_in_runs(a: Tensor, b: Tensor) -> tuple[Tensor, int]:
+    """a @ b, added up run by run of lanes, and how many additions a term goes through at most."""
+    runs = list(zip(a.split(_RUN, -1), b.split(_RUN, -2), strict=True))
+    total = product(*runs[0])
+    for run in runs[1:]:
+        total += product(*run)
+    return total, max(runs[0][0].shape[-1] - 1, 0) + len(runs) - 1
 
 
 @dataclass(frozen=True)
 class _Product:
-    """left @ right, float64[B, M, K] and [B, K, N]."""
+    """left @ right, float64[B, M, K] and [B, K, N]. norms: at least those of the columns of right."""
 
     left: Tensor
     right: Tensor
+    norms: Tensor
 
     def piece(self, first: int) -> Piece:
-        return Piece(first, product(self.left, self.right), self.zone, terms=self.terms)
+        f, additions = add_in_runs(self.left, self.right)
 
-    def zone(self) -> Zone:
-        return zones.contraction(self.left, self.right)
+        def zone() -> Zone:
+            return zones.contraction(zones.norms(self.left, -1), self.norms, additions)
+
+        return Piece(first, f, zone, terms=self.terms, factors=(self.left, self.right))
 
     def terms(self, places: Tensor) -> Iterator[Tensor]:
         lanes, length, width = self.left.shape[-1], self.left.shape[-2], self.right.shape[-1]
@@ -217,7 +238,7 @@ def embedding_gradient(node: Node, tensors: list[Tensor], size: int) -> Iterator
     """The sum of the rows of a gradient [..., D] at equal indices [...], for the rows that have any."""
     gradient, indices = tensors[0], tensors[1].flatten()
     rows, inverse = torch.unique(indices, return_inverse=True)
-    wide = gradient.reshape(len(indices), -1).double()
+    wide = memory.wide(gradient.reshape(len(indices), -1))
     if not len(indices):
         return
 

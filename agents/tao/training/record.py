@@ -15,6 +15,7 @@ from tao.errors import ModelError, StoreError
 from tao.tensors import commit
 from tao.tensors.store import TensorStore
 from tao.training import log as logs
+from tao.training import memory
 from tao.training.checkpoints import Checkpoint, Trail
 from tao.training.job import TrainingClaim, TrainingJob, Watch, prepare
 from tao.training.policies import NotFinite
@@ -69,8 +70,11 @@ class Recording:
             self.state = rebuild(job, self.trail, self.position, self.replay)
 
     def __iter__(self) -> Iterator[Step]:
-        while self.position < self.job.steps:
-            yield self.advance()
+        try:
+            while self.position < self.job.steps:
+                yield self.advance()
+        finally:
+            memory.release()
 
     def advance(self) -> Step:
         """Record one step.

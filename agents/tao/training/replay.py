@@ -20,7 +20,7 @@ from tao.execution.layout import view_operand
 from tao.execution.run import Executor, Override
 from tao.graph.canonical import Graph
 from tao.graph.operators import COPY, LOG
-from tao.training import kernels, sums
+from tao.training import kernels, memory, sums
 from tao.training.calls import Call, elementwise_runs
 from tao.training.kernels import COMPUTED, Piece
 from tao.training.log import Writer, read
@@ -268,7 +268,7 @@ class _Context:
         call = self._replay.call_of(first)
         node = call.node
         try:
-            if last > first + 1 or call.function is not None:
+            if last > first + 1 or call.in_blocks:
                 self._run_blocks([self._replay.call_of(index) for index in range(first, last)], env)
             elif node.target == LOG:
                 env[node.outputs[0]] = self._given_log()
@@ -300,7 +300,7 @@ class _Context:
         tensors = [view_operand(env[o.value], o) for o in call.operands]
         kind = self._graph.types[node.outputs[0]]
         device = tensors[0].device
-        out = torch.empty(kind.shape, dtype=torch.float32, device=device)
+        out = memory.empty(kind.shape, torch.float32, device)
         size = _PIECE.get(device.type, _ACCELERATOR_ELEMENTS)
         for piece in COMPUTED[kernels.name_of(node)](node, tensors, size):
             if piece.rows is None:
@@ -331,8 +331,7 @@ class _Context:
         gone -= self._replay.watched.keys()
         device = next(iter(given.values())).device
         outs = {
-            value: torch.empty(shape, dtype=self._graph.types[value].dtype.torch, device=device)
-            for value in made - gone
+            value: memory.empty(shape, self._graph.types[value].dtype.torch, device) for value in made - gone
         }
         default = _BLOCK.get(device.type, _ACCELERATOR_ELEMENTS)
         for first, place in kernels.blocks(shape, self._replay._block or default):

@@ -4,9 +4,11 @@ A float64 sum f of exact terms is within a bound of the exact sum S (`tao.traini
 boundary is as near, RN(f) = RN(S). What is left is decided here, from the terms, so that neither the order of
 summation nor the device matters.
 
-Every term is cut at a multiple of a last bit of T = sum |x|: the upper parts add up exactly, and so do those
-of what the lower ones leave (Rump, Ogita and Oishi, 2008, "Accurate floating-point summation", 3). Two cuts
-leave about 2^-100 T. What they do not decide has its sign from `math.fsum`, which is exact.
+On the CPU elements of products are added up again in twice the precision, which decides nearly all of them
+(`tao.training.dots`). Of others every term is cut at a multiple of a last bit of T = sum |x|: the upper parts
+add up exactly, and so do those of what the lower ones leave (Rump, Ogita and Oishi, 2008, "Accurate
+floating-point summation", 3). Two cuts leave about 2^-100 T. What they do not decide has its sign from
+`math.fsum`, which is exact.
 
 Rounding S to odd in float64 and then to the grid is rounding S to the grid (Boldo and Melquiond, 2008,
 "Emulation of FMA and correctly rounded sums: proved algorithms using rounding to odd").
@@ -19,9 +21,10 @@ import math
 import torch
 from torch import Tensor
 
+from tao.training.dots import dots
 from tao.training.kernels import Piece
 from tao.training.rounding import nearest, round_to_grid
-from tao.training.zones import UNIT_ROUNDOFF, summation_error
+from tao.training.zones import UNIT_ROUNDOFF, bounded_total, gamma
 
 _CUTS = 2
 """Their exact sums are two numbers, `high` and `low`, whatever cancels."""
@@ -33,7 +36,13 @@ def settle(piece: Piece, bits: int, out: Tensor) -> bool:
     near = near[piece.f.reshape(-1)[near].isfinite()]
     if not len(near):
         return finite
-    values.view(-1)[near] = torch.cat([nearest_sum(terms, bits) for terms in piece.terms(near)])
+    flat = values.view(-1)
+    if piece.factors is not None and near.device.type == "cpu":
+        high, low, lost = dots(*piece.factors, near)
+        flat[near], is_open = _decide(*_two_sum(high, low), 0.0, lost, bits)
+        near = near[is_open]
+    if len(near):
+        flat[near] = torch.cat([nearest_sum(terms, bits) for terms in piece.terms(near)])
     return finite or bool(values.isfinite().all())
 
 
@@ -52,10 +61,9 @@ def nearest_sum(terms: Tensor, bits: int) -> Tensor:
         middle, tail = _two_sum(low, rest)
         first, second = _two_sum(high, middle)
         # What the sum of the rest and that of `tail` and this number itself lose.
-        lost = total * summation_error(terms.shape[-1]) + tail.abs() * (4 * UNIT_ROUNDOFF)
-        values[rows] = below = nearest(_to_odd(first, second + (tail - lost)), bits)
-        above = nearest(_to_odd(first, second + (tail + lost)), bits)
-        is_open = (below != above) | (tail.abs() + lost > first.abs() * (UNIT_ROUNDOFF / 4))
+        count = terms.shape[-1]
+        lost = bounded_total(total, count) * gamma(max(count - 1, 0)) + tail.abs() * (4 * UNIT_ROUNDOFF)
+        values[rows], is_open = _decide(first, second, tail, lost, bits)
         if not bool(is_open.any()):
             return values
         rows, terms, high, low, total = (x[is_open] for x in (rows, terms, high, low, total))
@@ -65,6 +73,16 @@ def nearest_sum(terms: Tensor, bits: int) -> Tensor:
     first, rest = (torch.tensor(x, dtype=torch.float64, device=terms.device) for x in (first, rest))
     values[rows] = nearest(_to_odd(first, rest), bits)
     return values
+
+
+def _decide(
+    first: Tensor, second: Tensor, tail: Tensor | float, lost: Tensor, bits: int
+) -> tuple[Tensor, Tensor]:
+    """RN(S) for |S - (first + second + tail)| <= lost and first = fl(first + second), and where that is not known."""
+    below = nearest(_to_odd(first, second + (tail - lost)), bits)
+    above = nearest(_to_odd(first, second + (tail + lost)), bits)
+    reach = abs(tail) + lost
+    return below, (below != above) | (reach > first.abs() * (UNIT_ROUNDOFF / 4))
 
 
 def _total(terms: Tensor) -> Tensor:

@@ -25,6 +25,8 @@ UNIT_ROUNDOFF = 2.0**-53
 SMALLEST_NORMAL = 2.0**-1022
 _SLACK = 1 + 2.0**-40
 _REDUCIBLE = 2.0**30
+_LANES = 1024
+"""Squared at a time, so that they stay in the cache."""
 
 RELATIVE = {"exp": 6, "log": 4, "tanh": 6, "erf": 6, "sigmoid": 10, "sin": 6, "cos": 6}
 """Relative errors of the elementary functions in units of u, as `tao.numerics.bounds` has them for float32:
@@ -36,20 +38,19 @@ def gamma(n: int) -> float:
     return n * UNIT_ROUNDOFF / (1 - n * UNIT_ROUNDOFF)
 
 
-def contraction(a: Tensor, b: Tensor) -> Zone:
-    """Of a @ b, float64[..., M, K] and float64[..., K, N] of float32 numbers:
+def contraction(rows: Tensor, columns: Tensor, additions: int) -> Zone:
+    """Of a @ b, float64[..., M, K] and float64[..., K, N] of float32 numbers, where a product goes through no
+    more than n additions:
 
-        tau_ij = gamma_(K-1) |a_i| |b_j|
+        tau_ij = gamma_n |a_i| |b_j|
 
-    Products of two float32 numbers are exact in float64 (48 bits, at least 2^-298), so only the K - 1
-    additions round: gamma_(K-1) sum |a_ik b_kj| (Higham, 4.2), by Cauchy-Schwarz at most the above. An upper
-    bound of the sum for each element costs as much as the product itself; the norms cost as much as reading
-    the operands."""
-    lanes = a.shape[-1]
-    scale = gamma(max(lanes - 1, 0))
-    rows = _norms(a, -1).mul_(scale * _evaluated(lanes))
-    columns = _norms(b, -2).mul_(_evaluated(lanes))
-    return Zone(absolute=columns.flatten(0, -2) if columns.dim() > 2 else columns, rows=rows.flatten())
+    rows, columns: at least the norms, float64[..., M] and float64[..., N]. Products of two float32 numbers are
+    exact in float64 (48 bits, at least 2^-298), so only the additions round: gamma_n sum |a_ik b_kj| (Higham,
+    4.2), by Cauchy-Schwarz at most the above. An upper bound of the sum for each element costs as much as the
+    product itself; the norms cost as much as reading the operands."""
+    return Zone(
+        absolute=torch.atleast_2d(columns).flatten(0, -2), rows=rows.flatten() * (gamma(additions) * _SLACK)
+    )
 
 
 def summation(magnitudes: Tensor, terms: int) -> Zone:
@@ -59,12 +60,7 @@ def summation(magnitudes: Tensor, terms: int) -> Zone:
 
     A sum of one number is exact.
     """
-    return Zone(absolute=magnitudes.flatten() * summation_error(terms))
-
-
-def summation_error(terms: int) -> float:
-    """gamma_(n-1), times what makes of T, evaluated in float64, at least the exact one."""
-    return gamma(max(terms - 1, 0)) * _evaluated(terms)
+    return Zone(absolute=bounded_total(magnitudes.flatten(), terms) * gamma(max(terms - 1, 0)))
 
 
 def elementary(name: str, x: Tensor) -> Zone:
@@ -84,13 +80,15 @@ def elementary(name: str, x: Tensor) -> Zone:
     return zone
 
 
-def _norms(x: Tensor, dim: int) -> Tensor:
-    """2-norms along a dimension; the library's own kernel is slow across strides."""
+def norms(x: Tensor, dim: int) -> Tensor:
+    """At least the 2-norms along a dimension, of float64 numbers."""
     if x.stride(dim) == 1:
-        return torch.linalg.vector_norm(x, dim=dim)
-    return (x * x).sum(dim).sqrt_()
+        found = torch.linalg.vector_norm(x, dim=dim)
+    else:  # across strides the library's kernel is slow
+        found = sum(part.square().sum(dim) for part in x.split(_LANES, dim)).sqrt_()
+    return bounded_total(found, x.shape[dim])
 
 
-def _evaluated(terms: int) -> float:
-    """Makes a sum of nonnegative terms, or its root, at least the exact one, whatever their order."""
-    return _SLACK + 2 * (terms + 8) * UNIT_ROUNDOFF
+def bounded_total(total: Tensor, terms: int) -> Tensor:
+    """At least the exact sum of nonnegative terms, or its root, given what some order of adding them makes of it."""
+    return total * (_SLACK + 2 * (terms + 8) * UNIT_ROUNDOFF)

@@ -1,0 +1,48 @@
+"""Memory for the large tensors of a step.
+
+The system clears every page that it hands out, which costs more than most of what is computed in it. So on the
+CPU the memory of large tensors is kept when they are gone, and lent to the next ones.
+"""
+
+from __future__ import annotations
+
+import math
+import weakref
+
+import numpy as np
+import torch
+from torch import Tensor
+
+_LENT_FROM = 1 << 20
+"""Bytes. Smaller tensors are in good hands with the allocator."""
+_TOO_LARGE = 2
+"""A block is lent where less than this many times as much is wanted as it has."""
+
+_idle: dict[int, list[np.ndarray]] = {}
+"""Blocks that no tensor uses, by size."""
+
+
+def empty(shape: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
+    """A contiguous tensor of any values."""
+    size = math.prod(shape) * dtype.itemsize
+    if device.type != "cpu" or size < _LENT_FROM:
+        return torch.empty(shape, dtype=dtype, device=device)
+    held = min((s for s, blocks in _idle.items() if blocks and size <= s < _TOO_LARGE * size), default=size)
+    blocks = _idle.setdefault(held, [])
+    block = blocks.pop() if blocks else torch.empty(held, dtype=torch.uint8).numpy()
+    lent = block[:size]
+    # Whatever shares the memory holds `lent`; when that goes, nothing does.
+    weakref.finalize(lent, blocks.append, block).atexit = False
+    return torch.from_numpy(lent).view(dtype).view(shape)
+
+
+def wide(x: Tensor) -> Tensor:
+    """x in float64, laid out alike."""
+    strides = torch.empty_like(x, device="meta").stride()
+    return empty(tuple(x.shape), torch.float64, x.device).as_strided(x.shape, strides).copy_(x)
+
+
+def release() -> None:
+    """Give the system back what no tensor uses."""
+    for blocks in _idle.values():
+        blocks.clear()

@@ -1,0 +1,72 @@
+"""Memory of tensors that are gone is lent again, and that of others never."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Iterator
+
+import pytest
+import torch
+from torch import Tensor
+
+from tao.training import memory
+
+CPU = torch.device("cpu")
+LARGE = (600, 1000)
+
+
+@pytest.fixture(autouse=True)
+def nothing_idle() -> Iterator[None]:
+    gc.collect()
+    memory.release()
+    yield
+    memory.release()
+
+
+def floats(*shape: int) -> Tensor:
+    return memory.empty(shape, torch.float32, CPU)
+
+
+def test_the_memory_of_a_tensor_that_is_gone_is_lent_again() -> None:
+    first = floats(*LARGE)
+    address = first.data_ptr()
+    del first
+    assert floats(*LARGE).data_ptr() == address
+    half = floats(LARGE[0] * 6 // 10, LARGE[1])
+    assert half.data_ptr() == address and half.is_contiguous() and half.shape == (360, 1000)
+
+
+def test_whatever_shares_the_memory_keeps_it() -> None:
+    for alias in (lambda x: x[5:7].T, lambda x: x.view(torch.int32), lambda x: x.numpy()[:1], Tensor.detach):
+        first = floats(*LARGE)
+        kept = alias(first)
+        first.zero_()
+        del first
+        floats(*LARGE).fill_(1.0)
+        assert not kept.any()
+        del kept
+
+
+def test_a_block_is_not_wasted_on_a_much_smaller_tensor() -> None:
+    address = floats(10 * LARGE[0], LARGE[1]).data_ptr()
+    assert floats(*LARGE).data_ptr() != address
+
+
+def test_small_tensors_are_the_allocators() -> None:
+    del [floats(10)][0]
+    assert not any(memory._idle.values())
+
+
+def test_what_is_released_is_not_lent_again() -> None:
+    floats(*LARGE)
+    assert sum(map(len, memory._idle.values())) == 1
+    memory.release()
+    assert not any(memory._idle.values())
+
+
+@pytest.mark.parametrize("size", (30, 1200))
+def test_a_wide_tensor_has_the_values_and_the_layout_of_the_narrow_one(size: int) -> None:
+    x = torch.randn(size, 300)
+    for view in (x, x.T, x[None].transpose(0, 2), x[::2], x[:, 3:9], x[:0], x[:1].expand(4, 300)):
+        wide = memory.wide(view)
+        assert torch.equal(wide, view.double()) and wide.stride() == view.double().stride()
