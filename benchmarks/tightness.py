@@ -39,9 +39,10 @@ from tao.numerics.statistics import deviation_statistics
 from tao.numerics.variants import available
 from tao.tensors.store import TensorStore
 
-CALIBRATED = ("native", "baseline", "composed")
-HELD_OUT = ("avx2", "onednn-off", "split-2")
-"""Halves of the variants. Either has two kinds of kernels of every library, and contractions split."""
+CALIBRATED = ("native", "onednn-off-baseline", "baseline", "composed")
+HELD_OUT = ("avx2", "onednn-off", "mkl-sse42", "split-2")
+"""Halves of the variants. Either has two kinds of kernels of every library, convolutions with oneDNN and
+without, and contractions split."""
 PARTIAL = ("native", "mkl-compatible", "composed")
 """Variants with one path of oneDNN, so that most convolutions agree: what thresholds from them miss."""
 CONVOLUTIONAL = "ResNet-50"

@@ -9,10 +9,10 @@ import { Ball } from "./Ball.sol";
 /// @notice The ball returned contains the function's value for every number in the argument's ball. For an exact
 /// argument its radius is below 2^-51 of the value, also near the zeros of odd functions, of log and, for FP32
 /// arguments, of sin and cos; but gelu's is relative to its factor x, and exp and sigmoid of less than -2^20 are only
-/// known to be below 2^-2^20.
-/// @dev Kernels work on fixed-point numbers of 80 fraction bits ("units" of 2^-80). Series are the textbooks', in
-/// Horner's form with the factorials' factors as divisors, so that no coefficient has to be taken on trust. What a
-/// kernel truncates and rounds is bounded in a comment, and the radius is at least twice as large.
+/// known to be below 2^-2^20. A radius above 1 is refused, except by log.
+/// @dev Kernels work on fixed-point numbers of 80 fraction bits ("units" of 2^-80). Series and continued fractions are
+/// the textbooks', with small integers as divisors, so that no coefficient has to be taken on trust. What a kernel
+/// truncates and rounds is bounded in a comment, and the radius is at least twice as large.
 library Elementary {
     uint256 private constant FRACTION = 80;
     int256 private constant ONE = 1 << 80;
@@ -20,6 +20,7 @@ library Elementary {
 
     /// @dev Beyond this magnitude exp and sigmoid are not evaluated.
     int256 private constant EXP_LIMIT = ONE << 20;
+    int256 private constant VANISHING = -(1 << 20); // e^x < 2^VANISHING from -2^20 + 1 down
 
     // Constants rounded down, the suffix is the number of fraction bits.
     int256 private constant LOG2_E_80 = 0x171547652b82fe1777d0f;
@@ -42,37 +43,40 @@ library Elementary {
     function exp(Ball memory x) internal pure returns (Ball memory result) {
         (int256 value, uint256 radius) = _fixed(x);
         if (value > EXP_LIMIT) revert ArgumentTooLarge();
-        if (value < -EXP_LIMIT) return _vanishing(radius);
-        _requireSmall(radius);
-        (uint256 p, int256 k) = expFixed(value);
+        if (value < -EXP_LIMIT) return Ball(0, 1, VANISHING);
         unchecked {
-            result.mid = int256(p);
-            // e^r - 1 <= 2 r for r <= 1
-            result.rad = (p >> 60) + ((2 * p * radius) >> FRACTION) + 2;
+            (uint256 n, uint256 d, int256 k) = _expQuotient(value);
+            uint256 mid = (n << FRACTION) / d;
+            result.mid = int256(mid);
+            // Four times the error, and e^r - 1 < 1.8 r for r <= 1.
+            result.rad = (mid >> 60) + ((mid * radius) >> (FRACTION - 1));
             result.exp = k - int256(FRACTION);
         }
     }
 
-    /// @notice e^x = p 2^(k - 80) (1 + d), |d| < 2^-62, for |x| <= 2^20 in 80 fraction bits; p in (2^79, 2^81).
-    function expFixed(int256 x) internal pure returns (uint256 p, int256 k) {
+    /// @dev e^x = n / d 2^k (1 + t), |t| < 2^-62, for |x| <= 2^20; n and d in units, above 1.6 and below 2.4.
+    function _expQuotient(int256 x) private pure returns (uint256 n, uint256 d, int256 k) {
+        unchecked {
+            // x = k ln 2 + r with |r| < 0.3466, r off by less than 1.1 units
+            k = (x * LOG2_E_80 + (1 << 159)) >> 160;
+            int256 r = x - ((k * LN_2_128) >> 48);
+            // e^r = (c + r) / (c - r), where an error of c counts 2 |r| / (c^2 - r^2) < 0.176 times: less than 2^-62.2
+            uint256 c = _lambert(uint256(r * r));
+            n = c + uint256(r);
+            d = c - uint256(r);
+        }
+    }
+
+    /// @dev r coth(r / 2) = 2 + y / (6 + y / (10 + ...)) in units for y = r^2 < 0.1202 in units of 2^-160, by Lambert's
+    /// continued fraction. The next convergent, of 26, lies on the other side of the limit, less than
+    /// y^6 / (6^2 10^2 14^2 18^2 22^2 26) < 2^-59.7 away; roundings cost less than 1.1 units.
+    function _lambert(uint256 y) private pure returns (uint256 c) {
         assembly ("memory-safe") {
-            // x = k ln 2 + 16 r with |r| < 0.0217, r off by less than 1.2 units
-            k := sar(160, add(mul(x, LOG2_E_80), shl(159, 1)))
-            let r := sar(4, sub(x, sar(48, mul(k, LN_2_128))))
-            // 1 + r + ... + r^8 / 8!, which leaves out less than 2^-68; off by less than 1.1 units
-            p := add(ONE, sdiv(r, 8))
-            p := add(ONE, sdiv(mul(r, p), shl(80, 7)))
-            p := add(ONE, sdiv(mul(r, p), shl(80, 6)))
-            p := add(ONE, sdiv(mul(r, p), shl(80, 5)))
-            p := add(ONE, sdiv(mul(r, p), shl(80, 4)))
-            p := add(ONE, sdiv(mul(r, p), shl(80, 3)))
-            p := add(ONE, sdiv(mul(r, p), shl(80, 2)))
-            p := add(ONE, sar(80, mul(r, p)))
-            // to the 16th power: all relative errors become 16 fold, those of squaring are below 22 units
-            p := shr(80, mul(p, p))
-            p := shr(80, mul(p, p))
-            p := shr(80, mul(p, p))
-            p := shr(80, mul(p, p))
+            c := add(shl(80, 18), div(y, shl(80, 22)))
+            c := add(shl(80, 14), div(y, c))
+            c := add(shl(80, 10), div(y, c))
+            c := add(shl(80, 6), div(y, c))
+            c := add(shl(80, 2), div(y, c))
         }
     }
 
@@ -131,29 +135,40 @@ library Elementary {
     }
 
     /// @notice 1 / (1 + e^-x).
-    function sigmoid(Ball memory x) internal pure returns (Ball memory) {
+    function sigmoid(Ball memory x) internal pure returns (Ball memory result) {
         (int256 value, uint256 radius) = _fixed(x);
-        return _sigmoid(value, radius);
+        (uint256 p, int256 e) = _sigmoid(value);
+        unchecked {
+            result.mid = int256(p);
+            // As in exp, since the relative derivative is 1 - sigmoid < 1.
+            result.rad = (p >> 60) + ((p * radius) >> (FRACTION - 1)) + 1;
+            result.exp = e;
+        }
     }
 
-    function _sigmoid(int256 value, uint256 radius) private pure returns (Ball memory result) {
-        if (value < -EXP_LIMIT) return _vanishing(radius);
-        _requireSmall(radius);
+    /// @dev sigmoid(x) = p 2^e (1 + t), |t| < 2^-61.9; or p = 0 where it is below 2^e, also for x by one larger.
+    function _sigmoid(int256 x) private pure returns (uint256 p, int256 e) {
+        if (x < -EXP_LIMIT) return (0, VANISHING);
+        if (x > EXP_LIMIT) x = EXP_LIMIT;
         unchecked {
-            uint256 magnitude = _magnitude(value, uint256(EXP_LIMIT));
-            (uint256 p, int256 k) = expFixed(-int256(magnitude));
-            // 1 / (1 + e^-x), or e^x / (1 + e^x) below 0
-            uint256 mid = ((value < 0 ? p : UNIT) << FRACTION) / (UNIT + (p >> uint256(-k)));
-            result.mid = int256(mid);
-            // The exponentials' errors add up to 2^-61; the relative derivative is 1 - sigmoid < 1, then as in exp.
-            result.rad = (mid >> 58) + ((2 * mid * radius) >> FRACTION) + 3;
-            result.exp = (value < 0 ? k : int256(0)) - int256(FRACTION);
+            (uint256 n, uint256 d, int256 k) = _expQuotient(x);
+            e = -int256(FRACTION);
+            // n 2^k / (d + n 2^k), above 0.41 2^min(k, 0)
+            if (k < 0) {
+                d += n >> uint256(-k);
+                e += k;
+            } else {
+                d = n + (d >> uint256(k));
+            }
+            p = (n << FRACTION) / d;
         }
     }
 
     /// @notice x sigmoid(x).
-    function silu(Ball memory x) internal pure returns (Ball memory) {
-        return x.mul(sigmoid(x));
+    function silu(Ball memory x) internal pure returns (Ball memory result) {
+        (int256 value,) = _fixed(x);
+        (uint256 p, int256 e) = _sigmoid(value);
+        _multiple(result, x, int256(p), (p >> 60) + 1, e);
     }
 
     /// @notice The hyperbolic tangent.
@@ -161,42 +176,34 @@ library Elementary {
         (int256 value, uint256 radius) = _fixed(x);
         unchecked {
             uint256 magnitude = _magnitude(value, 64 << FRACTION); // beyond, tanh is 1 up to 2^-180
-            if (magnitude < UNIT / 8) return _odd(x, _tanhRatio((magnitude * magnitude) >> FRACTION), UNIT);
+            if (magnitude < UNIT / 8) {
+                // tanh(x) / x = 2 / (2 x coth x)
+                _odd(result, x, (UNIT << (FRACTION + 1)) / _lambert(4 * magnitude * magnitude), UNIT);
+                return result;
+            }
             // (1 - g) / (1 + g), g = e^-2|x| <= 0.779, off by 4.5 times its relative error
-            (uint256 g, int256 k) = expFixed(-2 * int256(magnitude));
-            g >>= uint256(-k);
-            int256 mid = int256(((UNIT - g) << FRACTION) / (UNIT + g));
+            (uint256 n, uint256 d, int256 k) = _expQuotient(-2 * int256(magnitude));
+            n >>= uint256(-k);
+            int256 mid = int256(((d - n) << FRACTION) / (d + n));
             result.mid = value < 0 ? -mid : mid;
             result.rad = (uint256(mid) >> 57) + radius + 8; // the derivative is at most 1
             result.exp = -int256(FRACTION);
         }
     }
 
-    /// @dev tanh(x) / x for y = x^2 <= 1/64 by Lambert's continued fraction x / (1 + y / (3 + y / (5 + ...))). The
-    /// next convergent, of 13, lies on the other side of the limit, less than 2^-64 away.
-    function _tanhRatio(uint256 y) private pure returns (uint256 p) {
-        assembly ("memory-safe") {
-            y := shl(80, y)
-            p := add(shl(80, 9), div(y, shl(80, 11)))
-            p := add(shl(80, 7), div(y, p))
-            p := add(shl(80, 5), div(y, p))
-            p := add(shl(80, 3), div(y, p))
-            p := add(UNIT, div(y, p))
-            p := div(shl(160, 1), p)
-        }
-    }
-
     /// @notice The error function.
-    function erf(Ball memory x) internal pure returns (Ball memory) {
+    function erf(Ball memory x) internal pure returns (Ball memory result) {
         (int256 value, uint256 radius) = _fixed(x);
         unchecked {
-            uint256 magnitude = _magnitude(value, 6 << FRACTION);
-            if (magnitude == 6 << FRACTION) {
+            uint256 magnitude = SignedMath.abs(value);
+            if (magnitude >= 6 << FRACTION) {
+                result.mid = value < 0 ? -ONE : ONE;
                 // 1 - erf(6) < 2^-55; the derivative is below 2 where the ball begins below 6
-                uint256 spread = SignedMath.abs(value) < magnitude + radius ? 2 * radius : 0;
-                return Ball(value < 0 ? -ONE : ONE, (UNIT >> 55) + spread, -int256(FRACTION));
+                result.rad = (UNIT >> 55) + (magnitude < (6 << FRACTION) + radius ? 2 * radius : 0);
+                result.exp = -int256(FRACTION);
+            } else {
+                _odd(result, x, _erfRatio((magnitude * magnitude) >> (FRACTION - 1)), 2 * UNIT);
             }
-            return _odd(x, _erfRatio((magnitude * magnitude) >> (FRACTION - 1)), 2 * UNIT);
         }
     }
 
@@ -216,38 +223,37 @@ library Elementary {
             }
         }
         unchecked {
-            (uint256 p, int256 k) = expFixed(-int256(y / 2));
-            return (((sum * p) >> (FRACTION + uint256(-k))) * TWO_OVER_SQRT_PI_80) >> FRACTION;
+            (uint256 n, uint256 d, int256 k) = _expQuotient(-int256(y / 2));
+            return (((sum * n / d) >> uint256(-k)) * TWO_OVER_SQRT_PI_80) >> FRACTION;
         }
     }
 
     /// @notice x (1 + erf(x / sqrt 2)) / 2; the radius is below 2^-50 |x|.
-    function gelu(Ball memory x) internal pure returns (Ball memory) {
-        (int256 value, uint256 radius) = _fixed(x);
+    function gelu(Ball memory x) internal pure returns (Ball memory result) {
+        (int256 value,) = _fixed(x);
         unchecked {
             uint256 magnitude = _magnitude(value, 9 << FRACTION); // beyond, erf is 1 up to 2^-60
             uint256 ratio = _erfRatio((magnitude * magnitude) >> FRACTION);
             int256 erf_ = int256((((magnitude * SQRT_HALF_80) >> FRACTION) * ratio) >> FRACTION);
-            // The derivative of erf(x / sqrt 2) is below 1.
-            return x.mul(Ball(value < 0 ? ONE - erf_ : ONE + erf_, (UNIT >> 51) + radius, -int256(FRACTION + 1)));
+            _multiple(result, x, value < 0 ? ONE - erf_ : ONE + erf_, UNIT >> 51, -int256(FRACTION + 1));
         }
     }
 
     /// @notice x (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3))) / 2, which is x sigmoid of twice that; the radius is
     /// below 2^-50 |x|.
-    function geluTanh(Ball memory x) internal pure returns (Ball memory) {
-        (int256 value, uint256 radius) = _fixed(x);
-        _requireSmall(radius);
+    function geluTanh(Ball memory x) internal pure returns (Ball memory result) {
+        (int256 value,) = _fixed(x);
         unchecked {
-            // sigmoid(318) is 1 up to 2^-458, also one radius further in
-            if (_magnitude(value, 16 << FRACTION) == 16 << FRACTION) {
-                return x.mul(Ball(value < 0 ? int256(0) : ONE, 1 << 16, -int256(FRACTION)));
+            // sigmoid(318) is 1 up to 2^-458
+            if (SignedMath.abs(value) >= 16 << FRACTION) {
+                _multiple(result, x, value < 0 ? int256(0) : ONE, 1, -int256(FRACTION));
+                return result;
             }
-            int256 cubic = ONE + ((((value * value) >> FRACTION) * GELU_CUBIC_80) >> FRACTION);
-            int256 inner = (((value * cubic) >> FRACTION) * SQRT_8_OVER_PI_80) >> FRACTION;
-            // The derivative is at most sqrt(8 / pi) (1 + 3 * 0.044715 * 17^2) < 64. Of the roundings, that of 0.044715
-            // costs most, 16^3 sqrt(8 / pi) units; all cost less than 2^13.
-            return x.mul(_sigmoid(inner, 64 * radius + (1 << 13)));
+            // Products are below 2^249. Of the roundings, that of 0.044715 costs most, 16^3 sqrt(8 / pi) units; all cost
+            // less than 2^13.
+            int256 cubic = ONE + ((value * value * GELU_CUBIC_80) >> 160);
+            (uint256 p, int256 e) = _sigmoid((value * cubic * SQRT_8_OVER_PI_80) >> 160);
+            _multiple(result, x, int256(p), (p >> 60) + 1, e);
         }
     }
 
@@ -270,9 +276,14 @@ library Elementary {
         (int256 value, uint256 radius) = _fixed(angle);
         unchecked {
             uint256 y = uint256(value * value) >> FRACTION;
-            if (quadrant & 1 == 0) result = _odd(angle, _sineRatio(y), UNIT);
-            else result = Ball(int256(_cosine(y)), (UNIT >> 58) + radius, -int256(FRACTION));
-            if (quadrant & 2 != 0) result = result.neg();
+            if (quadrant & 1 == 0) {
+                _odd(result, angle, _sineRatio(y), UNIT);
+            } else {
+                result.mid = int256(_cosine(y));
+                result.rad = (UNIT >> 58) + radius;
+                result.exp = -int256(FRACTION);
+            }
+            if (quadrant & 2 != 0) result.mid = -result.mid;
         }
     }
 
@@ -326,9 +337,9 @@ library Elementary {
         }
     }
 
-    /// @dev f(x) = x * ratio for an odd f, the ratio given at the midpoint to 2^-52 of it, 1/8 <= ratio < 2; slope is
-    /// at least |f'|.
-    function _odd(Ball memory x, uint256 ratio, uint256 slope) private pure returns (Ball memory result) {
+    /// @dev Sets result to f(x) = x ratio for an odd f, the ratio given at the midpoint to 2^-52 of it, 1/8 <= ratio < 2;
+    /// slope is at least |f'|.
+    function _odd(Ball memory result, Ball memory x, uint256 ratio, uint256 slope) private pure {
         unchecked {
             result.mid = x.mid * int256(ratio);
             result.rad = SignedMath.abs(x.mid) * (ratio >> 52) + x.rad * slope;
@@ -337,15 +348,37 @@ library Elementary {
         result.round();
     }
 
+    /// @dev Sets result to f(x) = x g(x), where g is within `error` of p at the midpoint, both times 2^e, and |f'| < 2.
+    /// That holds for the distribution function of the normal law, as |x g'| < 1/4, and for g = s(h(x)) with the
+    /// sigmoid s, as |x h'| <= 3 |h| and |h s'(h)| < 1/4.
+    function _multiple(Ball memory result, Ball memory x, int256 p, uint256 error, int256 e) private pure {
+        unchecked {
+            result.mid = x.mid * p;
+            result.rad = SignedMath.abs(x.mid) * error;
+            result.exp = x.exp + e;
+            result.round();
+            if (x.rad != 0) {
+                Ball memory sum = result.add(Ball(0, x.rad, x.exp + 1));
+                (result.mid, result.rad, result.exp) = (sum.mid, sum.rad, sum.exp);
+            }
+        }
+    }
+
     /// @dev The midpoint in units of 2^-80, rounded down, and a radius there. Numbers of 2^31 and more that a word may
     /// not hold become 2^31: the functions here have reached their limits long before, or revert.
     function _fixed(Ball memory x) private pure returns (int256 value, uint256 radius) {
         unchecked {
             int256 shift = x.exp + int256(FRACTION);
-            if (shift <= 0) return (x.mid >> uint256(-shift), (x.rad >> uint256(-shift)) + 2);
-            if (shift <= 110) return (x.mid << uint256(shift), x.rad << uint256(shift));
-            if (x.rad != 0) revert RadiusTooLarge();
-            if (x.mid != 0) value = x.mid < 0 ? -(ONE << 31) : ONE << 31;
+            if (uint256(shift) <= 110) {
+                (value, radius) = (x.mid << uint256(shift), x.rad << uint256(shift));
+            } else if (shift < 0) {
+                (value, radius) = (x.mid >> uint256(-shift), (x.rad >> uint256(-shift)) + 2);
+            } else {
+                if (x.rad != 0) radius = type(uint256).max;
+                if (x.mid != 0) value = x.mid < 0 ? -(ONE << 31) : ONE << 31;
+            }
+            // INVARIANT: a bound by the derivative holds, and the radius fits a ball.
+            if (radius > UNIT) revert RadiusTooLarge();
         }
     }
 
@@ -353,16 +386,5 @@ library Elementary {
         unchecked {
             return Math.min(SignedMath.abs(value), limit);
         }
-    }
-
-    /// @dev Some number in [0, 2^-2^20): e^x and sigmoid(x) for x below -2^20 by one or less.
-    function _vanishing(uint256 radius) private pure returns (Ball memory) {
-        _requireSmall(radius);
-        return Ball(0, 1, -(1 << 20));
-    }
-
-    function _requireSmall(uint256 radius) private pure {
-        // INVARIANT: e^radius - 1 is at most 2 radius.
-        if (radius > UNIT) revert RadiusTooLarge();
     }
 }

@@ -94,6 +94,14 @@ VARIANTS: dict[str, Variant] = {
             requires=_SSE,
         ),
         Variant(
+            "onednn-off-baseline",
+            "no oneDNN, every other library without AVX, one thread",
+            {"ATEN_CPU_CAPABILITY": "default", "MKL_CBWR": "COMPATIBLE"},
+            threads=1,
+            onednn=False,
+            requires=_SSE,
+        ),
+        Variant(
             "avx2",
             "every library limited to AVX2",
             {"ATEN_CPU_CAPABILITY": "avx2", "ONEDNN_MAX_CPU_ISA": "AVX2", "MKL_CBWR": "AVX2"},
