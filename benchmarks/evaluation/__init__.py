@@ -15,6 +15,7 @@ from benchmarks.environment import RESULTS
 from benchmarks.evaluation.cells import PAGE, PICTURE, Result
 from benchmarks.evaluation.inference import (
     attack,
+    bounds,
     coverage,
     demo,
     gas,
@@ -47,6 +48,7 @@ class Section:
 SECTIONS = (
     Section("coverage", "Coverage", "make bench NAME=coverage", coverage),
     Section("soundness", "Soundness of the bounds", "make bench NAME=soundness", soundness),
+    Section("bounds", "Cost of the bounds", "make bench NAME=bounds", bounds),
     Section(
         "tightness", "Tightness of the bounds, and false positives", "make bench NAME=tightness", tightness
     ),

@@ -57,6 +57,21 @@ def soundness(result: Result) -> list[str]:
     ]
 
 
+def bounds(result: Result) -> list[str]:
+    columns = [
+        Column("network", "name", text),
+        Column("nodes", "nodes", count),
+        Column("elements bounded", "elements_bounded", count),
+        Column("median cost of the bounds / pass", "ratio_median", ratio),
+        Column("90th percentile", "ratio_p90", ratio),
+    ]
+    return [
+        "What computing the worst-case bound of every element of every operator's output adds to a forward pass, in "
+        "times of the pass itself; passes with and without take turns in one process.",
+        table(columns, named(result["models"])),
+    ]
+
+
 def tightness(result: Result) -> list[str]:
     details = [
         {"model": model, **record}
