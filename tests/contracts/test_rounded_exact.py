@@ -23,6 +23,8 @@ from support.harness import harness
 from tao.training import rules, sums
 
 ROUNDS = 8 if os.environ.get("HYPOTHESIS_PROFILE") == "deep" else 1
+HINTS = 3
+"""Tried of each sum, of seven kinds."""
 GAS = 10_000_000_000
 EXCLUDED, SPLIT, UNDECIDED = 1, 2, 4
 PAIRS = ("add.Tensor", "sub.Tensor", "mul.Tensor", "div.Tensor")
@@ -200,11 +202,12 @@ def test_sums_are_decided_as_in_exact_arithmetic(batch, plain):
 def test_no_hint_refutes_what_exact_arithmetic_does_not(batch, plain):
     def hints(random, a, b):
         right = window_of(a, b)
-        return {0, right - 1, right + 1, right + 20, right + 60, int(random.integers(600)), 2**256 - 1} - {-1}
+        tried = [0, right - 1, right + 1, right + 20, right + 60, int(random.integers(600)), 2**256 - 1]
+        return {tried[k] for k in random.permutation(len(tried))[:HINTS]} - {-1}
 
     seen = check_sums(batch, plain, hints)
     print(seen)
-    assert seen["undecided"] > 1000 and seen["stands"] > 1000 * ROUNDS
+    assert seen["undecided"] > 400 and seen["stands"] > 400 * ROUNDS
 
 
 @pytest.mark.parametrize("plain", [False, True], ids=["contraction", "sum"])

@@ -48,9 +48,11 @@ def assert_enclosed(found: Dots, sums: list[Fraction]) -> None:
 
 @pytest.mark.parametrize("make", (normal, wide, cancelling))
 @pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("threads", ("one", "all"))
 def test_every_element_is_enclosed(
-    make: Callable[..., Tensor], size: tuple[int, ...], monkeypatch: pytest.MonkeyPatch
+    make: Callable[..., Tensor], size: tuple[int, ...], threads: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(dots, "_PARALLEL_FROM", 0 if threads == "all" else 1 << 60)
     batch, rows, lanes, columns = size
     left, right = make(batch, rows, lanes, seed=1), make(batch, columns, lanes, seed=2).mT
     if make is cancelling:

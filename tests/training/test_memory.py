@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import gc
+import mmap
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import torch
@@ -57,11 +59,47 @@ def test_small_tensors_are_the_allocators() -> None:
     assert not any(memory._idle.values())
 
 
-def test_what_is_released_is_not_lent_again() -> None:
+def test_what_is_released_is_not_lent_again_nor_what_was_lent_then() -> None:
     floats(*LARGE)
+    kept = floats(*LARGE[::-1])
+    other = floats(2 * LARGE[0], LARGE[1])
+    del kept
     assert sum(map(len, memory._idle.values())) == 1
     memory.release()
+    del other
     assert not any(memory._idle.values())
+
+
+def resident() -> int:
+    """Bytes of this process in memory."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * mmap.PAGESIZE
+
+
+def test_released_memory_is_the_systems() -> None:
+    tensors = [floats(*LARGE).fill_(1.0) for _ in range(50)]
+    full = resident()
+    del tensors
+    assert resident() > full - 10**7
+    memory.release()
+    assert resident() < full - 10**8
+
+
+def test_no_more_lies_idle_than_allowed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memory, "_KEPT", 20 * 2**20)
+    for size in range(1 << 20, 6 << 20, 1 << 17):
+        memory.empty((size,), torch.uint8, CPU)
+        floats(*LARGE)
+    assert sum(size * len(blocks) for size, blocks in memory._idle.items()) < 30 * 2**20
+
+
+def test_without_memory_there_is_an_error_and_no_verdict() -> None:
+    with pytest.raises(MemoryError, match="bytes left"):
+        memory.empty((1 << 60,), torch.uint8, CPU)
+
+
+def test_memory_is_the_processors_whatever_device_is_the_default() -> None:
+    with torch.device("meta"):
+        assert floats(*LARGE).device == CPU
 
 
 @pytest.mark.parametrize("size", (30, 1200))

@@ -220,6 +220,45 @@ def test_blocks_cover_a_shape_in_order(shape: tuple[int, ...], size: int) -> Non
     assert seen == list(range(math.prod(shape)))
 
 
+EXTREMA = {
+    "maximum.default": lambda tape, x, y: [x, y],
+    "minimum.default": lambda tape, x, y: [x, y],
+    "amax.default": lambda tape, x, y: [x, [1]],
+    "relu.default": lambda tape, x, y: [y],
+    "clamp.default": lambda tape, x, y: [x, -0.0, 1.0],
+    "clamp_min.default": lambda tape, x, y: [y, 0.0],
+}
+
+
+@pytest.mark.parametrize("name", EXTREMA)
+@pytest.mark.parametrize("shape", [(3, 40), (3, 1 << 17)])
+def test_zeros_of_extrema_have_no_sign_of_the_kernels_choice(name: str, shape: tuple[int, ...]) -> None:
+    tape = Tape()
+    zeros = torch.zeros(shape)
+    zeros[:, ::3] = -0.0
+    x, y = tape.input(zeros), tape.input(-zeros)
+    graph = tape.finish(
+        tape("mul.Tensor", tape(name, *EXTREMA[name](tape, x, y)), tape.input(torch.tensor(2.0)))
+    )
+    for block in (None, 7, 100):
+        (output, _), _ = Replay(graph, tape.parameters, block=block).record(
+            [zeros, -zeros, torch.tensor(2.0)]
+        )
+        assert not output.any() and not output.signbit().any()
+
+
+@pytest.mark.parametrize("shape", [(4,), (3, 1 << 17)])
+def test_beside_a_number_of_no_dimension_tensors_keep_their_type(shape: tuple[int, ...]) -> None:
+    tape = Tape()
+    few, many = torch.full(shape, 50, dtype=torch.uint8), torch.tensor(300)
+    found = tape("gt.Tensor", tape.input(few), tape.input(many))
+    graph = tape.finish(found, tape("logical_not.default", found))
+    replay = Replay(graph, tape.parameters)
+    (together, _, _), _ = replay.record([few, many])
+    (alone, _, _), _ = replay.record([few, many], override=lambda index, node, operands, outputs: outputs)
+    assert torch.equal(together, alone) and torch.equal(together, few > many)
+
+
 def test_every_segment_gives_the_states_of_the_whole() -> None:
     graph, parameters, inputs = perceptron(**SMALL)
     replay = Replay(graph, parameters)

@@ -298,3 +298,21 @@ def test_a_sum_that_one_device_rounds_to_infinity_is_finite_on_all(monkeypatch: 
             values = torch.empty(1)
             assert sums.settle(piece, 24, values)
             assert values.item() == 2.0**128 - 2.0**104
+
+
+def test_a_sum_that_one_device_rounds_to_a_finite_number_is_infinite_on_all(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    half = 2.0**127 - 2.0**103
+    x = [half, half, 2.0**103, -(2.0**74 + 2.0**60), *[2.0**72] * 4, 2.0**60]  # 2^128 - 2^103, half way
+    ones = torch.ones(len(x), 1)
+    results = set()
+    for order in ORDERS.values():
+        with monkeypatch.context() as patch:
+            compute_in(patch, order)
+            for row in (x, x[::-1]):
+                (piece,) = COMPUTED[CONTRACTION](CASES["mm"][0], [torch.tensor([row]), ones], 1 << 20)
+                results.add(piece.f.item())
+                values = torch.empty(1, 1, 1)
+                assert not sums.settle(piece, 24, values) and values.item() == math.inf
+    assert min(results) < 2.0**128 - 2.0**103 <= max(results)  # devices do differ before

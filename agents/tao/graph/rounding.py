@@ -50,7 +50,8 @@ EXACT = overloads("""
     bitwise_and.Tensor bitwise_or.Tensor bitwise_xor.Tensor bitwise_not __and__.Tensor __or__.Tensor
     __xor__.Tensor _to_copy
 """) | {COPY, EMBEDDING, LOG, SAMPLE, KEEP}
-"""Bit equality on every device, for all types that a training step holds."""
+"""Bit equality on every device, for all types that a training step holds. Zeros of maxima, minima, clamps and relu
+are +0 in one."""
 
 _ON_INTEGERS = overloads("add.Tensor add.Scalar sub.Tensor sub.Scalar mul.Tensor mul.Scalar")
 _TYPES = (DType.BOOL, DType.UINT8, DType.INT32, DType.INT64, DType.FLOAT32)

@@ -6,12 +6,12 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
-from tao.errors import TaoError
 from tao.graph.canonical import Graph
 from tao.roles.states import fetch_segment, zeros
 from tao.tensors.store import TensorStore
 from tao.training import log as logs
 from tao.training.examine import same_bits
+from tao.training.policies import ReplayError
 from tao.training.replay import Replay
 
 States = tuple[tuple[Tensor, ...], tuple[Tensor, ...]]
@@ -54,6 +54,6 @@ def follows(replay: Replay, lo: int, hi: int, states: States) -> bool:
     held = dict(zip(graph.live(hi), end, strict=True))
     try:
         own = replay.advance(lo, start, hi, log=held.get(log_value(graph)), strict=False)
-    except (TaoError, RuntimeError, IndexError):
+    except (ReplayError, logs.LogError):
         return False  # no honest run has such a log, or values on which an operator has no result
     return all(same_bits(mine, theirs) for mine, theirs in zip(own, end, strict=True))

@@ -82,31 +82,35 @@ def audit(
     replay = Replay(job.bundle.graph, job.bundle.parameters, strict=strict)
     state = job.initial if first == 0 else rebuild(job, trail, first, replay)
     report = AuditReport(first)
-    for position in range(first, last):
-        start = time.monotonic()
-        checkpoint, before = trail.read(position + 1), state
-        log = read_log(job, trail, checkpoint)
-        try:
-            state, corrections = replay.replay(before, log, position)
-        except ReplayError as error:
-            report.difference = Difference(position, before, reason=str(error), node=error.node)
-            break
-        differing = tuple(differences(job, checkpoint, state))
-        report.seconds.append(time.monotonic() - start)
-        report.corrections.append(corrections)
-        if differing:
-            report.difference = Difference(position, before, differing)
-            break
-        wrong = find_implausible(replay, job.bundle, before, log, position, corrections)
-        if wrong is not None:
-            where = f"element {wrong.element} of node {wrong.node} ({job.bundle.graph.names[wrong.node]})"
-            reason = f"{where} is rounded to {wrong.logged!r}, to which no device rounds it"
-            report.difference = Difference(position, before, reason=reason, node=wrong.node)
-            break
-        report.steps += 1
-        if progress is not None:
-            progress(f"step {position}: equal, {len(corrections)} corrections, {report.seconds[-1]:.2f} s")
-    memory.release()
+    try:
+        for position in range(first, last):
+            start = time.monotonic()
+            checkpoint, before = trail.read(position + 1), state
+            log = read_log(job, trail, checkpoint)
+            try:
+                state, corrections = replay.replay(before, log, position)
+            except ReplayError as error:
+                report.difference = Difference(position, before, reason=str(error), node=error.node)
+                break
+            differing = tuple(differences(job, checkpoint, state))
+            report.seconds.append(time.monotonic() - start)
+            report.corrections.append(corrections)
+            if differing:
+                report.difference = Difference(position, before, differing)
+                break
+            wrong = find_implausible(replay, job.bundle, before, log, position, corrections)
+            if wrong is not None:
+                where = f"element {wrong.element} of node {wrong.node} ({job.bundle.graph.names[wrong.node]})"
+                reason = f"{where} is rounded to {wrong.logged!r}, to which no device rounds it"
+                report.difference = Difference(position, before, reason=reason, node=wrong.node)
+                break
+            report.steps += 1
+            if progress is not None:
+                progress(
+                    f"step {position}: equal, {len(corrections)} corrections, {report.seconds[-1]:.2f} s"
+                )
+    finally:
+        memory.release()
     return report
 
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Iterable
-from functools import partial
+from functools import partial, reduce
 from typing import Any
 
 import torch
@@ -12,12 +11,17 @@ from torch import Tensor
 
 from tao.graph.canonical import Graph, Node
 from tao.graph.literals import Slot, fill
-from tao.graph.operators import COPY, LOG, POINTWISE, resolve
+from tao.graph.operators import COPY, LOG, POINTWISE, overloads, resolve
 from tao.graph.rounding import Kind, kind
 from tao.graph.views import View
+from tao.tensors.codec import DType
 from tao.training import kernels, memory
 from tao.training.rounding import FLOAT32_BITS, round_to_grid
 
+_EXTREMA = overloads("""
+    amax maximum minimum max.other min.other clamp clamp_min clamp_max hardtanh relu relu6
+""")
+"""Which of two zeros these give is the kernel's, even the vector's or the scalar's part of one: it is +0 here."""
 _LARGE = 1 << 18
 """Elements from which on even a single elementwise node is computed block by block."""
 
@@ -29,10 +33,10 @@ class Call:
         self.index, self.node, self.bits = index, graph.nodes[index], bits
         node = self.node
         self.operands = _read(node)
-        kind_of = graph.types[node.outputs[0]]
+        output = graph.types[node.outputs[0]]
         self.function = kernels.function_of(node)
         self.in_blocks = self.function is not None or (
-            _is_elementwise(graph, node) and kind_of.numel >= _LARGE
+            _is_elementwise(graph, node) and output.numel >= _LARGE
         )
         self._single = kind(node.operator) is Kind.SINGLE
         self._wide = self._single and (bits != FLOAT32_BITS or node.target == "aten.sqrt.default")
@@ -40,17 +44,19 @@ class Call:
         target = node.target.replace(".Scalar", ".Tensor") if self._single else node.target
         self._target = None if target in (COPY, LOG) else resolve(target)
         if target == "aten.cat.default":
-            self._target = partial(_join, kind_of.shape)
+            self._target = partial(_join, output.shape)
         self._args, self._kwargs = node.args, node.kwargs
         self._places = [(i, a.index) for i, a in enumerate(node.args) if isinstance(a, Slot)]
         self._numbers = [(i, a) for i, a in enumerate(node.args) if self._single and not isinstance(a, Slot)]
         self._held: dict[Any, Tensor] = {}
         self._nested = len(self._places) < len(self.operands)
+        self._loses_sign = node.target in _EXTREMA and output.dtype is DType.FLOAT32
 
     def __call__(self, tensors: list[Tensor]) -> Any:
         """The call's result; of a single operation, rounded to the grid."""
         if not self._single:
-            return self._apply(tensors)
+            result = self._apply(tensors)
+            return result.add_(0.0) if self._loses_sign else result  # -0 + 0 is +0
         if self._wide:
             tensors = [t.double() if t.is_floating_point() else t for t in tensors]
         result = self._apply(tensors)
@@ -83,7 +89,8 @@ class Call:
 
 
 def _join(shape: tuple[int, ...], tensors: list[Tensor], dim: int = 0) -> Tensor:
-    dtype = functools.reduce(torch.promote_types, (t.dtype for t in tensors))
+    """torch.cat into memory that is kept: banks are the largest tensors of a step."""
+    dtype = reduce(torch.promote_types, (t.dtype for t in tensors))
     return torch.cat(tensors, dim, out=memory.empty(shape, dtype, tensors[0].device))
 
 

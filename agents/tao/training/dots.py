@@ -16,8 +16,10 @@ _SIDE = 8
 """Sums that run side by side, as each addition waits for the one before it."""
 _GROUP = 256
 """Elements of which some lanes are added, then the next ones, so that they share what is read."""
-_RUN = 512
-"""Lanes added before the next element's; a multiple of the former."""
+_TURN = 512
+"""Lanes added before the next element's; a multiple of `_SIDE`."""
+_PARALLEL_FROM = 1 << 16
+"""Products that are worth a second thread."""
 _MATRICES = types.Array(types.float64, 3, "A", readonly=True)
 _NUMBERS = types.float64[::1]
 
@@ -39,9 +41,12 @@ def dots(left: Tensor, right: Tensor, places: Tensor) -> Dots:
     gamma_K of it.
     """
     high, low, total = np.empty((3, len(places)))
-    numba.set_num_threads(min(torch.get_num_threads(), numba.config.NUMBA_NUM_THREADS))
-    _dots(left.numpy(), right.numpy(), places.contiguous().numpy(), high, low, total)
-    additions = left.shape[-1] + 3 * _SIDE
+    compiled, threads = _dots, torch.get_num_threads()
+    if threads > 1 and len(places) * left.shape[-1] >= _PARALLEL_FROM:
+        numba.set_num_threads(min(threads, numba.config.NUMBA_NUM_THREADS))
+        compiled = _dots_parallel
+    compiled(left.numpy(), right.numpy(), places.contiguous().numpy(), high, low, total)
+    additions = left.shape[-1] + 3 * _SIDE  # adding up what runs side by side takes no more
     scale = gamma(additions) ** 2
     lost = bounded_total(torch.from_numpy(total), additions) * scale
     return Dots(torch.from_numpy(high), torch.from_numpy(low), lost)
@@ -55,31 +60,32 @@ def _error(a: float, b: float) -> float:
     return (a - (total - other)) + (b - other)
 
 
-@njit(
-    types.void(_MATRICES, _MATRICES, types.Array(types.int64, 1, "C", readonly=True), *[_NUMBERS] * 3),
-    parallel=True,
-    cache=True,
-)
 def _dots(left, right, places, high, low, total):
+    """Write the sum of each element's products, what its additions lost, and T."""
     rows, width, lanes = left.shape[1], right.shape[2], left.shape[2]
     for group in prange(-(-places.size // _GROUP)):
         first = group * _GROUP
         count = min(_GROUP, places.size - first)
         sums, errors, totals = np.zeros((3, count, _SIDE))
-        for start in range(0, lanes, _RUN):
+        for start in range(0, lanes, _TURN):
             for each in range(count):
                 row, column = divmod(places[first + each], width)
                 batch, row = divmod(row, rows)
                 s, e, t = sums[each], errors[each], totals[each]
-                for k in range(start, min(start + _RUN, lanes), _SIDE):
+                for k in range(start, min(start + _TURN, lanes), _SIDE):
                     for lane in range(min(_SIDE, lanes - k)):
                         x = left[batch, row, k + lane] * right[batch, k + lane, column]
                         e[lane] += _error(s[lane], x)
                         s[lane] += x
                         t[lane] += abs(x)
         for each in range(count):
-            h = e = 0.0
+            whole = rest = 0.0
             for lane in range(_SIDE):
-                e += errors[each, lane] + _error(h, sums[each, lane])
-                h += sums[each, lane]
-            high[first + each], low[first + each], total[first + each] = h, e, totals[each].sum()
+                rest += errors[each, lane] + _error(whole, sums[each, lane])
+                whole += sums[each, lane]
+            high[first + each], low[first + each], total[first + each] = whole, rest, totals[each].sum()
+
+
+_TYPES = types.void(_MATRICES, _MATRICES, types.Array(types.int64, 1, "C", readonly=True), *[_NUMBERS] * 3)
+_dots_parallel = njit(_TYPES, parallel=True, cache=True)(_dots)
+_dots = njit(_TYPES, cache=True)(_dots)

@@ -7,6 +7,8 @@ CPU the memory of large tensors is kept when they are gone, and lent to the next
 from __future__ import annotations
 
 import math
+import mmap
+import os
 import weakref
 
 import numpy as np
@@ -17,21 +19,28 @@ _LENT_FROM = 1 << 20
 """Bytes. Smaller tensors are in good hands with the allocator."""
 _TOO_LARGE = 2
 """A block is lent where less than this many times as much is wanted as it has."""
+_KEPT = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 4
+"""Bytes that lie idle at most when more is asked of the system."""
 
 _idle: dict[int, list[np.ndarray]] = {}
 """Blocks that no tensor uses, by size."""
 
 
 def empty(shape: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
-    """A contiguous tensor of any values."""
+    """A contiguous tensor of any values. Raises MemoryError where there is no memory."""
     size = math.prod(shape) * dtype.itemsize
     if device.type != "cpu" or size < _LENT_FROM:
         return torch.empty(shape, dtype=dtype, device=device)
-    held = min((s for s, blocks in _idle.items() if blocks and size <= s < _TOO_LARGE * size), default=size)
+    held = min(
+        (s for s, blocks in list(_idle.items()) if blocks and size <= s < _TOO_LARGE * size), default=size
+    )
     blocks = _idle.setdefault(held, [])
-    block = blocks.pop() if blocks else torch.empty(held, dtype=torch.uint8).numpy()
+    try:
+        block = blocks.pop()
+    except IndexError:
+        block = _fresh(held)
     lent = block[:size]
-    # Whatever shares the memory holds `lent`; when that goes, nothing does.
+    # The tensor's storage holds `lent` and is held by whatever shares it. When `lent` goes, the block is idle.
     weakref.finalize(lent, blocks.append, block).atexit = False
     return torch.from_numpy(lent).view(dtype).view(shape)
 
@@ -43,6 +52,17 @@ def wide(x: Tensor) -> Tensor:
 
 
 def release() -> None:
-    """Give the system back what no tensor uses."""
-    for blocks in _idle.values():
-        blocks.clear()
+    """Give the system back what no tensor uses, now or as soon as it does not."""
+    global _idle
+    _idle = {}  # what is lent comes back to lists that nobody else knows
+
+
+def _fresh(size: int) -> np.ndarray:
+    if sum(held * len(blocks) for held, blocks in list(_idle.items())) > _KEPT:
+        release()
+    try:
+        pages = mmap.mmap(-1, size, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    except OSError as error:
+        release()
+        raise MemoryError(f"the system has no {size} bytes left for a tensor") from error
+    return np.frombuffer(pages, np.uint8)

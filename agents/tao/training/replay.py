@@ -324,7 +324,9 @@ class _Context:
             for operand in call.operands:
                 key = operand.value if operand.value in made else operand
                 if key is operand and key not in given:
-                    given[key] = view_operand(env[operand.value], operand).expand(shape)
+                    tensor = view_operand(env[operand.value], operand)
+                    # One of no dimension stays so: beside it others keep their type.
+                    given[key] = tensor.expand(shape) if tensor.dim() else tensor
                 keys.append(key)
             sources.append(keys)
         gone = {value for call in calls for value in self._graph.releases[call.index]}
@@ -335,7 +337,7 @@ class _Context:
         }
         default = _BLOCK.get(device.type, _ACCELERATOR_ELEMENTS)
         for first, place in kernels.blocks(shape, self._replay._block or default):
-            local: dict[Any, Tensor] = {key: tensor[place] for key, tensor in given.items()}
+            local = {key: tensor[place] if tensor.dim() else tensor for key, tensor in given.items()}
             for call, keys in zip(calls, sources, strict=True):
                 tensors = [local[key] for key in keys]
                 value = call.node.outputs[0]

@@ -36,14 +36,14 @@ def settle(piece: Piece, bits: int, out: Tensor) -> bool:
     near = near[piece.f.reshape(-1)[near].isfinite()]
     if not len(near):
         return finite
-    flat = values.view(-1)
+    flat, is_open = values.view(-1), torch.ones_like(near, dtype=torch.bool)
     if piece.factors is not None and near.device.type == "cpu":
         high, low, lost = dots(*piece.factors, near)
         flat[near], is_open = _decide(*_two_sum(high, low), 0.0, lost, bits)
-        near = near[is_open]
-    if len(near):
-        flat[near] = torch.cat([nearest_sum(terms, bits) for terms in piece.terms(near)])
-    return finite or bool(values.isfinite().all())
+    if bool(is_open.any()):
+        flat[near[is_open]] = torch.cat([nearest_sum(terms, bits) for terms in piece.terms(near[is_open])])
+    # What f overflows to or not is its order's, so what was decided counts.
+    return bool((flat[near] if finite else flat).isfinite().all())
 
 
 def nearest_sum(terms: Tensor, bits: int) -> Tensor:
