@@ -43,8 +43,8 @@ def hash_rows(rows: np.ndarray, chunk_size: int, element_size: int, hashes: np.n
     def run(start: int, stop: int) -> None:
         lanes.hash_chunks(rows, chunk_size, element_size, words, start, stop)
 
-    threads = _cores()
-    if threads == 1 or count * chunk_size < PARALLEL_FROM:
+    threads = _cores() if count * chunk_size >= PARALLEL_FROM else 1
+    if threads == 1:
         run(0, count)
     else:
         share = -(-count // (threads * lanes.LANES)) * lanes.LANES

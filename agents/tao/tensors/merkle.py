@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
 
 import numpy as np
 
@@ -46,12 +47,10 @@ def siblings(tree: Sequence[np.ndarray], index: int, start: int = 0) -> list[byt
     return path
 
 
+@cache
 def padding(level: int) -> bytes:
     """The node at `level` over zero leaves alone: zero at the leaves, keccak(zero || zero) above them, ..."""
-    node = ZERO
-    for _ in range(level):
-        node = keccak(node + node)
-    return node
+    return keccak(padding(level - 1) * 2) if level else ZERO
 
 
 def root(leaves: Sequence[bytes]) -> bytes:
