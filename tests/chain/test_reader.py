@@ -65,8 +65,22 @@ def test_old_logs_are_not_read_again(world, monkeypatch):
     monkeypatch.setattr(
         context.w3.eth, "get_logs", lambda wanted: asked.append(wanted["fromBlock"]) or get_logs(wanted)
     )
+    mine(world.w3)
     view = context.reader.view()
-    assert len(view.requests) == 1 and min(asked) == view.block - logs.DEPTH + 1
+    assert len(view.requests) == 1 and min(asked) == view.block - logs.DEPTH
+
+
+def test_a_block_is_read_once_for_each_set_of_models(world, monkeypatch):
+    context = world.context(CLIENT)
+    world.request()
+    view = context.reader.view()
+    get_logs, asked = context.w3.eth.get_logs, []
+    monkeypatch.setattr(context.w3.eth, "get_logs", lambda wanted: asked.append(wanted) or get_logs(wanted))
+    assert context.reader.view() is view and not asked
+    assert context.reader.view([bytes(32)]).requests == () and asked
+    assert context.reader.view() is view
+    mine(world.w3)
+    assert context.reader.view() == replace(view, now=context.reader.view().now, block=view.block + 1)
 
 
 def test_the_status_of_a_claim_is_the_contracts_at_both_sides_of_its_window(world):

@@ -39,7 +39,7 @@ ZERO = bytes(32)
 class Reader:
     """Reads one deployment. All of a `view` belongs to one block, so a reorganisation cannot mix two.
 
-    What outlives a tick is deeper than any reorganisation: old logs, and views that can change no more.
+    What outlives a block is deeper than any reorganisation: old logs, and views that can change no more.
     """
 
     def __init__(self, w3: Web3, contracts: Contracts, first_block: int):
@@ -58,6 +58,7 @@ class Reader:
         )
         self._logs = EventLog(w3, events, first_block)
         self._ended: dict[bytes, tuple[int, Any]] = {}
+        self._head, self._views = b"", dict[frozenset[bytes] | None, ChainView]()
         self.fan_out, self.challenger_bond, *_ = contracts.game.functions.parameters().call()
         self.window, self.prover_bond, _ = contracts.claims.functions.parameters().call()
         self.stake, *_ = contracts.committee.functions.parameters().call()
@@ -70,8 +71,12 @@ class Reader:
         wanted = None if models is None else frozenset(models)
         try:
             head = self.w3.eth.get_block("latest")
-            now, block = head["timestamp"], head["number"]
-            return _Snapshot(self, self._logs.at(block), now, block).view(wanted)
+            if head["hash"] != self._head:
+                self._head, self._views = head["hash"], {}
+            if wanted not in self._views:
+                now, block = head["timestamp"], head["number"]
+                self._views[wanted] = _Snapshot(self, self._logs.at(block), now, block).view(wanted)
+            return self._views[wanted]
         except Web3Exception as error:
             raise ChainError(f"the chain could not be read: {error}") from error
         except (KeyError, IndexError, ValueError) as error:
