@@ -19,6 +19,8 @@ import torch
 from numba import njit, prange
 from torch import Tensor
 
+from tao.training.compiled import compiled
+
 FLOAT32_BITS = 24
 SMALLEST_NORMAL = 2.0**-126
 WIDEN = 2.0**-50
@@ -206,10 +208,8 @@ def _mark_outer(f, relative, rows, columns, out, marks):
         marks[place] = _mark_row_run(f[start:stop], relative, rows[row], here, out[start:stop])
 
 
-_mark_parallel = njit(_mark, parallel=True, cache=True)
-_mark = njit(_mark, cache=True)
-_mark_outer_parallel = njit(_mark_outer, parallel=True, cache=True)
-_mark_outer = njit(_mark_outer, cache=True)
+_mark_parallel, _mark = (compiled(_mark, parallel=parallel) for parallel in (True, False))
+_mark_outer_parallel, _mark_outer = (compiled(_mark_outer, parallel=parallel) for parallel in (True, False))
 
 
 @njit(cache=True)

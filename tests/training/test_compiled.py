@@ -1,0 +1,40 @@
+"""A parallel loop and a serial one of the same lines are kept apart."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+MODULE = """
+import sys
+
+import numpy as np
+from numba import prange
+
+from tao.training.compiled import compiled
+
+
+def double(x):
+    for i in prange(x.size):
+        x[i] *= 2
+
+
+loop = compiled(double, parallel=sys.argv[1] == "parallel")
+x = np.ones(4)
+loop(x)
+assert (x == 2).all()
+print(sum(loop.stats.cache_hits.values()))
+"""
+
+
+def test_a_loop_kept_on_disk_is_the_one_that_was_compiled(tmp_path: Path) -> None:
+    path = tmp_path / "loops.py"
+    path.write_text(MODULE)
+
+    def hits(kind: str) -> int:
+        environment = os.environ | {"NUMBA_CACHE_DIR": str(tmp_path)}
+        command = [sys.executable, str(path), kind]
+        done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
+        return int(done.stdout)
+
+    assert [hits(kind) for kind in ("serial", "parallel", "serial", "parallel")] == [0, 0, 1, 1]
