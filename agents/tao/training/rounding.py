@@ -200,7 +200,7 @@ def _mark(f, relative, absolute, out, marks):
 def _mark_outer(f, relative, rows, columns, out, marks):
     width, blocks, group = columns.shape[1], marks.size // rows.size, rows.size // columns.shape[0]
     for place in prange(marks.size):
-        row, block = divmod(place, blocks)
+        row, block = divmod(np.int64(place), blocks)  # unsigned in parallel, where // would give floats
         first = block * _LANES
         last = min(first + _LANES, width)
         start, stop = row * width + first, row * width + last
