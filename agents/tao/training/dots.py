@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import cache
 from typing import NamedTuple
 
-import numba
 import numpy as np
 import torch
 from numba import njit, prange, types
 from torch import Tensor
 
-from tao.training.compiled import compiled
+from tao.training.loops import Loop
 from tao.training.zones import bounded_total, gamma
 
 _SIDE = 8
@@ -44,11 +41,8 @@ def dots(left: Tensor, right: Tensor, places: Tensor) -> Dots:
     gamma_K of it.
     """
     high, low, total = np.empty((3, len(places)))
-    threads = torch.get_num_threads()
-    parallel = threads > 1 and len(places) * left.shape[-1] >= _PARALLEL_FROM
-    if parallel:
-        numba.set_num_threads(min(threads, numba.config.NUMBA_NUM_THREADS))
-    _compiled(parallel)(left.numpy(), right.numpy(), places.contiguous().numpy(), high, low, total)
+    add = _DOTS.over(len(places) * left.shape[-1] >= _PARALLEL_FROM)
+    add(left.numpy(), right.numpy(), places.contiguous().numpy(), high, low, total)
     additions = left.shape[-1] + 3 * _SIDE  # adding up what runs side by side takes no more
     scale = gamma(additions) ** 2
     lost = bounded_total(torch.from_numpy(total), additions) * scale
@@ -89,9 +83,5 @@ def _dots(left, right, places, high, low, total):
             high[first + each], low[first + each], total[first + each] = whole, rest, totals[each].sum()
 
 
-@cache
-def _compiled(parallel: bool) -> Callable[..., None]:
-    """`_dots`, compiled when it is first wanted."""
-    places = types.Array(types.int64, 1, "C", readonly=True)
-    signature = types.void(_MATRICES, _MATRICES, places, *[_NUMBERS] * 3)
-    return compiled(_dots, signature, parallel=parallel)
+_PLACES = types.Array(types.int64, 1, "C", readonly=True)
+_DOTS = Loop(_dots, types.void(_MATRICES, _MATRICES, _PLACES, *[_NUMBERS] * 3))

@@ -68,9 +68,8 @@ def read(log: Tensor, step: int = 0) -> Entries:
     if len(falls):
         at = int(falls[0]) + 1
         raise LogError(f"the log of step {step} is not in ascending order at entry {at}, {_place(keys[at])}")
-    if (
-        count and keys[0] < 0
-    ):  # larger ones than a node has are of no node, and the contract minds them no more
+    # Keys beyond all nodes are allowed: the contract minds them as little as those of other nodes.
+    if count and keys[0] < 0:
         raise LogError(f"the log of step {step} has the key {keys[0]}, which names no node")
     wrong = np.flatnonzero((values < 0) | (values >= 2**32))
     if len(wrong):

@@ -13,13 +13,12 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
-import numba
 import numpy as np
 import torch
 from numba import njit, prange
 from torch import Tensor
 
-from tao.training.compiled import compiled
+from tao.training.loops import Loop
 
 FLOAT32_BITS = 24
 SMALLEST_NORMAL = 2.0**-126
@@ -136,13 +135,11 @@ def _round_torch(f: Tensor, zone: Zone | None, bits: int, out: Tensor) -> tuple[
 
 def _round_compiled(f: Tensor, zone: Zone | None, out: Tensor) -> tuple[Tensor | None, bool]:
     flat, rounded = f.view(-1).numpy(), out.view(-1).numpy()
-    parallel = f.numel() >= _PARALLEL_FROM and torch.get_num_threads() > 1
-    if parallel:
-        numba.set_num_threads(min(torch.get_num_threads(), numba.config.NUMBA_NUM_THREADS))
+    is_much = flat.size >= _PARALLEL_FROM
     if zone is None or not isinstance(zone.absolute, Tensor):
         law = (0.0, 0.0) if zone is None else (zone.relative, float(zone.absolute))
         marks = np.empty(-(-flat.size // _LANES), np.uint8)
-        (_mark_parallel if parallel else _mark)(flat, *law, rounded, marks)
+        _MARK.over(is_much)(flat, *law, rounded, marks)
         collect = _collect
     else:
         columns = zone._grouped.numpy()
@@ -152,7 +149,7 @@ def _round_compiled(f: Tensor, zone: Zone | None, out: Tensor) -> tuple[Tensor |
             raise ValueError(f"a zone of {len(rows)} x {width} does not fit {flat.size} results")
         law = (zone.relative, rows, columns)
         marks = np.empty(len(rows) * -(-width // _LANES), np.uint8)
-        (_mark_outer_parallel if parallel else _mark_outer)(flat, *law, rounded, marks)
+        _MARK_OUTER.over(is_much)(flat, *law, rounded, marks)
         collect = _collect_outer
     finite = not (marks & _NOT_FINITE).any()
     if zone is None:
@@ -208,8 +205,7 @@ def _mark_outer(f, relative, rows, columns, out, marks):
         marks[place] = _mark_row_run(f[start:stop], relative, rows[row], here, out[start:stop])
 
 
-_mark_parallel, _mark = (compiled(_mark, parallel=parallel) for parallel in (True, False))
-_mark_outer_parallel, _mark_outer = (compiled(_mark_outer, parallel=parallel) for parallel in (True, False))
+_MARK, _MARK_OUTER = Loop(_mark), Loop(_mark_outer)
 
 
 @njit(cache=True)

@@ -9,9 +9,10 @@ MODULE = """
 import sys
 
 import numpy as np
+import torch
 from numba import prange
 
-from tao.training.compiled import compiled
+from tao.training.loops import Loop
 
 
 def double(x):
@@ -19,7 +20,8 @@ def double(x):
         x[i] *= 2
 
 
-loop = compiled(double, parallel=sys.argv[1] == "parallel")
+torch.set_num_threads(2)
+loop = Loop(double).over(sys.argv[1] == "parallel")
 x = np.ones(4)
 loop(x)
 assert (x == 2).all()
@@ -32,7 +34,7 @@ def test_a_loop_kept_on_disk_is_the_one_that_was_compiled(tmp_path: Path) -> Non
     path.write_text(MODULE)
 
     def hits(kind: str) -> int:
-        environment = os.environ | {"NUMBA_CACHE_DIR": str(tmp_path)}
+        environment = os.environ | {"NUMBA_CACHE_DIR": str(tmp_path), "NUMBA_NUM_THREADS": "2"}
         command = [sys.executable, str(path), kind]
         done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
         return int(done.stdout)
