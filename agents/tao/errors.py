@@ -21,6 +21,11 @@ class ModelError(TaoError):
     """A model bundle does not fit its commitments."""
 
 
+class NoResult(ModelError):
+    """An operator has no result on the values it is given, such as a look-up outside its table. No honest run goes
+    on from there. What fails for want of memory, say, is this machine's fault and another error."""
+
+
 class ProfileError(TaoError):
     """A tolerance profile is malformed or belongs to another model."""
 

@@ -7,7 +7,7 @@ import pytest
 from chain.world import CHALLENGER, CLIENT, FEE, PROVER
 from demo.small import Cheat, Rewriter, Withholder, inputs, node
 from tao.chain.local import let_pass, mine
-from tao.errors import StoreError
+from tao.errors import NoResult, StoreError
 from tao.protocol.views import Outcome, Phase, Status
 from tao.roles import client
 from tao.roles.prover import ProverRole
@@ -194,7 +194,7 @@ def test_inputs_on_which_the_model_has_no_result_stop_nobody(world, monkeypatch)
     prover, challenger = world.prover(), world.challenger()
 
     def fail(*_, **__):
-        raise IndexError("index out of range in self")
+        raise NoResult("index out of range in self")
 
     monkeypatch.setattr(prover._behaviour, "run", fail)
     assert prover.tick() == [] and "has no result on these inputs: index out of range" in world.log()

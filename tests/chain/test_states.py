@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from demo.small import inputs, node, tiny_bundle
-from tao.errors import StoreError
+from tao.errors import NoResult, StoreError
 from tao.execution import capture
 from tao.numerics import drift as drifts
 from tao.roles.measure import drift, measure
@@ -93,7 +93,7 @@ def test_inputs_on_which_an_operator_has_no_result_exceed_everything(bundle, run
     _, states, _ = run
 
     def fail(*_, **__):
-        raise IndexError("index out of range in self")
+        raise NoResult("index out of range in self")
 
     monkeypatch.setattr("tao.roles.measure.replay", fail)
     assert measure(bundle, 0, states[0], states[1]).exceedance == math.inf

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from graph.models import CASES, case, exported
-from tao.errors import ModelError
+from tao.errors import ModelError, NoResult
 from tao.execution import Executor
 from tao.graph import export
 
@@ -94,5 +94,18 @@ def test_misfits_are_refused_by_name() -> None:
 
 def test_values_that_an_operator_refuses_are_an_error_with_its_node() -> None:
     graph, parameters = exported("tied")
-    with pytest.raises(ModelError, match=r"node 0 \(aten\.embedding\.default\) refuses its operands"):
+    with pytest.raises(NoResult, match=r"node 0 \(aten\.embedding\.default\) refuses its operands"):
         Executor(graph, parameters).run((torch.full((2, 3), 11),))
+
+
+def test_a_kernel_that_fails_for_want_of_memory_is_no_refusal(monkeypatch) -> None:
+    graph, parameters = exported("tied")
+    executor = Executor(graph, parameters)
+
+    def fail(*_, **__):
+        raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
+
+    monkeypatch.setattr(executor._step(0), "_target", fail)
+    with pytest.raises(ModelError, match="cannot be computed: DefaultCPUAllocator") as caught:
+        executor.run((torch.zeros(2, 3, dtype=torch.int64),))
+    assert not isinstance(caught.value, NoResult)

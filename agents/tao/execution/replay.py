@@ -50,7 +50,8 @@ def replay(
 
     Tensors of the state are laid out as they were when the graph was traced, so that a replay on the machine
     that ran the model gives the same bits. dtype: torch.float64 to compute in double precision. override: may
-    replace the outputs of a node. Raises ModelError where cuts, state or parameters do not fit.
+    replace the outputs of a node. Raises ModelError where cuts, state or parameters do not fit, NoResult where an
+    operator has none on the values it gets.
     """
     laid_out = restore(graph, start_cut, state)
     values = Executor(graph, parameters, dtype).advance(start_cut, laid_out, stop_cut, override)

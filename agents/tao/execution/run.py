@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from tao.errors import ModelError
+from tao.errors import ModelError, NoResult
 from tao.execution.layout import is_whole, lay_out, view_operand
 from tao.graph.canonical import Graph, Node
 from tao.graph.literals import Slot, fill, leaves, substitute
@@ -16,6 +16,16 @@ from tao.graph.operators import COPY, resolve
 
 Override = Callable[[int, Node, tuple[Tensor, ...], tuple[Tensor, ...]], Sequence[Tensor]]
 """(node index, node, operand tensors, outputs) -> the outputs to go on with."""
+
+_OUT_OF_RANGE = ("out of range", "out of bounds")
+
+
+def refuses_values(error: Exception) -> bool:
+    """Whether a kernel's error is about the values it was given, and not about the machine it ran on.
+
+    Of the operators that can be committed, only look-ups refuse values: those outside their table.
+    """
+    return isinstance(error, IndexError) or any(words in str(error) for words in _OUT_OF_RANGE)
 
 
 class Executor:
@@ -42,7 +52,7 @@ class Executor:
         self._steps: dict[int, _Step] = {}
 
     def run(self, inputs: Sequence[Tensor]) -> tuple[Tensor, ...]:
-        """The outputs for the inputs, in the graph's order. Raises ModelError where the inputs do not fit."""
+        """The outputs for the inputs, in the graph's order. Raises as `advance` does."""
         return self.advance(0, tuple(inputs), len(self.graph))
 
     def advance(
@@ -57,7 +67,7 @@ class Executor:
 
         Tensors are taken as they are laid out (`replay.restore` lays them out). keep: called with each cut
         from `start` to `stop` and the values live there. Raises ModelError where cuts or state do not fit
-        and where an operator refuses the values it gets.
+        and where an operator cannot be computed, NoResult where that is for the values it gets.
         """
         env = self._enter(start, state, stop)
         with torch.no_grad():
@@ -70,9 +80,10 @@ class Executor:
                     outputs = step.call(tensors)
                 except (RuntimeError, IndexError, ValueError) as error:
                     # A cheating prover can commit to indices outside a table, for one.
-                    reason = str(error).split("\n")[0]
-                    name = step.node.target
-                    raise ModelError(f"node {index} ({name}) refuses its operands: {reason}") from error
+                    what, reason = f"node {index} ({step.node.target})", str(error).split("\n")[0]
+                    if refuses_values(error):
+                        raise NoResult(f"{what} refuses its operands: {reason}") from error
+                    raise ModelError(f"{what} cannot be computed: {reason}") from error
                 if override is not None:
                     outputs = self._overridden(override, index, tensors, outputs)
                 for value, output in zip(step.node.outputs, outputs, strict=True):

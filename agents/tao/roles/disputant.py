@@ -10,11 +10,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import Any
 
-from web3.exceptions import Web3Exception
-
 from tao.chain.reverts import Refused
 from tao.chain.sender import Sent
-from tao.errors import ChainError, TaoError
+from tao.errors import ChainError
 from tao.model import ModelBundle
 from tao.proofs import leaf_claim
 from tao.protocol import actions, challenger
@@ -62,16 +60,14 @@ class Disputant(Role):
     def decide(self, view: ChainView) -> Iterable[Action]:
         self.judge.now = view.now
         models = frozenset({self.bundle.model_id})
-        for subject, part in self._parts(view):
-            try:
-                yield from challenger.decide(part, self.address, self.judge, models)
-            except (TaoError, Web3Exception) as error:
-                self.context.journal.problem(self.name, f"decide {subject}", str(error))
+        yield from self._each(
+            self._parts(view), lambda part: challenger.decide(part, self.address, self.judge, models)
+        )
         for claim in view.claims:
             self._tell(claim)
 
     def _parts(self, view: ChainView) -> Iterator[tuple[str, ChainView]]:
-        """Each of its disputes, and the claims that it has not disputed: one that fails holds up no other."""
+        """Each of its disputes, and each of the claims that it has not disputed, the most urgent first."""
         mine = [dispute for dispute in view.disputes if dispute.challenger == self.address]
         for dispute in sorted(mine, key=lambda dispute: dispute.turn_start + dispute.challenger_left):
             yield short(dispute.dispute_id), replace(view, claims=(), disputes=(dispute,))

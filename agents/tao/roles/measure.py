@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from tao.errors import ModelError
+from tao.errors import ModelError, NoResult
 from tao.execution import node_values, replay
 from tao.model import ModelBundle
 from tao.numerics.contraction import has_theta
@@ -41,9 +41,6 @@ class SegmentMeasurement:
 MAX_VALUES = 1536
 """Tensors in a state (States.sol)."""
 
-UNCOMPUTABLE = (ModelError, RuntimeError, IndexError)
-"""What a replay raises where an operator has no result, such as a look-up outside a table."""
-
 
 def measure(
     bundle: ModelBundle, node: int, before: tuple[Tensor, ...], after: tuple[Tensor, ...]
@@ -52,11 +49,12 @@ def measure(
 
     A sum of products beyond the percentiles exceeds the tolerance only as far as it is beyond what honest
     schedules make of these inputs, too (`tao.numerics.schedules`).
-    Inputs on which the operator has no result exceed every tolerance: no honest run reached them.
+    Inputs on which the operator has no result exceed every tolerance: no honest run reached them. Raises
+    ModelError where this machine cannot compute it; that says nothing about the prover.
     """
     try:
         state = replay(bundle.graph, bundle.parameters, node, before, node + 1)
-    except UNCOMPUTABLE:
+    except NoResult:
         return Measurement((), math.inf)
     claimed, own = of_outputs(bundle.graph, node, after), of_outputs(bundle.graph, node, state)
     statistics = tuple(
@@ -77,13 +75,13 @@ def measure_segment(
 ) -> SegmentMeasurement:
     """Replay the segment [lo, hi) in single and double precision and compare its end with the claimed one.
 
-    A start from which an operator has no result exceeds every limit, as above.
+    A start from which an operator has no result exceeds every limit, and ModelError is raised, as above.
     """
     graph, parameters = bundle.graph, bundle.parameters
     try:
         single = replay(graph, parameters, lo, start, hi)
         double = replay(graph, parameters, lo, start, hi, dtype=torch.float64)
-    except UNCOMPUTABLE:
+    except NoResult:
         return SegmentMeasurement(math.inf, (), math.inf)
     ratio = drift_ratio(end, single, double)
     if bundle.profile is None or bundle.profile.segment(lo, hi) is None:

@@ -3,8 +3,9 @@
 import math
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 
-from tao.errors import StoreError
+from tao.errors import StoreError, TaoError
 from tao.model import ModelBundle
 from tao.numerics.statistics import VoteStatistics
 from tao.protocol import actions, committee
@@ -13,7 +14,7 @@ from tao.protocol.views import ChainView, DisputeView, Vote
 from tao.roles.bits import fetch_around, follows
 from tao.roles.context import Context
 from tao.roles.journal import Done
-from tao.roles.measure import measure, measure_segment, require_calibrated
+from tao.roles.measure import measure, measure_segment
 from tao.roles.role import Role, dispute_facts, short
 from tao.roles.states import around, fetch_segment, is_consistent
 from tao.training.replay import Replay
@@ -57,7 +58,12 @@ class MemberRole(Role):
 
     def decide(self, view: ChainView) -> Iterable[Action]:
         self._now = view.now
-        return committee.decide(view, self.address, self)
+        cases = [dispute for dispute in view.disputes if dispute.case is not None]
+        parts = (
+            (short(dispute.dispute_id), replace(view, disputes=(dispute,)))
+            for dispute in sorted(cases, key=lambda dispute: dispute.case.commit_end)
+        )
+        return self._each(parts, lambda part: committee.decide(part, self.address, self))
 
     def verdict(self, dispute: DisputeView) -> tuple[Vote, bytes] | None:
         """See committee.Examiner. The same data and kernels give the same verdict: nothing need be kept."""
@@ -109,6 +115,8 @@ class MemberRole(Role):
             bundle = self._bundle(dispute.claim.model_id)
             if bundle.steps > 1:
                 return self._examine_bits(dispute, bundle)
+            if bundle.profile is None:
+                return self._reject(())  # nobody can tell what is tolerable, and everybody knew before
             if not is_consistent(bundle.graph, lo, before, hi, after):
                 return self._reject(bundle.profile.grid)
             start, end = fetch_segment(self.context.store, bundle.graph, lo, before, hi, after)
@@ -155,7 +163,12 @@ class MemberRole(Role):
 
     def _bundle(self, model_id: bytes) -> ModelBundle:
         if model_id not in self._bundles:
-            bundle = ModelBundle.load(self.context.store, model_id)
-            require_calibrated(bundle)
-            self._bundles[model_id] = bundle
+            self._bundles[model_id] = self._load(model_id)
         return self._bundles[model_id]
+
+    def _load(self, model_id: bytes) -> ModelBundle:
+        """Raises StoreError where the store has no such model; what it has instead makes no difference."""
+        try:
+            return ModelBundle.load(self.context.store, model_id)
+        except TaoError as error:
+            raise StoreError(f"the model 0x{model_id.hex()} cannot be read: {error}") from error

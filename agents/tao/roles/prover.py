@@ -6,7 +6,7 @@ from typing import Protocol
 
 from torch import Tensor
 
-from tao.errors import ModelError
+from tao.errors import ModelError, NoResult
 from tao.execution import Executor, capture
 from tao.model import ModelBundle
 from tao.protocol import actions
@@ -15,7 +15,7 @@ from tao.protocol.views import ChainView, ClaimView, DisputeView, Phase, Request
 from tao.roles.context import Context
 from tao.roles.defender import Defender
 from tao.roles.journal import Done
-from tao.roles.measure import UNCOMPUTABLE, require_inference
+from tao.roles.measure import require_calibrated, require_inference
 from tao.roles.role import OVER, dispute_facts, short
 from tao.roles.states import fetch
 from tao.tensors import TensorType
@@ -66,6 +66,7 @@ class ProverRole(Defender):
         self, context: Context, bundle: ModelBundle, behaviour: Behaviour | None = None, minimum_fee: int = 0
     ):
         require_inference(bundle)
+        require_calibrated(bundle)
         super().__init__(context, bundle, minimum_fee)
         self._behaviour = behaviour or Honest(bundle)
         self._captured: dict[bytes, States] = {}  # by claim: the states of its disputes so far
@@ -100,7 +101,7 @@ class ProverRole(Defender):
         self._require_types(inputs)
         try:
             outputs = self._behaviour.run(inputs)
-        except UNCOMPUTABLE as error:
+        except NoResult as error:
             raise ModelError(f"the model has no result on these inputs: {error}") from error
         computed = time.monotonic()
         for slot, output in enumerate(outputs):

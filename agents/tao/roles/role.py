@@ -2,7 +2,7 @@
 
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from web3.exceptions import Web3Exception
@@ -17,6 +17,9 @@ from tao.roles.journal import Done
 
 OVER = ("AlreadyClosed", "ClaimRefutedElsewhere", "WrongPhase")
 """Refusals by which a dispute says that it has moved on without us."""
+
+FAILURES = (TaoError, Web3Exception, RuntimeError, MemoryError)
+"""What a move, or judging it, may end with, the last two for want of memory: others still have to be made."""
 
 
 class Role(ABC):
@@ -61,8 +64,8 @@ class Role(ABC):
                 subject = f"{type(action).__name__} {_subject(action)}"
                 with self.context.journal.working(subject):
                     result = self.perform(action)
-            except (TaoError, Web3Exception) as error:
-                self.context.journal.problem(self.name, subject, str(error))
+            except FAILURES as error:
+                self.context.journal.problem(self.name, subject, str(error) or repr(error))
                 if subject == "decide":
                     return done
                 continue
@@ -70,13 +73,24 @@ class Role(ABC):
                 self.context.journal.done(result)
                 done.append(result)
 
+    def _each(
+        self, parts: Iterable[tuple[str, ChainView]], decide: Callable[[ChainView], Iterable[Action]]
+    ) -> Iterator[Action]:
+        """What is decided about each part of a view, given with its subject. A part that fails is reported and
+        holds up no other."""
+        for subject, part in parts:
+            try:
+                yield from decide(part)
+            except FAILURES as error:
+                self.context.journal.problem(self.name, f"decide {subject}", str(error) or repr(error))
+
     def run(self, poll: float) -> None:
         """Tick every `poll` seconds until interrupted; a chain out of reach is reported and tried again."""
         while True:
             try:
                 self.tick()
-            except (TaoError, Web3Exception) as error:
-                self.context.journal.problem(self.name, "tick", str(error))
+            except FAILURES as error:
+                self.context.journal.problem(self.name, "tick", str(error) or repr(error))
             time.sleep(poll)
 
     def done(self, action: str, what: str, since: float, sent: Sent | None = None, **details: Any) -> Done:

@@ -10,7 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from tao.errors import ModelError, TaoError
+from tao import errors
+from tao.errors import TaoError
 from tao.training import sums
 from tao.training.kernels import Piece
 from tao.training.log import Entries, Writer
@@ -32,9 +33,8 @@ class ReplayError(TaoError):
         self.node = node
 
 
-class NoResult(ReplayError, ModelError):
-    """An operator has no result on the values it is given, such as a look-up outside its table. No honest run has
-    such a step."""
+class NoResult(ReplayError, errors.NoResult):
+    """A step in which an operator has no result. No honest run has one."""
 
 
 class NotFinite(ReplayError):

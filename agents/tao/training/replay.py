@@ -17,7 +17,7 @@ from torch import Tensor
 
 from tao.errors import ModelError
 from tao.execution.layout import view_operand
-from tao.execution.run import Executor, Override
+from tao.execution.run import Executor, Override, refuses_values
 from tao.graph.canonical import Graph
 from tao.graph.operators import COPY, LOG
 from tao.training import kernels, memory, sums
@@ -27,7 +27,6 @@ from tao.training.log import Writer, read
 from tao.training.policies import Correction, Follower, NoResult, NotFinite, Policy, Recorder, ReplayError
 from tao.training.rounding import FLOAT32_BITS
 
-_OUT_OF_RANGE = ("out of range", "out of bounds")
 _BLOCK = {"cpu": 1 << 17}
 _PIECE = {"cpu": 1 << 20}
 _ACCELERATOR_ELEMENTS = 1 << 24
@@ -285,8 +284,7 @@ class _Context:
             reason = str(error).split("\n")[0]
             names = f"node {first}" if last == first + 1 else f"nodes {first} to {last - 1}"
             sentence = f"{names} ({node.operator}) cannot be computed: {reason}"
-            # What else fails, such as the memory, is this device's fault and not the run's.
-            if isinstance(error, IndexError) or any(words in reason for words in _OUT_OF_RANGE):
+            if refuses_values(error):
                 raise NoResult(sentence, first) from error
             raise ModelError(sentence) from error
 
