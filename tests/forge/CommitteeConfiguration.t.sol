@@ -6,6 +6,7 @@ import { IBondVault } from "../../contracts/interfaces/IBondVault.sol";
 import { IOperatorCommittee } from "../../contracts/interfaces/IOperatorCommittee.sol";
 import { Duration } from "../../contracts/types/Types.sol";
 import { CommitteeFixture } from "./mocks/CommitteeFixture.sol";
+import { deploy } from "./support/Deploy.sol";
 
 contract CommitteeConfigurationTest is CommitteeFixture {
     Duration private constant YEAR = Duration.wrap(365 days);
@@ -23,10 +24,10 @@ contract CommitteeConfigurationTest is CommitteeFixture {
         IOperatorCommittee.Parameters memory p = standard();
         (p.size, p.quorum, p.minorityMargin, p.seedDelay) = (1, 1, 1, 1);
         (p.commitPeriod, p.revealPeriod, p.leaveDelay) = (YEAR, YEAR, YEAR);
-        new OperatorCommittee(vault, GAME, p);
+        deploy("OperatorCommittee", abi.encode(vault, GAME, p));
         (p.size, p.quorum, p.minorityMargin, p.seedDelay) = (31, 16, 31, 256);
         (p.stake, p.memberFee, p.noShowPenalty, p.minorityPenalty) = (1, 0, 1, 1);
-        new OperatorCommittee(vault, GAME, p);
+        deploy("OperatorCommittee", abi.encode(vault, GAME, p));
     }
 
     function test_runtimeCode_fitsTheLimit() external view {
@@ -35,12 +36,12 @@ contract CommitteeConfigurationTest is CommitteeFixture {
 
     function test_constructor_vaultWithoutCode_reverts() external {
         _expect("vault has no code");
-        new OperatorCommittee(IBondVault(STRANGER), GAME, standard());
+        deploy("OperatorCommittee", abi.encode(IBondVault(STRANGER), GAME, standard()));
     }
 
     function test_constructor_noGame_reverts() external {
         _expect("no dispute game");
-        new OperatorCommittee(vault, address(0), standard());
+        deploy("OperatorCommittee", abi.encode(vault, address(0), standard()));
     }
 
     function test_constructor_size_reverts() external {
@@ -108,7 +109,7 @@ contract CommitteeConfigurationTest is CommitteeFixture {
 
     function _refuse(IOperatorCommittee.Parameters memory p, string memory reason) private {
         _expect(reason);
-        new OperatorCommittee(vault, GAME, p);
+        deploy("OperatorCommittee", abi.encode(vault, GAME, p));
     }
 
     function _expect(string memory reason) private {

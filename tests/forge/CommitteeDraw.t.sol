@@ -5,6 +5,7 @@ import { OperatorCommittee } from "../../contracts/OperatorCommittee.sol";
 import { IOperatorCommittee } from "../../contracts/interfaces/IOperatorCommittee.sol";
 import { Timestamp } from "../../contracts/types/Types.sol";
 import { CommitteeFixture } from "./mocks/CommitteeFixture.sol";
+import { deploy } from "./support/Deploy.sol";
 
 contract CommitteeDrawTest is CommitteeFixture {
     function test_convene_announcesTheSeedBlock() external {
@@ -217,7 +218,7 @@ contract CommitteeDrawTest is CommitteeFixture {
     function test_draw_gas_worstCaseIsBounded() external {
         IOperatorCommittee.Parameters memory p = standard();
         (p.size, p.quorum) = (31, 16);
-        committee = new OperatorCommittee(vault, GAME, p);
+        committee = OperatorCommittee(deploy("OperatorCommittee", abi.encode(vault, GAME, p)));
         joinMany(500);
         for (uint256 i = 0; i < 500; ++i) {
             requestLeave(member(i));
@@ -229,7 +230,7 @@ contract CommitteeDrawTest is CommitteeFixture {
     function test_draw_gas_largestPanelIsBounded() external {
         IOperatorCommittee.Parameters memory p = standard();
         (p.size, p.quorum) = (31, 16);
-        committee = new OperatorCommittee(vault, GAME, p);
+        committee = OperatorCommittee(deploy("OperatorCommittee", abi.encode(vault, GAME, p)));
         joinMany(500);
         vm.assertLt(_gasOfDraw(1), 2_500_000, "31 seats");
         vm.assertEq(committee.panelOf(caseOf(1)).length, 31, "panel");

@@ -6,6 +6,7 @@ import { IBondVault } from "../../contracts/interfaces/IBondVault.sol";
 import { IOperatorCommittee } from "../../contracts/interfaces/IOperatorCommittee.sol";
 import { Timestamp } from "../../contracts/types/Types.sol";
 import { CommitteeFixture } from "./mocks/CommitteeFixture.sol";
+import { deploy } from "./support/Deploy.sol";
 
 contract CommitteeMembersTest is CommitteeFixture {
     address private constant ALICE = address(0xA11CE);
@@ -163,7 +164,7 @@ contract CommitteeMembersTest is CommitteeFixture {
     function test_leave_withNothingLeft_succeeds() external {
         IOperatorCommittee.Parameters memory p = standard();
         p.noShowPenalty = p.stake;
-        committee = new OperatorCommittee(vault, GAME, p);
+        committee = OperatorCommittee(deploy("OperatorCommittee", abi.encode(vault, GAME, p)));
         join(ALICE);
         penalisePanel(CASE);
         requestLeave(ALICE);

@@ -4,6 +4,7 @@ pragma solidity 0.8.30;
 import { OperatorCommittee } from "../../contracts/OperatorCommittee.sol";
 import { IOperatorCommittee } from "../../contracts/interfaces/IOperatorCommittee.sol";
 import { CommitteeFixture } from "./mocks/CommitteeFixture.sol";
+import { deploy } from "./support/Deploy.sol";
 
 contract CommitteeTallyTest is CommitteeFixture {
     function setUp() public override {
@@ -165,7 +166,7 @@ contract CommitteeTallyTest is CommitteeFixture {
     function test_tally_noQuorum_penaltiesBelowTheFees_arePaidOutWhole() external {
         IOperatorCommittee.Parameters memory p = standard();
         (p.noShowPenalty, p.minorityPenalty) = (0.1 ether, 0);
-        committee = new OperatorCommittee(vault, GAME, p);
+        committee = OperatorCommittee(deploy("OperatorCommittee", abi.encode(vault, GAME, p)));
         for (uint256 i = 10; i < 15; ++i) {
             join(member(i));
         }
@@ -283,7 +284,7 @@ contract CommitteeTallyTest is CommitteeFixture {
     function test_tally_gas_largestPanelIsBounded() external {
         IOperatorCommittee.Parameters memory p = standard();
         (p.size, p.quorum) = (31, 16);
-        committee = new OperatorCommittee(vault, GAME, p);
+        committee = OperatorCommittee(deploy("OperatorCommittee", abi.encode(vault, GAME, p)));
         for (uint256 i = 10; i < 41; ++i) {
             join(member(i));
         }

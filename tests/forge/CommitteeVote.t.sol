@@ -4,6 +4,7 @@ pragma solidity 0.8.30;
 import { OperatorCommittee } from "../../contracts/OperatorCommittee.sol";
 import { IOperatorCommittee } from "../../contracts/interfaces/IOperatorCommittee.sol";
 import { CommitteeFixture } from "./mocks/CommitteeFixture.sol";
+import { deploy } from "./support/Deploy.sol";
 
 contract CommitteeVoteTest is CommitteeFixture {
     address[] private _panel;
@@ -176,7 +177,8 @@ contract CommitteeVoteTest is CommitteeFixture {
     function test_voteHash_bindsContractAndCase() external {
         bytes32 here = committee.voteHash(CASE, _panel[0], ACCEPT, "", "");
         vm.assertTrue(here != committee.voteHash(OTHER, _panel[0], ACCEPT, "", ""), "case");
-        OperatorCommittee elsewhere = new OperatorCommittee(vault, GAME, standard());
+        OperatorCommittee elsewhere =
+            OperatorCommittee(deploy("OperatorCommittee", abi.encode(vault, GAME, standard())));
         vm.assertTrue(here != elsewhere.voteHash(CASE, _panel[0], ACCEPT, "", ""), "contract");
     }
 

@@ -15,13 +15,14 @@ import { Floats } from "./support/Floats.sol";
 import { Scene, Scenes } from "./support/Scene.sol";
 import { Tensor, Tensors } from "./support/Tensors.sol";
 import { Random, vm } from "./support/Vm.sol";
+import { deploy } from "./support/Deploy.sol";
 
 /// @dev Operands hold small integers, so that sums are exact and one more or less is out of tolerance.
 /// forge-config: default.fuzz.runs = 64
 contract ContractionAdjudicatorTest {
     using Tensors for Tensor;
 
-    ContractionAdjudicator private adjudicator = new ContractionAdjudicator();
+    ContractionAdjudicator private adjudicator = ContractionAdjudicator(deploy("ContractionAdjudicator", ""));
 
     // ---- verdicts ----
 

@@ -7,6 +7,7 @@ import { OperandProof } from "../../contracts/libraries/OperandProof.sol";
 import { Scene, Scenes } from "./support/Scene.sol";
 import { Tensor, Tensors } from "./support/Tensors.sol";
 import { Random } from "./support/Vm.sol";
+import { deploy } from "./support/Deploy.sol";
 
 /// @dev A frame of its own, as memory is dear in a large one.
 contract Meter {
@@ -27,7 +28,7 @@ contract ContractionGasTest {
 
     error TooMuchGas(uint256 used, uint256 limit);
 
-    ContractionAdjudicator private adjudicator = new ContractionAdjudicator();
+    ContractionAdjudicator private adjudicator = ContractionAdjudicator(deploy("ContractionAdjudicator", ""));
     Meter private meter = new Meter();
 
     function test_gas_64LanesWithin106k() external view {

@@ -16,6 +16,7 @@ import { Scene } from "./support/Scene.sol";
 import { Tensor, Tensors } from "./support/Tensors.sol";
 import { Trees } from "./support/Trees.sol";
 import { Random, vm } from "./support/Vm.sol";
+import { deploy } from "./support/Deploy.sol";
 
 /// @dev Operands hold small integers, so that sums are exact and one more or less is out of tolerance.
 /// forge-config: default.fuzz.runs = 64
@@ -23,7 +24,7 @@ contract ConvolutionAdjudicatorTest {
     using Tensors for Tensor;
     using Windows for Windows.Runs;
 
-    ConvolutionAdjudicator private adjudicator = new ConvolutionAdjudicator();
+    ConvolutionAdjudicator private adjudicator = ConvolutionAdjudicator(deploy("ConvolutionAdjudicator", ""));
 
     // ---- verdicts ----
 

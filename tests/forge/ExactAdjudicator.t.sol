@@ -14,6 +14,7 @@ import { Operator } from "../../contracts/types/Types.sol";
 import { Scene, Scenes } from "./support/Scene.sol";
 import { Tensor, Tensors } from "./support/Tensors.sol";
 import { Random, vm } from "./support/Vm.sol";
+import { deploy } from "./support/Deploy.sol";
 
 /// forge-config: default.fuzz.runs = 64
 contract ExactAdjudicatorTest {
@@ -34,7 +35,7 @@ contract ExactAdjudicatorTest {
     uint256 private constant COLUMNS = 5;
     uint32 private constant NONE = 0x7fc00000;
 
-    ExactAdjudicator private adjudicator = new ExactAdjudicator();
+    ExactAdjudicator private adjudicator = ExactAdjudicator(deploy("ExactAdjudicator", ""));
 
     function test_operators_areFortyAndDistinct() external view {
         Operator[] memory list = adjudicator.operators();

@@ -17,6 +17,7 @@ import { Duration } from "../../contracts/types/Types.sol";
 import { GameFixture } from "./mocks/GameFixture.sol";
 import { MockAdjudicator, MockCommittee } from "./mocks/GameMocks.sol";
 import { TinyModel } from "./mocks/TinyModel.sol";
+import { deploy } from "./support/Deploy.sol";
 
 /// @dev Every relation that the constructors prove, broken alone.
 contract GameConfigurationTest is GameFixture {
@@ -175,30 +176,30 @@ contract GameConfigurationTest is GameFixture {
         IClaimRegistry.Parameters memory p = claimParameters();
         address predicted = ANYONE;
         _expectClaimsReason("vault has no code");
-        new ClaimRegistry(IBondVault(ANYONE), models, predicted, p);
+        deploy("ClaimRegistry", abi.encode(IBondVault(ANYONE), models, predicted, p));
         _expectClaimsReason("model registry has no code");
-        new ClaimRegistry(vault, IModelRegistry(ANYONE), predicted, p);
+        deploy("ClaimRegistry", abi.encode(vault, IModelRegistry(ANYONE), predicted, p));
         _expectClaimsReason("dispute game is the zero address");
-        new ClaimRegistry(vault, models, address(0), p);
+        deploy("ClaimRegistry", abi.encode(vault, models, address(0), p));
         p.window = Duration.wrap(0);
         _expectClaimsReason("window is zero or above a year");
-        new ClaimRegistry(vault, models, predicted, p);
+        deploy("ClaimRegistry", abi.encode(vault, models, predicted, p));
         p.window = Duration.wrap(Clock.LONGEST + 1);
         _expectClaimsReason("window is zero or above a year");
-        new ClaimRegistry(vault, models, predicted, p);
+        deploy("ClaimRegistry", abi.encode(vault, models, predicted, p));
         p = claimParameters();
         p.burnShareBps = 10_000;
         _expectClaimsReason("burned share is all");
-        new ClaimRegistry(vault, models, predicted, p);
+        deploy("ClaimRegistry", abi.encode(vault, models, predicted, p));
         p.burnShareBps = 0;
         _expectClaimsReason("prover bond burns nothing");
-        new ClaimRegistry(vault, models, predicted, p);
+        deploy("ClaimRegistry", abi.encode(vault, models, predicted, p));
         p = claimParameters();
         p.proverBond = 3;
         _expectClaimsReason("prover bond burns nothing");
-        new ClaimRegistry(vault, models, predicted, p);
+        deploy("ClaimRegistry", abi.encode(vault, models, predicted, p));
         p.proverBond = 4;
-        new ClaimRegistry(vault, models, predicted, p);
+        deploy("ClaimRegistry", abi.encode(vault, models, predicted, p));
     }
 
     function _expectClaimsReason(string memory reason) private {
@@ -228,12 +229,16 @@ contract GameConfigurationTest is GameFixture {
         address predicted = vm.computeCreateAddress(address(this), vm.getNonce(address(this)) + 3);
         address claimsGame = d.claimsGame == address(0) ? predicted : d.claimsGame;
         address committeeGame = d.committeeGame == address(0) ? predicted : d.committeeGame;
-        ClaimRegistry registry = new ClaimRegistry(d.claimsVault, d.claimsModels, claimsGame, d.claims);
+        ClaimRegistry registry =
+            ClaimRegistry(deploy("ClaimRegistry", abi.encode(d.claimsVault, d.claimsModels, claimsGame, d.claims)));
         IOperatorCommittee panel =
             IOperatorCommittee(address(new MockCommittee(d.committeeVault, committeeGame, d.fee, d.size)));
         address sumsGame = d.sumsGame == address(0) ? predicted : d.sumsGame;
-        SumGame ofSums = new SumGame(IDisputeGame(sumsGame), d.ofOtherClaims ? claims : registry);
+        SumGame ofSums =
+            SumGame(deploy("SumGame", abi.encode(IDisputeGame(sumsGame), d.ofOtherClaims ? claims : registry)));
         if (revertData.length > 0) vm.expectRevert(revertData);
-        return new DisputeGame(vault, models, registry, panel, ofSums, d.adjudicators, d.game);
+        return DisputeGame(
+            deploy("DisputeGame", abi.encode(vault, models, registry, panel, ofSums, d.adjudicators, d.game))
+        );
     }
 }

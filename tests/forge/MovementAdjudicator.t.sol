@@ -14,6 +14,7 @@ import { Scene, Scenes } from "./support/Scene.sol";
 import { Tensor, Tensors } from "./support/Tensors.sol";
 import { Trees } from "./support/Trees.sol";
 import { Random, vm } from "./support/Vm.sol";
+import { deploy } from "./support/Deploy.sol";
 
 /// forge-config: default.fuzz.runs = 64
 contract MovementAdjudicatorTest {
@@ -32,7 +33,7 @@ contract MovementAdjudicatorTest {
     /// @dev Of an operand that is not read.
     uint256 private constant UNREAD = type(uint256).max;
 
-    MovementAdjudicator private adjudicator = new MovementAdjudicator();
+    MovementAdjudicator private adjudicator = MovementAdjudicator(deploy("MovementAdjudicator", ""));
 
     function test_operators_areTenAndDistinct() external view {
         Operator[] memory list = adjudicator.operators();

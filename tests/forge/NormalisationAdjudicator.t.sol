@@ -16,6 +16,7 @@ import { Records } from "./support/Records.sol";
 import { Scene, Scenes } from "./support/Scene.sol";
 import { Tensor, Tensors } from "./support/Tensors.sol";
 import { Random, vm } from "./support/Vm.sol";
+import { deploy } from "./support/Deploy.sol";
 
 /// @dev Rows hold as many 1 as -1, so that mean, deviation and root mean square are 0, 1 and 1, elements are small
 /// integers, and one more or less is out of tolerance.
@@ -35,7 +36,7 @@ contract NormalisationAdjudicatorTest {
 
     error TooMuchGas(uint256 used, uint256 limit);
 
-    NormalisationAdjudicator private adjudicator = new NormalisationAdjudicator();
+    NormalisationAdjudicator private adjudicator = NormalisationAdjudicator(deploy("NormalisationAdjudicator", ""));
     Meter private meter = new Meter();
 
     // ---- verdicts ----

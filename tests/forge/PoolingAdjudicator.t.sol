@@ -12,6 +12,7 @@ import { Floats } from "./support/Floats.sol";
 import { Scene, Scenes } from "./support/Scene.sol";
 import { Tensor, Tensors } from "./support/Tensors.sol";
 import { Random, vm } from "./support/Vm.sol";
+import { deploy } from "./support/Deploy.sol";
 
 /// @dev Windows of three by three, one place of padding around images [2, 2, 5, 4], every second place.
 /// forge-config: default.fuzz.runs = 64
@@ -28,7 +29,7 @@ contract PoolingAdjudicatorTest {
     uint32 private constant NAN = 0x7fc00000;
     uint32 private constant SIGN = 1 << 31;
 
-    PoolingAdjudicator private adjudicator = new PoolingAdjudicator();
+    PoolingAdjudicator private adjudicator = PoolingAdjudicator(deploy("PoolingAdjudicator", ""));
 
     // ---- verdicts ----
 

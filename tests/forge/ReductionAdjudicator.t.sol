@@ -11,6 +11,7 @@ import { Floats } from "./support/Floats.sol";
 import { Scene, Scenes } from "./support/Scene.sol";
 import { Tensor, Tensors } from "./support/Tensors.sol";
 import { Random, vm } from "./support/Vm.sol";
+import { deploy } from "./support/Deploy.sol";
 
 /// @dev Lanes are small integers, so that results are exact and one more or less is out of tolerance.
 /// forge-config: default.fuzz.runs = 64
@@ -28,7 +29,7 @@ contract ReductionAdjudicatorTest {
     uint256 private constant ROWS = 10; // operators that look at a whole row
     uint256 private constant ALL = 12;
 
-    ReductionAdjudicator private adjudicator = new ReductionAdjudicator();
+    ReductionAdjudicator private adjudicator = ReductionAdjudicator(deploy("ReductionAdjudicator", ""));
 
     // ---- verdicts ----
 

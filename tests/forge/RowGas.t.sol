@@ -11,6 +11,7 @@ import { Meter } from "./ContractionGas.t.sol";
 import { Scene, Scenes } from "./support/Scene.sol";
 import { Tensor, Tensors } from "./support/Tensors.sol";
 import { Random } from "./support/Vm.sol";
+import { deploy } from "./support/Deploy.sol";
 
 /// @dev Gas of a whole transaction that carries a proof of a row to its adjudicator, under Prague's prices, and of its
 /// execution per lane.
@@ -24,8 +25,8 @@ contract RowGasTest {
     uint256 private constant WINDOW = 132 - 63;
     uint256 private constant WINDOW_OF_SQUARES = 2 * 132 - 63;
 
-    SoftmaxAdjudicator private softmax = new SoftmaxAdjudicator();
-    ReductionAdjudicator private reduction = new ReductionAdjudicator();
+    SoftmaxAdjudicator private softmax = SoftmaxAdjudicator(deploy("SoftmaxAdjudicator", ""));
+    ReductionAdjudicator private reduction = ReductionAdjudicator(deploy("ReductionAdjudicator", ""));
     Meter private meter = new Meter();
 
     function test_gas_softmaxOf512LanesWithin320k() external view {

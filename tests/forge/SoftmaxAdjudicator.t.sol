@@ -11,6 +11,7 @@ import { Operator } from "../../contracts/types/Types.sol";
 import { Scene, Scenes } from "./support/Scene.sol";
 import { Tensor, Tensors } from "./support/Tensors.sol";
 import { Random, vm } from "./support/Vm.sol";
+import { deploy } from "./support/Deploy.sol";
 
 /// @dev Every row has one or two lanes of its own that are 1, and -inf elsewhere, so that its softmax is 1, or 1/2 twice.
 /// forge-config: default.fuzz.runs = 64
@@ -27,7 +28,7 @@ contract SoftmaxAdjudicatorTest {
     uint32 private constant MINUS_LOG_2 = 0xbf317218;
     uint32 private constant NEGATIVE_INFINITY = 0xff800000;
 
-    SoftmaxAdjudicator private adjudicator = new SoftmaxAdjudicator();
+    SoftmaxAdjudicator private adjudicator = SoftmaxAdjudicator(deploy("SoftmaxAdjudicator", ""));
 
     // ---- verdicts ----
 

@@ -6,6 +6,7 @@ import { OperatorCommittee } from "../../../contracts/OperatorCommittee.sol";
 import { IOperatorCommittee } from "../../../contracts/interfaces/IOperatorCommittee.sol";
 import { DisputeId, Duration, Timestamp } from "../../../contracts/types/Types.sol";
 import { Cheats } from "./Cheats.sol";
+import { deploy } from "../support/Deploy.sol";
 
 /// @dev The cheat codes about blocks and code, beside those of Cheats.
 interface VmBlocks {
@@ -40,7 +41,7 @@ abstract contract CommitteeFixture is Cheats {
         blocks.roll(1000);
         vm.warp(1_000_000);
         vault = new BondVault();
-        committee = new OperatorCommittee(vault, GAME, standard());
+        committee = OperatorCommittee(deploy("OperatorCommittee", abi.encode(vault, GAME, standard())));
     }
 
     function standard() internal pure returns (IOperatorCommittee.Parameters memory) {

@@ -15,6 +15,7 @@ import { ClaimId, DisputeId, Duration, ModelId, RequestId, Timestamp } from "../
 import { Cheats } from "./Cheats.sol";
 import { MockAdjudicator, MockCalibratedAdjudicator, MockCommittee } from "./GameMocks.sol";
 import { TinyModel } from "./TinyModel.sol";
+import { deploy } from "../support/Deploy.sol";
 
 /// @dev The four contracts with a mock committee and two mock adjudicators, a model of nine operators of which the
 /// last has no adjudicator and node 3 no threshold, and a claim with the states of TinyModel.
@@ -74,13 +75,18 @@ abstract contract GameFixture is Cheats {
         MockAdjudicator plain = new MockAdjudicator(others);
         address predicted = vm.computeCreateAddress(address(this), vm.getNonce(address(this)) + 3);
         committee = new MockCommittee(vault, predicted, FEE, PANEL);
-        claims = new ClaimRegistry(vault, models, predicted, claimParameters());
+        claims = ClaimRegistry(deploy("ClaimRegistry", abi.encode(vault, models, predicted, claimParameters())));
         IAdjudicator[] memory adjudicators = new IAdjudicator[](2);
         adjudicators[0] = IAdjudicator(address(adjudicator));
         adjudicators[1] = IAdjudicator(address(plain));
-        sums = new SumGame(IDisputeGame(predicted), claims);
-        game = new DisputeGame(
-            vault, models, claims, IOperatorCommittee(address(committee)), sums, adjudicators, gameParameters()
+        sums = SumGame(deploy("SumGame", abi.encode(IDisputeGame(predicted), claims)));
+        game = DisputeGame(
+            deploy(
+                "DisputeGame",
+                abi.encode(
+                    vault, models, claims, IOperatorCommittee(address(committee)), sums, adjudicators, gameParameters()
+                )
+            )
         );
 
         for (uint256 i = 0; i < NODES; ++i) {
