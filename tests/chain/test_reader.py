@@ -44,6 +44,44 @@ def test_a_node_that_refuses_long_ranges_is_asked_for_shorter_ones(world, monkey
     assert max(asked) > 4 and min(asked) <= 4
 
 
+def test_a_model_whose_uri_is_not_text_hides_nothing(world):
+    """Registering is open to anyone, and the contract does not look at the URI."""
+    functions = world.context(CLIENT).contracts.models.functions
+    data = functions.register({**world.bundle.commitment, "nodeCount": 99}, "x").build_transaction(
+        {"gas": 0, "maxFeePerGas": 0, "maxPriorityFeePerGas": 0, "nonce": 0, "chainId": 0, "value": 0}
+    )["data"]
+    assert data.endswith("78" + "00" * 31)
+    hostile = data[: -2 * 32] + "ff" + "00" * 31
+    context = world.context(CLIENT)
+    context.sender.transact("register", hostile, to=functions.address)
+    request = world.request()
+    reader = world.context(CLIENT).reader
+    assert [view.request_id for view in reader.view().requests] == [request]
+    assert len(reader.models()) == 1
+
+
+def test_logs_of_a_range_that_failed_are_not_read_twice(world, monkeypatch):
+    for _ in range(3):
+        world.request()
+        mine(world.w3, 40)
+    whole = world.context(CLIENT).reader.view()
+    context = world.context(CLIENT)
+    get_logs, asked = context.w3.eth.get_logs, []
+
+    def failing(wanted):
+        asked.append(wanted)
+        if len(asked) in (4, 8):
+            raise ConnectionError("the node is away")
+        return get_logs(wanted)
+
+    monkeypatch.setattr(logs, "RANGE", 20)
+    monkeypatch.setattr(context.w3.eth, "get_logs", failing)
+    for _ in range(2):
+        with pytest.raises(ConnectionError):
+            context.reader.view()
+    assert context.reader.view() == whole
+
+
 def test_a_claim_that_a_reorganisation_removed_is_gone(world):
     reader = world.context(CLIENT).reader
     snapshot = world.w3.provider.make_request("evm_snapshot", [])["result"]

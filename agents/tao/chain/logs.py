@@ -6,7 +6,7 @@ from eth_utils import event_abi_to_log_topic
 from web3 import Web3
 from web3.contract.contract import ContractEvent
 from web3.exceptions import Web3RPCError
-from web3.types import EventData
+from web3.types import EventData, LogReceipt
 
 from tao.errors import ChainError
 
@@ -34,7 +34,8 @@ class EventLog:
         """Every log up to block `head` by event name, in order. Those deeper than DEPTH are remembered."""
         settled_until = head - DEPTH
         if self._next <= settled_until:
-            self._settled += self._read(self._next, settled_until)
+            # All of them or none: a range that fails later is read again from its start.
+            self._settled += list(self._read(self._next, settled_until))
             self._next = settled_until + 1
         fresh = self._read(self._next, head) if self._next <= head else ()
         found: Logs = {event.event_name: [] for event in self._events.values()}
@@ -54,5 +55,12 @@ class EventLog:
                     raise ChainError(f"the node gives no logs of block {start}: {error}") from error
                 size = max(1, (end - start + 1) // 2)
                 continue
-            yield from (self._events[bytes(log["topics"][0])].process_log(log) for log in logs)
+            yield from filter(None, map(self._decoded, logs))
             start = end + 1
+
+    def _decoded(self, log: LogReceipt) -> EventData | None:
+        """None for text that is not UTF-8: anyone may have it emitted, and no contract looks at it."""
+        try:
+            return self._events[bytes(log["topics"][0])].process_log(log)
+        except UnicodeDecodeError:
+            return None

@@ -44,7 +44,7 @@ class Reader:
 
     def __init__(self, w3: Web3, contracts: Contracts, first_block: int):
         self.w3, self.contracts = w3, contracts
-        claims, game, models = contracts.claims.events, contracts.game.events, contracts.models.events
+        claims, game = contracts.claims.events, contracts.game.events
         events = (
             claims.RequestPosted(),
             claims.Claimed(),
@@ -54,9 +54,9 @@ class Reader:
             contracts.sums.events.SumAsserted(),
             contracts.sums.events.SumDoubted(),
             contracts.sums.events.SumSplit(),
-            models.ModelRegistered(),
         )
         self._logs = EventLog(w3, events, first_block)
+        self._models = EventLog(w3, (contracts.models.events.ModelRegistered(),), first_block)
         self._ended: dict[bytes, tuple[int, Any]] = {}
         self._head, self._views = b"", dict[frozenset[bytes] | None, ChainView]()
         self.fan_out, self.challenger_bond, *_ = contracts.game.functions.parameters().call()
@@ -86,8 +86,8 @@ class Reader:
             ) from error
 
     def models(self) -> dict[bytes, dict[str, Any]]:
-        """Registered models: the arguments of ModelRegistered by model id."""
-        logs = self._logs.at(self.w3.eth.block_number)
+        """Registered models: the arguments of ModelRegistered by model id; none whose URI is not text."""
+        logs = self._models.at(self.w3.eth.block_number)
         return {log["args"]["modelId"]: dict(log["args"]) for log in logs["ModelRegistered"]}
 
     def settled(self, key: bytes, block: int, read: Callable[[], V], ended: Callable[[V], bool]) -> V:
