@@ -4,6 +4,7 @@ import pytest
 from eth_account import Account
 
 from chain.world import CLIENT
+from tao.chain import sender as sender_module
 from tao.chain.reverts import Refused
 from tao.chain.sender import Sender
 from tao.errors import ChainError
@@ -64,8 +65,8 @@ def test_a_stuck_transaction_is_replaced_at_a_higher_fee_and_included_once(world
     seen: list[int] = []
     original = sender._submit
 
-    def submit(signed, before):
-        original(signed, before)
+    def submit(transaction, hashes):
+        original(transaction, hashes)
         ((_, queue),) = call("txpool_content", [])["result"]["pending"].items()
         ((_, transaction),) = queue.items()
         seen.append(int(transaction["maxFeePerGas"], 16))
@@ -80,6 +81,59 @@ def test_a_stuck_transaction_is_replaced_at_a_higher_fee_and_included_once(world
         call("evm_setAutomine", [True])
     assert seen[0] < seen[1] < seen[2]
     assert not sent.already and node.eth.get_transaction_count(sender.address) == first + 1
+
+
+def waiting(world, address):
+    """(nonce, fee) of each transaction of the account that waits."""
+    pool = world.w3.provider.make_request("txpool_content", [])["result"]["pending"]
+    held = {owner.lower(): queue for owner, queue in pool.items()}.get(address.lower(), {})
+    return sorted((int(nonce), int(found["maxFeePerGas"], 16)) for nonce, found in held.items())
+
+
+def test_what_a_process_that_ended_left_waiting_is_replaced(world, context):
+    """The next process would wait behind it for ever, as its own fee does not move the first."""
+    call = world.w3.provider.make_request
+    dead = Sender(context.w3, context.signer, context.contracts.errors, patience=0.2, poll=0.05)
+    call("evm_setAutomine", [False])
+    try:
+        with pytest.raises(ChainError, match="still waits as 0x"):
+            dead.send(request(world, context))
+        ((nonce, fee),) = waiting(world, dead.address)
+        fresh = Sender(context.w3, context.signer, context.contracts.errors, patience=0.2, poll=0.05)
+        original = fresh._await
+
+        def include(hashes):
+            assert [(nonce, True)] == [(n, f > fee) for n, f in waiting(world, fresh.address)]
+            call("anvil_mine", ["0x1"])
+            return original(hashes)
+
+        fresh._await = include
+        assert fresh.send(request(world, context, salt=1)).gas_used > 0
+    finally:
+        call("evm_setAutomine", [True])
+    assert len(context.reader.view().requests) == 1
+
+
+def test_fees_stay_within_a_multiple_of_what_is_usual(world, context):
+    """On a chain that stands still, more would be paid for nothing."""
+    call = world.w3.provider.make_request
+    sender = Sender(context.w3, context.signer, context.contracts.errors, patience=0.05, poll=0.02)
+    usual = sender._fees()["maxFeePerGas"]
+    call("evm_setAutomine", [False])
+    try:
+        for _ in range(5):
+            with pytest.raises(ChainError, match="still waits"):
+                sender.send(request(world, context))
+        ((_, fee),) = waiting(world, sender.address)
+    finally:
+        call("evm_setAutomine", [True])
+        call("anvil_mine", ["0x1"])
+    assert 2 * usual < fee <= sender_module.MOST_OVER_MARKET * usual
+
+
+def test_a_node_that_suggests_an_absurd_tip_is_not_believed(world, context, monkeypatch):
+    monkeypatch.setattr(type(context.w3.eth), "max_priority_fee", 10**18)
+    assert context.sender._fees()["maxPriorityFeePerGas"] == sender_module.MOST_TIP
 
 
 def test_an_account_without_ether_is_told_what_it_holds(world, context):

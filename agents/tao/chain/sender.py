@@ -19,6 +19,15 @@ GAS_MARGIN = 1.25
 FEE_BUMP = 1.25
 """Above the 10 % that nodes ask of a replacement."""
 
+MOST_OVER_MARKET = 8
+"""Times what the node suggests that a replacement may offer. What waits then waits for the chain, not for the fee."""
+
+MOST_TIP = 100 * 10**9
+"""Wei a gas: a node that suggests more is not to be believed."""
+
+REPLACEMENTS = 4
+"""Of one transaction before the caller gets to look at the chain again."""
+
 ATTEMPTS = 4
 """Times a transaction is rebuilt after its nonce was taken by another one."""
 
@@ -58,7 +67,8 @@ class Sender:
     """Sends transactions of one account, one after the other.
 
     The nonce is kept here and read anew from the chain after any error. A transaction without a receipt after
-    `patience` seconds is replaced by the same one with a higher fee, so it is included once at most.
+    `patience` seconds is replaced by the same one with a higher fee, so it is included once at most. What an
+    earlier process left waiting is replaced too: behind it nothing would be included.
     """
 
     def __init__(
@@ -124,7 +134,7 @@ class Sender:
         """Sign and send until there is a receipt; raises _NonceTaken, or web3's error where it is refused."""
         estimate = self.w3.eth.estimate_gas(body)
         if self._nonce is None:
-            self._nonce = self.w3.eth.get_transaction_count(self.address, "pending")
+            self._nonce = self.w3.eth.get_transaction_count(self.address, "latest")
         transaction = {key: item for key, item in body.items() if key != "from"} | {
             "chainId": self._chain_id,
             "nonce": self._nonce,
@@ -133,15 +143,19 @@ class Sender:
             **self._fees(),
         }
         hashes: list[bytes] = []
-        while True:
-            signed = self.signer.sign_transaction(transaction)
-            self._submit(signed, hashes)
-            hashes.append(bytes(signed.hash))
+        receipt = None
+        for _ in range(1 + REPLACEMENTS):
+            self._submit(transaction, hashes)
             receipt = self._await(hashes)
             if receipt is not None:
                 break
-            for fee in ("maxFeePerGas", "maxPriorityFeePerGas"):
-                transaction[fee] = int(transaction[fee] * FEE_BUMP) + 1
+            self._raise_fees(transaction)
+        else:
+            self._nonce = None
+            raise ChainError(
+                f"{what} still waits as {Web3.to_hex(hashes[-1])}, at {transaction['maxFeePerGas'] / 1e9:.3g} gwei;"
+                " it is tried again with what else is to be done"
+            )
         self._nonce += 1
         if receipt["status"] == 0:
             # The state changed between estimate and inclusion; the same call on that state says why.
@@ -151,19 +165,35 @@ class Sender:
             )
         return receipt
 
-    def _submit(self, signed: Any, sent_before: list[bytes]) -> None:
-        try:
-            self.w3.eth.send_raw_transaction(signed.raw_transaction)
-        except Web3RPCError as error:
-            text = str(error).lower()
-            # After a dropped connection the node may have the transaction although nobody told us.
-            if "already known" in text or "already imported" in text:
+    def _submit(self, transaction: dict[str, Any], hashes: list[bytes]) -> None:
+        """Sign, send and note the hash, for more where another transaction waits with this nonce."""
+        while True:
+            signed = self.signer.sign_transaction(transaction)
+            hashes.append(bytes(signed.hash))
+            try:
+                self.w3.eth.send_raw_transaction(signed.raw_transaction)
                 return
-            if "nonce too low" in text or "replacement transaction underpriced" in text:
-                if self._receipt([bytes(signed.hash), *sent_before]) is None:
-                    raise _NonceTaken from error
-                return
-            raise
+            except Web3RPCError as error:
+                text = str(error).lower()
+                # After a dropped connection the node may have the transaction although nobody told us.
+                if "already known" in text or "already imported" in text:
+                    return
+                if "underpriced" in text and self._raise_fees(transaction):
+                    hashes.pop()
+                    continue
+                if "nonce too low" in text or "underpriced" in text:
+                    if self._receipt(hashes) is None:
+                        raise _NonceTaken from error
+                    return
+                raise
+
+    def _raise_fees(self, transaction: dict[str, Any]) -> bool:
+        """Offer more for the transaction, within MOST_OVER_MARKET of what is usual now; whether it does."""
+        before = transaction["maxFeePerGas"]
+        for fee, usual in self._fees().items():
+            most = MOST_OVER_MARKET * usual
+            transaction[fee] = max(transaction[fee], min(int(transaction[fee] * FEE_BUMP) + 1, most), usual)
+        return transaction["maxFeePerGas"] > before
 
     def _await(self, hashes: list[bytes]) -> TxReceipt | None:
         deadline = time.monotonic() + self._patience
@@ -182,7 +212,7 @@ class Sender:
         return None
 
     def _fees(self) -> dict[str, int]:
-        tip = self.w3.eth.max_priority_fee
+        tip = min(self.w3.eth.max_priority_fee, MOST_TIP)
         base = self.w3.eth.get_block("latest").get("baseFeePerGas", 0)
         return {"maxPriorityFeePerGas": tip, "maxFeePerGas": 2 * base + tip}
 
