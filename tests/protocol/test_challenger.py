@@ -60,6 +60,32 @@ def test_children_after_the_choice_are_not_computed():
     assert judge.asked == [0, 1]
 
 
+WITHHELD = [
+    # whole, spans steps, seconds of the clock used up, expected
+    (7.0, False, 12, None),
+    (7.0, False, 13, "escalate"),
+    (1.0, False, 13, "select"),
+    (7.0, True, 12, None),
+    (7.0, True, 13, "select"),
+]
+
+
+@pytest.mark.parametrize(("whole", "spans_steps", "used", "expected"), WITHHELD)
+def test_what_is_withheld_is_waited_for_and_then_left_to_the_committee_if_that_rejects_the_segment(
+    whole, spans_steps, used, expected
+):
+    """Choosing the hidden child at once, the challenger would lose when its end is shown to be right."""
+    judge = FakeJudge([0.5, None, 3.0], whole=whole)
+    found = dispute(Phase.SELECT, hi=30 if spans_steps else 10, challenger_left=50)
+    move = {
+        None: [],
+        "escalate": [actions.Escalate(found, whole)],
+        "select": [actions.Select(found, 1, float("inf"))],
+    }
+    assert moves(judge, found, now=NOW + used) == move[expected]
+    assert judge.asked == [0, 1]
+
+
 def test_not_a_number_never_hides_a_later_implausible_child():
     child, _ = challenger.choose(dispute(Phase.SELECT), FakeJudge([float("nan"), 0.5, 2.0, 0.0]))
     assert child == 2

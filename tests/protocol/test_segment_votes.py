@@ -16,6 +16,7 @@ from tao.protocol.views import Phase, Stage, Vote
 from tao.roles.judge import ReplayJudge
 from tao.roles.measure import require_segments
 from tao.roles.member import MemberRole
+from tao.tensors import commit
 from tao.tensors.store import TensorStore
 
 from .factories import NOW, case, claim, dispute
@@ -115,6 +116,50 @@ def test_a_member_waits_for_missing_ends_of_a_segment_and_then_rejects(bundle, i
 
 def dispute_with(view, waiting):
     return replace(view, phase=Phase.VOTE, case=waiting)
+
+
+def test_a_child_that_is_hidden_until_it_is_chosen_does_not_cost_the_challenger_its_bond(
+    bundle,  # noqa: F811
+    inputs,  # noqa: F811
+    store,
+    tmp_path,
+):
+    """The last operator lies. What the prover hides, and would show once it is chosen, is right."""
+    count = len(bundle.graph)
+
+    def lie(index, node, operands, outputs):
+        return [output + 1 if index == count - 1 else output for output in outputs]
+
+    states = capture(bundle.graph, bundle.parameters, inputs, range(count + 1), lie)
+    hidden = cuts(0, count, FAN_OUT)[1]
+    public = {commit(t) for cut, state in states.items() if cut != hidden for t in state}
+    held = {cut: tuple(map(store.put_tensor, state)) for cut, state in states.items()}
+    elsewhere = TensorStore(str(tmp_path / "elsewhere"))
+    for tensor in (t for state in states.values() for t in state):
+        if commit(tensor) in public:
+            elsewhere.put_tensor(tensor)
+    judge = ReplayJudge(bundle, elsewhere, threshold=16.0, grace=60)
+    whole = dispute_at(held, 0, count)
+    assert judge.deviation(whole, 0) is None
+    assert challenger.pursue(whole, judge, NOW, 100) is None
+    late = NOW + whole.challenger_left // challenger.WAIT + 1
+    move = challenger.pursue(whole, judge, late, 100)
+    assert isinstance(move, actions.Escalate) and member(bundle, elsewhere).verdict(whole)[0] is Vote.REJECT
+    for tensor in states[hidden]:
+        elsewhere.put_tensor(tensor)
+    shown = challenger.pursue(whole, judge, NOW, 100)
+    assert judge.deviation(whole, 0) <= 1 and isinstance(shown, actions.Select) and shown.child > 0
+
+
+def test_figures_of_other_states_at_the_same_cuts_are_not_taken(bundle, inputs, store):  # noqa: F811
+    """After a reorganisation the prover may have revealed others."""
+    count = len(bundle.graph)
+    judge = ReplayJudge(bundle, store, threshold=16.0, grace=60)
+    honest, pushed_far = (committed(bundle, store, inputs, share) for share in (0.0, 50.0))
+    inner = cuts(0, count, FAN_OUT)
+    first = dispute_at(honest, 0, count)
+    other = replace(first, states={**first.states, inner[1]: pushed_far[inner[1]]})
+    assert judge.deviation(first, 0) <= 1 < judge.deviation(other, 0)
 
 
 def test_a_profile_for_disputes_with_another_fan_out_is_not_registered(bundle):  # noqa: F811

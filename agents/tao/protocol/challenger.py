@@ -1,9 +1,11 @@
 """The challenger: which claims to dispute, which child to descend into, how to end a leaf.
 
 Numbers come from a judge; this module only holds the rules. A deviation is a ratio: up to 1 it is what honest
-machines produce, above 1 it is implausible, and infinite where a value is missing or malformed.
+machines produce, above 1 it is implausible, and infinite where a value is malformed. It is None where a value is
+withheld: that is no evidence, as who withholds it may show it at any time, and it may be right.
 """
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Protocol
@@ -11,6 +13,9 @@ from typing import Protocol
 from tao.protocol import actions
 from tao.protocol.upkeep import upkeep
 from tao.protocol.views import CHALLENGER_MOVES, ChainView, ClaimView, DisputeView, Phase, Status
+
+WAIT = 4
+"""The share of its clock, one part in so many, for which a challenger waits for what is withheld, each turn."""
 
 
 @dataclass(frozen=True)
@@ -57,8 +62,8 @@ class Judge(Protocol):
     def suspicious(self, claim: ClaimView) -> bool:
         """True iff the claim's outputs are implausible, or have been unavailable for long."""
 
-    def deviation(self, dispute: DisputeView, child: int) -> float:
-        """How implausible the end of this child is, given the prover's own start of it."""
+    def deviation(self, dispute: DisputeView, child: int) -> float | None:
+        """How implausible the end of this child is, given the prover's own start of it; None if one is withheld."""
 
     def accumulated(self, dispute: DisputeView) -> float:
         """How far the end of the disputed segment itself is beyond what a committee accepts of it."""
@@ -67,12 +72,13 @@ class Judge(Protocol):
         """What is wrong with the single operator left."""
 
 
-def choose(dispute: DisputeView, judge: Judge) -> tuple[int, float]:
-    """The first child that is implausible, else the worst; children after the choice are never computed."""
+def choose(dispute: DisputeView, judge: Judge) -> tuple[int, float | None]:
+    """The first child that is implausible or whose end is withheld, else the worst; children after the choice are
+    never computed."""
     worst = (0, -1.0)
     for child in range(len(dispute.cuts) - 1):
         deviation = judge.deviation(dispute, child)
-        if deviation > 1:
+        if deviation is None or deviation > 1:
             return child, deviation
         if deviation > worst[1]:
             worst = (child, deviation)
@@ -91,7 +97,7 @@ def finish(dispute: DisputeView, judge: Judge) -> actions.Action:
         case Missing(of_output, index, chunk):
             if dispute.demands_left > 0:
                 return actions.DemandChunk(dispute, of_output, index, chunk)
-            return actions.Escalate(dispute, float("inf"))
+            return actions.Escalate(dispute, math.inf)
         case Measured(exceedance) if exceedance > 1:
             return actions.Escalate(dispute, exceedance)
         case Measured(exceedance):
@@ -107,11 +113,15 @@ def pursue(dispute: DisputeView, judge: Judge, now: int, block: int) -> actions.
         return common
     if dispute.phase is Phase.SELECT:
         child, deviation = choose(dispute, judge)
-        # No child is to blame alone: what they add up to is for the committee to see, one step at most.
-        votable = deviation <= 1 and not dispute.spans_steps
+        is_withheld = deviation is None
+        if is_withheld and now <= dispute.turn_start + dispute.challenger_left // WAIT:
+            return None
+        # No child is to blame alone, or one may be shown to be right once it is chosen: what they add up to is for
+        # the committee to see, one step at most.
+        votable = (is_withheld or deviation <= 1) and not dispute.spans_steps
         if votable and (exceedance := judge.accumulated(dispute)) > 1:
             return actions.Escalate(dispute, exceedance)
-        return actions.Select(dispute, child, deviation)
+        return actions.Select(dispute, child, math.inf if is_withheld else deviation)
     if dispute.phase is Phase.LEAF:
         return finish(dispute, judge)
     if dispute.phase is Phase.SPLIT:

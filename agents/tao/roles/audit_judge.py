@@ -31,13 +31,13 @@ from tao.training.replay import Replay
 class _Case:
     """A claim under audit. report: None while the store does not have what the trainer must publish. own: the
     commitments at each boundary, without logs, of a run that rounds by itself. steps: replayed in disputes,
-    with and without the trainer's log."""
+    by the commitment of the log that was followed."""
 
     job: TrainingJob
     trail: Trail
     report: AuditReport | None = None
     own: list[tuple[bytes, ...]] | None = None
-    steps: dict[tuple[int, bool], StepReplay] = field(default_factory=dict)
+    steps: dict[tuple[int, bytes | None], StepReplay] = field(default_factory=dict)
 
 
 class AuditJudge:
@@ -186,7 +186,7 @@ class AuditJudge:
         """The disputed step, replayed with the log that the trainer committed to; whether that is to be had."""
         case, step = self._case(dispute.claim), dispute.lo // dispute.node_count
         log = self._log(dispute, case, step)
-        key = (step, log is not None)
+        key = (step, None if log is None else commit(log))
         if key not in case.steps:
             report = self._audited(dispute.claim)
             found = report.difference if report else None

@@ -28,6 +28,9 @@ from tao.roles.states import around, fetch_read, fetch_segment, of_outputs
 SECONDS_PER_TRANSACTION = 30
 """What to allow for each of many transactions in a row: two blocks of twelve seconds, and some."""
 
+Around = tuple[bytes, int, tuple[bytes, ...], tuple[bytes, ...]]
+"""A dispute, its operator, and what is committed around that: a reorganisation may leave it with another one."""
+
 
 class ChallengerRole(Disputant):
     """Watches the claims of one model. See ReplayJudge for `threshold` and `grace`."""
@@ -41,7 +44,7 @@ class ChallengerRole(Disputant):
         require_calibrated(bundle)
         require_inference(bundle)
         self.judge = ReplayJudge(bundle, context.store, threshold, grace, self._is_measured)
-        self._plans: dict[tuple[bytes, int], Plan] = {}
+        self._plans: dict[tuple[Around, int], Plan] = {}
 
     def perform(self, action: Action) -> Done | None:
         match action:
@@ -68,7 +71,7 @@ class ChallengerRole(Disputant):
 
     def _plan(self, dispute: DisputeView, element: int) -> Plan:
         """What decides the element; kept while its pieces are posted, one transaction a tick."""
-        key = (dispute.dispute_id, element)
+        key = ((dispute.dispute_id, dispute.lo, *around(dispute)), element)
         if key not in self._plans:
             self._plans[key] = proof_plan(self.bundle, dispute.lo, *self._around(dispute), element)
         return self._plans[key]
@@ -76,8 +79,8 @@ class ChallengerRole(Disputant):
     def _summed(self, dispute: DisputeView) -> Leaf:
         """The operator whose sums are disputed; as they were asserted, if that was here: its operands may have
         been withdrawn since."""
-        for (dispute_id, _), plan in self._plans.items():
-            if dispute_id == dispute.dispute_id:
+        for (held, _), plan in self._plans.items():
+            if held == (dispute.dispute_id, dispute.lo, *around(dispute)):
                 return plan.leaf
         graph, (before, _) = self.bundle.graph, around(dispute)
         state = fetch_read(self.context.store, graph, dispute.lo, dispute.hi, before)

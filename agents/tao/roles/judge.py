@@ -14,15 +14,22 @@ from tao.roles.measure import SegmentMeasurement, measure, measure_segment
 from tao.roles.states import around, chunk_numbered, fetch_segment, fetch_value, is_consistent, of_outputs
 from tao.tensors.store import TensorStore
 
+Ends = tuple[int, int, tuple[bytes, ...], tuple[bytes, ...]]
+"""A segment and the commitments at its ends: after a reorganisation other states may stand at the same cuts."""
+
+LATE = 4
+"""Outputs that nobody can have are disputed in the last part, one in so many, of the challenge window."""
+
 
 class ReplayJudge:
     """A challenger.Judge on a model bundle and a store.
 
-    A segment of several operators is implausible if its drift ratio is above `threshold` or if its thresholds
-    are exceeded by ESCALATION_MARGIN, so that members whose kernels differ reject it too. grace: seconds
-    after the claim from which on a missing tensor counts against the prover. `now` is the chain's time, set
-    at every tick. Verdicts are cached; a lost cache costs a replay. is_measured: whether the adjudicator of an
-    operator, by its name, decides what exceeds a calibrated threshold.
+    A segment of several operators is implausible if its drift ratio is above `threshold` or if its thresholds are
+    exceeded by ESCALATION_MARGIN, so that members whose kernels differ reject it too. Outputs that nobody can have
+    are disputed late in the window, and `grace` seconds after the claim at the earliest: a prover that shows right
+    ones once it is disputed wins. `now` is the chain's time, set at every tick. Verdicts are cached; a lost cache
+    costs a replay. is_measured: whether the adjudicator of an operator, by its name, decides what exceeds a
+    calibrated threshold.
     """
 
     def __init__(
@@ -40,17 +47,18 @@ class ReplayJudge:
         self.unproven: set[bytes] = set()
         self.unaccused: set[bytes] = set()
         self.is_measured = is_measured
-        self._deviations: dict[tuple[bytes, int, int], float] = {}
-        self._accumulated: dict[tuple[bytes, int, int], float] = {}
+        self._deviations: dict[Ends, float] = {}
+        self._accumulated: dict[Ends, float] = {}
 
     def suspicious(self, claim: ClaimView) -> bool:
-        """True iff the outputs are implausible, or cannot be had after the grace period."""
+        """True iff the outputs are implausible, or cannot be had late in the challenge window."""
         if claim.claim_id not in self.claims:
             graph, last = self.bundle.graph, len(self.bundle.graph)
             try:
                 inputs, outputs = fetch_segment(self.store, graph, 0, claim.inputs, last, claim.outputs)
             except StoreError:
-                return self.now > claim.claimed_at + self.grace
+                late = claim.window_end - (claim.window_end - claim.claimed_at) // LATE
+                return self.now > max(late, claim.claimed_at + self.grace)
             self.claims[claim.claim_id] = measure_segment(self.bundle, 0, inputs, last, outputs)
         return self.is_implausible(self.claims[claim.claim_id])
 
@@ -58,15 +66,15 @@ class ReplayJudge:
         """Whether a segment's end is beyond a limit."""
         return found.drift_ratio > self.threshold or found.exceedance > ESCALATION_MARGIN
 
-    def deviation(self, dispute: DisputeView, child: int) -> float:
-        """In units of the limit: of the segment for several operators, of the tolerance profile for one."""
+    def deviation(self, dispute: DisputeView, child: int) -> float | None:
+        """In units of the limit: of the segment for several operators, of the tolerance profile for one. None where
+        a value is missing, for as long as it is."""
         return self._judged(dispute, dispute.cuts[child], dispute.cuts[child + 1])
 
     def accumulated(self, dispute: DisputeView) -> float:
         """The disputed segment's exceedance of its own thresholds, over ESCALATION_MARGIN."""
-        if (dispute.dispute_id, dispute.lo, dispute.hi) not in self._accumulated:
-            self._judged(dispute, dispute.lo, dispute.hi)
-        return self._accumulated.get((dispute.dispute_id, dispute.lo, dispute.hi), 0.0)
+        self._judged(dispute, dispute.lo, dispute.hi)
+        return self._accumulated.get(_ends(dispute, dispute.lo, dispute.hi), 0.0)
 
     def examine(self, dispute: DisputeView) -> Finding:
         """What is wrong with the operator left, in the order of what it costs to show.
@@ -103,24 +111,23 @@ class ReplayJudge:
     def _over_limit(self, found: SegmentMeasurement) -> float:
         return max(found.drift_ratio / self.threshold, found.exceedance / ESCALATION_MARGIN)
 
-    def _judged(self, dispute: DisputeView, lo: int, hi: int) -> float:
-        key = (dispute.dispute_id, lo, hi)
-        if key not in self._deviations:
-            self._deviations[key] = self._deviation(dispute, lo, hi)
-        return self._deviations[key]
+    def _judged(self, dispute: DisputeView, lo: int, hi: int) -> float | None:
+        ends = _ends(dispute, lo, hi)
+        if ends not in self._deviations:
+            try:
+                self._deviations[ends] = self._deviation(*ends)
+            except StoreError:
+                return None
+        return self._deviations[ends]
 
-    def _deviation(self, dispute: DisputeView, lo: int, hi: int) -> float:
+    def _deviation(self, lo: int, hi: int, before: tuple[bytes, ...], after: tuple[bytes, ...]) -> float:
         graph = self.bundle.graph
-        before, after = dispute.states[lo], dispute.states[hi]
         if not is_consistent(graph, lo, before, hi, after):
             return math.inf
-        try:
-            start, end = fetch_segment(self.store, graph, lo, before, hi, after)
-        except StoreError:
-            return math.inf
+        start, end = fetch_segment(self.store, graph, lo, before, hi, after)
         if hi - lo > 1:
             found = measure_segment(self.bundle, lo, start, hi, end)
-            self._accumulated[dispute.dispute_id, lo, hi] = found.exceedance / ESCALATION_MARGIN
+            self._accumulated[lo, hi, before, after] = found.exceedance / ESCALATION_MARGIN
             return self._over_limit(found)
         if find_refutable_element(self.bundle, lo, start, of_outputs(graph, lo, end)) is not None:
             return math.inf
@@ -151,3 +158,7 @@ class ReplayJudge:
         except StoreError:
             return True
         return False
+
+
+def _ends(dispute: DisputeView, lo: int, hi: int) -> Ends:
+    return lo, hi, dispute.states[lo], dispute.states[hi]
