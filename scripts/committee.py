@@ -4,7 +4,7 @@ import click
 from ape.cli import ConnectedProviderCommand
 
 from tao.commands.agents import run_member
-from tao.commands.options import join_option, models_option, one_sentence, role_options
+from tao.commands.options import join_option, models_option, one_sentence, role_options, state_option
 from tao.commands.wallets import ape_options
 
 
@@ -12,6 +12,7 @@ from tao.commands.wallets import ape_options
 @ape_options
 @role_options
 @join_option
+@state_option
 @models_option
 @one_sentence
 def cli(settings, **options):

@@ -158,7 +158,8 @@ class ModelBundle:
         manifest = store.get_named(_manifest_name(model_id))
         graph_hash, commitments, profile_hash, steps = _read_manifest(manifest, model_id)
         graph = Graph.from_json(store.get_blob(graph_hash))
-        parameters = tuple(store.get_tensor(commitment) for commitment in commitments)
+        tensors = {commitment: store.get_tensor(commitment) for commitment in dict.fromkeys(commitments)}
+        parameters = tuple(tensors[commitment] for commitment in commitments)
         profile = None if profile_hash is None else Profile.from_json(store.get_blob(profile_hash))
         bundle = cls(graph, parameters, profile, steps)
         # The store has just hashed every tensor against these.

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -10,8 +11,14 @@ from protocol.factories import case, claim, dispute, view
 from tao.errors import ModelError
 from tao.model import ModelBundle
 from tao.protocol.views import Phase, Stage, Vote
+from tao.roles.ballots import MOST_ATTEMPTS
 
 JUNK = b"j" * 32
+
+
+def file_of(store, commitment: bytes) -> Path:
+    (path,) = Path(store.url).rglob(f"*{commitment.hex()}*")
+    return path
 
 
 @pytest.fixture
@@ -76,7 +83,6 @@ def test_a_model_without_a_profile_is_rejected(world, member):
 
 def test_a_case_that_a_member_cannot_compute_holds_up_no_other(world, member, monkeypatch):
     second = world.w3.eth.get_block("latest")["timestamp"]
-    cases = [honest(world, member, number, second + number) for number in (1, 2, 3)]
     examine = member._examine
 
     def fail(found):
@@ -86,9 +92,59 @@ def test_a_case_that_a_member_cannot_compute_holds_up_no_other(world, member, mo
             raise MemoryError
         return examine(found)
 
+    end = second + member._commit_period
+    cases = [honest(world, member, number, end + number) for number in (1, 2, 3)]
     monkeypatch.setattr(member, "_examine", fail)
     assert votes(member, *cases, second=second) == [(3, Vote.ACCEPT)]
     assert "can't allocate memory" in world.log() and "MemoryError" in world.log()
+    in_doubt = [(number, Vote.ACCEPT) for number in (1, 2, 3)]
+    assert votes(member, *cases, second=end) == in_doubt  # who does not vote pays more than who is outvoted
+    assert "accepted, as it cannot be judged" in world.log()
+
+
+def test_a_case_that_ended_the_process_again_and_again_is_not_tried_for_ever(world, member, monkeypatch):
+    second = world.w3.eth.get_block("latest")["timestamp"]
+    end = second + member._commit_period
+    case = honest(world, member, 1, end)
+
+    class Killed(BaseException):
+        """As SIGKILL: nothing is tidied up."""
+
+    def die(found):
+        raise Killed
+
+    for _ in range(MOST_ATTEMPTS):
+        mortal = world.members(1)[0]
+        monkeypatch.setattr(mortal, "_examine", die)
+        monkeypatch.setattr(Path, "unlink", lambda *_, **__: None)
+        with pytest.raises(Killed):
+            votes(mortal, case, second=second)
+        monkeypatch.undo()
+    careful = world.members(1)[0]
+    monkeypatch.setattr(careful, "_examine", die)
+    assert votes(careful, case, second=second) == []
+    assert votes(careful, case, second=end) == [(1, Vote.ACCEPT)]
+
+
+@pytest.mark.parametrize("committed", [Vote.ACCEPT, Vote.REJECT])
+def test_what_was_committed_is_revealed_whatever_the_store_holds_by_then(world, member, committed):
+    """Values may be withdrawn or shown between commit and reveal, and the process may have ended."""
+    second = world.w3.eth.get_block("latest")["timestamp"]
+    end = second + member._commit_period
+    found, store = honest(world, member, 1, end), member.context.store
+    missing = found.states[0][0]
+    blob = store.get_tensor(missing)
+    if committed is Vote.REJECT:
+        file_of(store, missing).unlink()
+    (commit,) = member.decide(view(found, now=end))
+    assert commit.vote is committed
+    if committed is Vote.REJECT:
+        store.put_tensor(blob)
+    else:
+        file_of(store, missing).unlink()
+    other = replace(found.case, stage=Stage.REVEAL, votes={member.address: (b"c" * 32, Vote.NONE)})
+    (reveal,) = world.members(1)[0].decide(view(replace(found, case=other), now=end))
+    assert (reveal.vote, reveal.statistics) == (commit.vote, commit.statistics)
 
 
 def test_a_prover_does_not_serve_a_model_without_a_profile(world):

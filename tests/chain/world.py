@@ -57,7 +57,10 @@ class World:
         return ChallengerRole(self.context(index), self.bundle, **options)
 
     def members(self, count: int = 3) -> list[MemberRole]:
-        members = [MemberRole(self.context(FIRST_MEMBER + i), device=f"member {i}") for i in range(count)]
+        members = [
+            MemberRole(self.context(FIRST_MEMBER + i), device=f"member {i}", folder=self.folder / "state")
+            for i in range(count)
+        ]
         for member in members:
             member.join()
         return members

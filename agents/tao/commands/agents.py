@@ -4,6 +4,7 @@ Imports of torch and of what imports it stand in the functions, after `apply_var
 """
 
 import time
+from pathlib import Path
 
 import click
 
@@ -19,6 +20,7 @@ from tao.commands.options import (
     model_option,
     models_option,
     role_options,
+    state_option,
 )
 
 
@@ -94,6 +96,7 @@ def run_member(
     poll: float,
     once: bool,
     variant: str | None,
+    state: Path,
     model_ids: tuple[bytes, ...] = (),
 ):
     """Vote in the cases this account is drawn into. model_ids: loaded now rather than in the first case."""
@@ -102,7 +105,7 @@ def run_member(
 
     context = settings.context()
     bundles = {model_id: load_bundle(context, model_id) for model_id in model_ids}
-    role = MemberRole(context, bundles, device=variant or "native")
+    role = MemberRole(context, bundles, variant or "native", state)
     if join:
         role.join()
     watch(role, f"{role.address} waits for cases", poll, once)
@@ -138,6 +141,7 @@ def challenger(settings, **options):
 @chain_options
 @role_options
 @join_option
+@state_option
 @models_option
 def committee(settings, **options):
     """Sit on the committee: re-execute one operator of a dispute and vote.

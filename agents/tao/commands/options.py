@@ -155,6 +155,15 @@ keep_option = click.option(
     show_default=True,
     help="Steps between states that are stored whole; a restart replays the steps since.",
 )
+state_option = click.option(
+    "--state",
+    type=click.Path(path_type=Path),
+    envvar="TAO_STATE",
+    default=ROOT / ".runs" / "state",
+    show_default=True,
+    show_envvar=True,
+    help="Folder of this machine where votes are kept until they are revealed; nobody else may read it.",
+)
 join_option = click.option(
     "--join/--no-join", default=True, show_default=True, help="Stake a seat if the account has none."
 )

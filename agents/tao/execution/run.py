@@ -9,23 +9,14 @@ import torch
 from torch import Tensor
 
 from tao.errors import ModelError, NoResult
+from tao.execution.kernels import kernel, refuses_values
 from tao.execution.layout import is_whole, lay_out, view_operand
 from tao.graph.canonical import Graph, Node
 from tao.graph.literals import Slot, fill, leaves, substitute
-from tao.graph.operators import COPY, resolve
+from tao.graph.operators import COPY
 
 Override = Callable[[int, Node, tuple[Tensor, ...], tuple[Tensor, ...]], Sequence[Tensor]]
 """(node index, node, operand tensors, outputs) -> the outputs to go on with."""
-
-_OUT_OF_RANGE = ("out of range", "out of bounds")
-
-
-def refuses_values(error: Exception) -> bool:
-    """Whether a kernel's error is about the values it was given, and not about the machine it ran on.
-
-    Of the operators that can be committed, only look-ups refuse values: those outside their table.
-    """
-    return isinstance(error, IndexError) or any(words in str(error) for words in _OUT_OF_RANGE)
 
 
 class Executor:
@@ -145,7 +136,7 @@ class _Step:
             (o.value, None if whole else o, graph.parameter_of(o.value) is not None)
             for o, whole in zip(node.operands, wholes, strict=True)
         ]
-        self._target = None if node.target == COPY else resolve(node.target)
+        self._target = None if node.target == COPY else kernel(node.target)
 
         def literal(leaf: Any) -> Any:
             wide = dtype is not None and isinstance(leaf, torch.dtype) and leaf.is_floating_point

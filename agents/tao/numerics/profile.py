@@ -29,6 +29,9 @@ SAFETY = 3.0
 """Deviations are rejected beyond this many times the calibrated ones, unless the profile says otherwise."""
 SEGMENT_SAFETY = 2.0
 """The same for segments, whose thresholds already are in units of the judge's own rounding errors."""
+MOST_PERCENTILES = 32
+"""Members publish two figures for each percentile beside their vote, in STATISTICS_LIMIT bytes."""
+
 THETA_ONE = 1 << 16
 """The Q16.16 number 1."""
 
@@ -95,6 +98,10 @@ class Profile:
         _require(
             bool(self.grid) and ascending and self.grid[-1] <= 100,
             f"the grid {list(self.grid)} does not rise within 0 to 100",
+        )
+        _require(
+            len(self.grid) <= MOST_PERCENTILES,
+            f"the grid has {len(self.grid)} percentiles; members publish {MOST_PERCENTILES} at most",
         )
         _require(bool(self.nodes), "it has no nodes")
         for index, node in enumerate(self.nodes):

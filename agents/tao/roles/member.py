@@ -4,42 +4,50 @@ import math
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 
-from tao.errors import StoreError, TaoError
+from tao.errors import ModelError, StoreError, TaoError
+from tao.graph.literals import canonical_json
 from tao.model import ModelBundle
 from tao.numerics.statistics import VoteStatistics
 from tao.protocol import actions, committee
 from tao.protocol.actions import Action
-from tao.protocol.views import ChainView, DisputeView, Vote
+from tao.protocol.views import ChainView, DisputeView, Stage, Vote
+from tao.roles.ballots import MOST_ATTEMPTS, Ballot, Ballots
 from tao.roles.bits import fetch_around, follows
 from tao.roles.context import Context
 from tao.roles.journal import Done
 from tao.roles.measure import measure, measure_segment
 from tao.roles.role import Role, dispute_facts, short
 from tao.roles.states import around, fetch_segment, is_consistent
+from tao.tensors.keccak import keccak
 from tao.training.replay import Replay
 
 PATIENCE = 0.5
-"""Share of the commit period for which a member waits for missing tensors before it votes Reject."""
+"""Share of the commit period for which a member waits for missing tensors, or tries again what fails."""
 
 
 class MemberRole(Role):
     """Votes in the cases whose panel it sits on.
 
     bundles: models at hand by id; others are loaded from the store. device: how the member's kernels are
-    called in its published statistics.
+    called in its published statistics. folder: of this machine, where votes are kept until they are revealed.
     """
 
     name = "member"
 
     def __init__(
-        self, context: Context, bundles: Mapping[bytes, ModelBundle] | None = None, device: str = ""
+        self,
+        context: Context,
+        bundles: Mapping[bytes, ModelBundle] | None = None,
+        device: str = "",
+        folder: Path | None = None,
     ):
         super().__init__(context)
         self.device = device
         self._bundles = dict(bundles or {})
         self._replays: dict[bytes, Replay] = {}
-        self._verdicts: dict[bytes, tuple[Vote, bytes]] = {}
+        self._ballots = Ballots(folder and folder / str(context.deployment.chain_id) / context.address)
         self._secret = context.secret("votes")
         self._now = 0
         self._commit_period = context.contracts.committee.functions.parameters().call()[8]
@@ -66,13 +74,15 @@ class MemberRole(Role):
         return self._each(parts, lambda part: committee.decide(part, self.address, self))
 
     def verdict(self, dispute: DisputeView) -> tuple[Vote, bytes] | None:
-        """See committee.Examiner. The same data and kernels give the same verdict: nothing need be kept."""
-        if dispute.dispute_id not in self._verdicts:
-            found = self._examine(dispute)
-            if found is None:
-                return None
-            self._verdicts[dispute.dispute_id] = found
-        return self._verdicts[dispute.dispute_id]
+        """See committee.Examiner. What was committed is revealed, whatever else the store holds by then."""
+        case_id, about = dispute.dispute_id, _about(dispute)
+        kept = self._ballots.get(case_id)
+        if kept is not None and (kept.about == about or dispute.case.stage is Stage.REVEAL):
+            return kept.vote, kept.statistics
+        found = self._attempted(dispute)
+        if found is not None:
+            self._ballots.keep(case_id, Ballot(about, *found))
+        return found
 
     def perform(self, action: Action) -> Done | None:
         start, functions = time.monotonic(), self.context.contracts.committee.functions
@@ -109,6 +119,25 @@ class MemberRole(Role):
         address = self.context.contracts.committee.address
         return committee.salt(self._secret, self.context.deployment.chain_id, address, dispute.dispute_id)
 
+    def _attempted(self, dispute: DisputeView) -> tuple[Vote, bytes] | None:
+        """The verdict, or, where this machine cannot give one in time, the one that slashes no prover: who does not
+        vote pays more than who is outvoted."""
+        try:
+            if self._ballots.attempts(dispute.dispute_id) >= MOST_ATTEMPTS:
+                raise ModelError(f"judging it ended the process {MOST_ATTEMPTS} times")
+            with self._ballots.attempt(dispute.dispute_id):
+                return self._examine(dispute)
+        except Exception as error:
+            if not self._is_late(dispute):
+                raise
+            subject = f"judge {short(dispute.dispute_id)}"
+            self.context.journal.problem(self.name, subject, f"accepted, as it cannot be judged: {error!r}")
+            return Vote.ACCEPT, VoteStatistics((), (), (), 0.0, self.device).encode()
+
+    def _is_late(self, dispute: DisputeView) -> bool:
+        """Whether a vote must not wait any longer."""
+        return self._now > dispute.case.commit_end - PATIENCE * self._commit_period
+
     def _examine(self, dispute: DisputeView) -> tuple[Vote, bytes] | None:
         lo, hi, (before, after) = dispute.lo, dispute.hi, around(dispute)
         try:
@@ -121,9 +150,7 @@ class MemberRole(Role):
                 return self._reject(bundle.profile.grid)
             start, end = fetch_segment(self.context.store, bundle.graph, lo, before, hi, after)
         except StoreError:
-            if self._now <= dispute.case.commit_end - PATIENCE * self._commit_period:
-                return None
-            return self._reject(())
+            return self._reject(()) if self._is_late(dispute) else None
         if hi - lo > 1:
             found = measure_segment(bundle, lo, start, hi, end)
             figures = [(tensor.elements, tensor.rows) for tensor in found.statistics]
@@ -172,3 +199,9 @@ class MemberRole(Role):
             return ModelBundle.load(self.context.store, model_id)
         except TaoError as error:
             raise StoreError(f"the model 0x{model_id.hex()} cannot be read: {error}") from error
+
+
+def _about(dispute: DisputeView) -> bytes:
+    """Names what a case is about: the segment and what is committed at its ends."""
+    ends = [[commitment.hex() for commitment in end] for end in around(dispute)]
+    return keccak(canonical_json([dispute.lo, dispute.hi, *ends]))

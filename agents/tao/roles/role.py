@@ -5,8 +5,6 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-from web3.exceptions import Web3Exception
-
 from tao.chain.sender import Sent
 from tao.errors import TaoError
 from tao.protocol import actions
@@ -18,15 +16,12 @@ from tao.roles.journal import Done
 OVER = ("AlreadyClosed", "ClaimRefutedElsewhere", "WrongPhase")
 """Refusals by which a dispute says that it has moved on without us."""
 
-FAILURES = (TaoError, Web3Exception, RuntimeError, MemoryError)
-"""What a move, or judging it, may end with, the last two for want of memory: others still have to be made."""
-
 
 class Role(ABC):
     """Reads a view, decides, and does: subclasses give `name`, `decide` and `perform`.
 
-    One move that fails is reported and does not hold up the others; the next tick decides afresh, so ending
-    the process at any point loses nothing.
+    One move that fails, by whatever hostile data can cause, is reported and does not hold up the others; the next
+    tick decides afresh, so ending the process at any point loses nothing.
     """
 
     name = "role"
@@ -64,8 +59,8 @@ class Role(ABC):
                 subject = f"{type(action).__name__} {_subject(action)}"
                 with self.context.journal.working(subject):
                     result = self.perform(action)
-            except FAILURES as error:
-                self.context.journal.problem(self.name, subject, str(error) or repr(error))
+            except Exception as error:
+                self.context.journal.problem(self.name, subject, sentence(error))
                 if subject == "decide":
                     return done
                 continue
@@ -81,16 +76,16 @@ class Role(ABC):
         for subject, part in parts:
             try:
                 yield from decide(part)
-            except FAILURES as error:
-                self.context.journal.problem(self.name, f"decide {subject}", str(error) or repr(error))
+            except Exception as error:
+                self.context.journal.problem(self.name, f"decide {subject}", sentence(error))
 
     def run(self, poll: float) -> None:
         """Tick every `poll` seconds until interrupted; a chain out of reach is reported and tried again."""
         while True:
             try:
                 self.tick()
-            except FAILURES as error:
-                self.context.journal.problem(self.name, "tick", str(error) or repr(error))
+            except Exception as error:
+                self.context.journal.problem(self.name, "tick", sentence(error))
             time.sleep(poll)
 
     def done(self, action: str, what: str, since: float, sent: Sent | None = None, **details: Any) -> Done:
@@ -122,6 +117,11 @@ class Role(ABC):
                 raise TypeError(f"{action} is not upkeep")
         sent = self.context.send(call, already=already)
         return None if sent.already else self.done(name, what, start, sent, **facts)
+
+
+def sentence(error: Exception) -> str:
+    """What failed, for people; with its kind where it is no error of ours."""
+    return str(error) if isinstance(error, TaoError) else f"{type(error).__name__}: {error}"
 
 
 def short(identifier: bytes) -> str:

@@ -9,9 +9,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from tao.execution.kernels import kernel
 from tao.graph.canonical import Graph, Node
 from tao.graph.literals import Slot, fill
-from tao.graph.operators import COPY, LOG, POINTWISE, overloads, resolve
+from tao.graph.operators import COPY, LOG, POINTWISE, overloads
 from tao.graph.rounding import Kind, kind
 from tao.graph.views import View
 from tao.tensors.codec import DType
@@ -42,7 +43,7 @@ class Call:
         self._wide = self._single and (bits != FLOAT32_BITS or node.target == "aten.sqrt.default")
         # A single operation takes numbers as tensors: some kernels multiply by a number's reciprocal.
         target = node.target.replace(".Scalar", ".Tensor") if self._single else node.target
-        self._target = None if target in (COPY, LOG) else resolve(target)
+        self._target = None if target in (COPY, LOG) else kernel(target)
         if target == "aten.cat.default":
             self._target = partial(_join, output.shape)
         self._args, self._kwargs = node.args, node.kwargs

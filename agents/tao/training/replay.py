@@ -16,8 +16,9 @@ import torch
 from torch import Tensor
 
 from tao.errors import ModelError
+from tao.execution.kernels import refuses_values
 from tao.execution.layout import view_operand
-from tao.execution.run import Executor, Override, refuses_values
+from tao.execution.run import Executor, Override
 from tao.graph.canonical import Graph
 from tao.graph.operators import COPY, LOG
 from tao.training import kernels, memory, sums
@@ -280,7 +281,7 @@ class _Context:
                 single = node.slots == (0,) and isinstance(result, Tensor)
                 for value, slot in zip(node.outputs, node.slots, strict=True):
                     env[value] = result if single else result[slot]
-        except (RuntimeError, IndexError, ValueError) as error:
+        except (RuntimeError, IndexError, ValueError, ArithmeticError) as error:
             reason = str(error).split("\n")[0]
             names = f"node {first}" if last == first + 1 else f"nodes {first} to {last - 1}"
             sentence = f"{names} ({node.operator}) cannot be computed: {reason}"
