@@ -3,6 +3,7 @@
 import json
 
 import pytest
+import torch
 
 from tao.errors import ModelError, StoreError, TaoError
 from tao.tensors import merkle, state_hash
@@ -146,6 +147,50 @@ def test_a_head_that_is_no_step_is_refused_in_a_sentence(data, store):
     store.put_named(f"runs/{trail(store).run_id.hex()}/head", data)
     with pytest.raises(ModelError, match="which is no step$"):
         Recording(job(), store)
+
+
+def forge(store, at, values):
+    """Somebody else writes a checkpoint of the run and makes it the head."""
+    forged = Trail(store, job().bundle.model_id, job().first)
+    forged.append(Checkpoint(at, values, b"l" * 32, None, True))
+
+
+def test_a_trainer_goes_on_from_what_it_sealed_and_not_from_what_others_wrote(tmp_path):
+    """Anyone can compute where a run's checkpoints lie, and a shared store takes what it is given."""
+    store = TensorStore(tmp_path)
+    planted = tuple(store.put_tensor(torch.full_like(t, 7)) for t in job().initial)
+    forge(store, STEPS, planted)
+    assert Recording(job(), store).position == STEPS  # as every run without a key would be
+    recording = Recording(job(), store, 3, key=b"k" * 32)
+    assert recording.position == 0
+    done = list(recording)
+    assert len(done) == STEPS and recording.claim() == recorded(TensorStore(tmp_path / "other")).claim()
+    assert Recording(job(), store, 3, key=b"k" * 32).position == STEPS
+    assert Recording(job(), store, 3, key=b"o" * 32).position == 0
+
+
+@pytest.mark.parametrize("data", [b"", b"x", b"9999999"])
+def test_a_head_that_others_spoilt_makes_a_trainer_start_anew(data, tmp_path):
+    store = TensorStore(tmp_path)
+    list(Recording(job(), store, 3, key=b"k" * 32))
+    store.put_named(f"runs/{trail(store).run_id.hex()}/head", data)
+    recording = Recording(job(), store, 3, key=b"k" * 32)
+    assert recording.position == 0 and recording.capture(2, [0])
+
+
+def test_a_sealed_checkpoint_that_was_overwritten_or_moved_is_told(tmp_path):
+    store, key = TensorStore(tmp_path), b"k" * 32
+    list(Recording(job(), store, 3, key=key))
+    sealed = Trail(store, job().bundle.model_id, job().first, key=key)
+    folder = f"runs/{sealed.run_id.hex()}"
+    genuine = sealed.read(2)
+    for kind in ("json", "seal"):
+        store.put_named(f"{folder}/2.{kind}", store.get_named(f"{folder}/1.{kind}"))
+    with pytest.raises(ModelError, match="step 2 of run 0x.* is not the one that was written here"):
+        sealed.read(2)
+    store.put_named(f"{folder}/2.json", genuine.to_json())
+    with pytest.raises(ModelError, match="somebody else writes to the store"):
+        sealed.read(2)
 
 
 def test_a_head_beyond_what_is_stored_is_told(store):

@@ -73,7 +73,7 @@ class Disputant(Role):
             yield short(dispute.dispute_id), replace(view, claims=(), disputes=(dispute,))
         disputed = {dispute.claim.claim_id for dispute in mine}
         for claim in sorted(view.claims, key=lambda claim: claim.window_end):
-            if claim.claim_id not in disputed:
+            if claim.claim_id not in disputed and not self._is_over():
                 yield short(claim.claim_id), replace(view, claims=(claim,), disputes=())
 
     def perform(self, action: Action) -> Done | None:

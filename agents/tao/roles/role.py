@@ -16,6 +16,9 @@ from tao.roles.journal import Done
 OVER = ("AlreadyClosed", "ClaimRefutedElsewhere", "WrongPhase")
 """Refusals by which a dispute says that it has moved on without us."""
 
+SLICE = 20.0
+"""Seconds after which a tick begins nothing that can wait: what is urgent comes first in the next one."""
+
 
 class Role(ABC):
     """Reads a view, decides, and does: subclasses give `name`, `decide` and `perform`.
@@ -29,6 +32,8 @@ class Role(ABC):
     def __init__(self, context: Context):
         self.context = context
         self.address = context.address
+        self._tick_end = 0.0
+        self._put_off: set[str] = set()
 
     def view(self) -> ChainView:
         """The part of the chain the role looks at."""
@@ -43,30 +48,52 @@ class Role(ABC):
         """Carry one move out."""
 
     def tick(self) -> list[Done]:
-        """Look at the chain once and do what is to be done; returns what was done.
+        """Look at the chain once and do what is to be done; returns what was done. After SLICE seconds no new
+        request is served, and those that failed before are served last.
 
         Raises ChainError where the chain cannot be read.
         """
+        self._tick_end = time.monotonic() + SLICE
         done: list[Done] = []
+        last: list[Action] = []
         chosen = iter(self.decide(self.view()))
-        while True:
-            subject = "decide"
-            try:
-                with self.context.journal.working(f"{self.name} looks and computes"):
-                    action = next(chosen, None)
-                if action is None:
-                    return done
-                subject = f"{type(action).__name__} {_subject(action)}"
-                with self.context.journal.working(subject):
-                    result = self.perform(action)
-            except Exception as error:
-                self.context.journal.problem(self.name, subject, sentence(error))
-                if subject == "decide":
-                    return done
-                continue
-            if result is not None:
-                self.context.journal.done(result)
-                done.append(result)
+        while (action := self._next(chosen)) is not None:
+            if isinstance(action, actions.Serve) and (self._is_over() or _subject(action) in self._put_off):
+                last.append(action)
+            else:
+                done += self._performed(action)
+        for action in last:
+            if not self._is_over():
+                done += self._performed(action)
+        return done
+
+    def _next(self, chosen: Iterator[Action]) -> Action | None:
+        try:
+            with self.context.journal.working(f"{self.name} looks and computes"):
+                return next(chosen, None)
+        except Exception as error:
+            self.context.journal.problem(self.name, "decide", sentence(error))
+            return None
+
+    def _performed(self, action: Action) -> list[Done]:
+        """What was done, nothing where it failed."""
+        subject = f"{type(action).__name__} {_subject(action)}"
+        try:
+            with self.context.journal.working(subject):
+                result = self.perform(action)
+        except Exception as error:
+            self.context.journal.problem(self.name, subject, sentence(error))
+            self._put_off.add(_subject(action))
+            return []
+        self._put_off.discard(_subject(action))
+        if result is None:
+            return []
+        self.context.journal.done(result)
+        return [result]
+
+    def _is_over(self) -> bool:
+        """Whether this tick has taken so long that the chain is to be looked at again."""
+        return time.monotonic() > self._tick_end
 
     def _each(
         self, parts: Iterable[tuple[str, ChainView]], decide: Callable[[ChainView], Iterable[Action]]

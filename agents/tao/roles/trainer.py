@@ -100,7 +100,8 @@ class TrainerRole(Defender):
         if key not in self._recordings:
             state = fetch(self.context.store, self.bundle.graph, 0, key)
             job = TrainingJob(self.bundle, state)
-            self._recordings[key] = self._make(job, self.context.store, self.keep_every, self.address)
+            secret = self.context.secret("recordings")
+            self._recordings[key] = self._make(job, self.context.store, self.keep_every, self.address, secret)
         return self._recordings[key]
 
     def _reveal(self, dispute: DisputeView, cuts: Sequence[int], checkpoints: Sequence[int]) -> Done | None:

@@ -7,6 +7,8 @@ any other cut of the graph; the tree over the leaves of all boundaries is what a
 
 from __future__ import annotations
 
+import hashlib
+import hmac
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -82,12 +84,21 @@ class Trail:
     """The checkpoints of one run in a store, written one by one; the last one written is its head.
 
     A run is named by its model, its first state and its owner, so another run's checkpoints are never taken
-    for its own.
+    for its own. Whoever has a key seals what it writes and takes nothing else for its own: others may write to the
+    store, too, and a trainer would claim their states.
     """
 
-    def __init__(self, store: TensorStore, model_id: bytes, first: Sequence[bytes], owner: str = "") -> None:
-        """first: the commitments of the initial state. owner: the trainer's address, where there are several."""
-        self.store = store
+    def __init__(
+        self,
+        store: TensorStore,
+        model_id: bytes,
+        first: Sequence[bytes],
+        owner: str = "",
+        key: bytes | None = None,
+    ) -> None:
+        """first: the commitments of the initial state. owner: the trainer's address, where there are several.
+        key: secret, of the owner; None for those who read, and for a store that only its owner writes to."""
+        self.store, self._key = store, key
         self.run_id = keccak(model_id + state_hash(first) + owner.encode())
         self._folder = f"runs/{self.run_id.hex()}"
 
@@ -96,23 +107,38 @@ class Trail:
 
         Raises StoreError where it cannot be written; the head then is the one before.
         """
-        self.store.put_named(f"{self._folder}/{checkpoint.step}.json", checkpoint.to_json())
+        data = checkpoint.to_json()
+        self.store.put_named(f"{self._folder}/{checkpoint.step}.json", data)
+        if self._key is not None:
+            self.store.put_named(self._seal_name(checkpoint.step), self._seal(checkpoint.step, data))
         self.store.put_named(f"{self._folder}/head", str(checkpoint.step).encode())
 
     @property
     def head(self) -> int | None:
-        """The last step written, None before the first. Raises ModelError where the head is no number."""
+        """The last step written, None before the first. Whoever has a key takes what is not its own for nothing;
+        else raises ModelError where the head is no number."""
         name = f"{self._folder}/head"
         if not self.store.has_named(name):
             return None
         data = self.store.get_named(name)
-        if not data.isdigit() or len(data) > _DIGITS:
-            raise ModelError(f"the head of run 0x{self.run_id.hex()} is {data[:20]!r}, which is no step")
-        return int(data)
+        is_step = data.isdigit() and len(data) <= _DIGITS
+        if self._key is None:
+            if not is_step:
+                raise ModelError(f"the head of run 0x{self.run_id.hex()} is {data[:20]!r}, which is no step")
+            return int(data)
+        is_own = is_step and self.store.has_named(self._seal_name(int(data)))
+        return int(data) if is_own and self._is_sealed(int(data), self._data(int(data))) else None
 
     def read(self, step: int) -> Checkpoint:
-        """The checkpoint of a step. Raises StoreError where it is missing, ModelError where malformed."""
-        return Checkpoint.from_json(self.store.get_named(f"{self._folder}/{step}.json"), step)
+        """The checkpoint of a step. Raises StoreError where it is missing, ModelError where it is malformed or has
+        not the owner's seal."""
+        data = self._data(step)
+        if not self._is_sealed(step, data):
+            raise ModelError(
+                f"the checkpoint of step {step} of run 0x{self.run_id.hex()} is not the one that was written here; "
+                "somebody else writes to the store"
+            )
+        return Checkpoint.from_json(data, step)
 
     def leaves(self, steps: int) -> list[bytes]:
         """The leaves of the boundaries 0 to `steps`."""
@@ -122,3 +148,22 @@ class Trail:
         """The checkpoint root that a claim of `steps` steps commits to; zeros for a single step, which has no
         boundary that the claim itself does not hold."""
         return merkle.root(self.leaves(steps)) if steps > 1 else bytes(32)
+
+    def _data(self, step: int) -> bytes:
+        return self.store.get_named(f"{self._folder}/{step}.json")
+
+    def _is_sealed(self, step: int, data: bytes) -> bool:
+        """Whether the owner wrote this; True without a key."""
+        if self._key is None:
+            return True
+        name = self._seal_name(step)
+        return self.store.has_named(name) and hmac.compare_digest(
+            self.store.get_named(name), self._seal(step, data)
+        )
+
+    def _seal(self, step: int, data: bytes) -> bytes:
+        """HMAC-SHA256 of the checkpoint, its step and its run."""
+        return hmac.new(self._key, self.run_id + step.to_bytes(8, "big") + data, hashlib.sha256).digest()
+
+    def _seal_name(self, step: int) -> str:
+        return f"{self._folder}/{step}.seal"

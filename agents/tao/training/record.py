@@ -46,9 +46,15 @@ class Recording:
     """
 
     def __init__(
-        self, job: TrainingJob, store: TensorStore, keep_every: int = KEEP_EVERY, owner: str = ""
+        self,
+        job: TrainingJob,
+        store: TensorStore,
+        keep_every: int = KEEP_EVERY,
+        owner: str = "",
+        key: bytes | None = None,
     ) -> None:
         """keep_every: steps between states stored whole. owner: whose run it is, where several record one job.
+        key: see Trail.
 
         Raises ModelError where `keep_every` is not positive or what is stored of the run is malformed or of
         another one, StoreError where the store cannot be used.
@@ -56,7 +62,7 @@ class Recording:
         if keep_every < 1:
             raise ModelError(f"a state cannot be stored every {keep_every} steps; give 1 or more")
         self.job, self.store, self.keep_every = job, store, keep_every
-        self.trail = Trail(store, job.bundle.model_id, job.first, owner)
+        self.trail = Trail(store, job.bundle.model_id, job.first, owner, key)
         self.replay = Replay(
             job.bundle.graph, job.bundle.parameters, watch=() if job.loss is None else (job.loss,)
         )

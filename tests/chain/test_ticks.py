@@ -1,0 +1,60 @@
+"""How a role spends its time: what can wait does, so that a flood of it costs nobody a dispute."""
+
+from chain.world import CLIENT
+from demo.small import Cheat, node
+from tao.protocol.views import Status
+from tao.roles import role as role_module
+
+
+def kinds(done):
+    return [each.action for each in done]
+
+
+def test_after_its_slice_a_tick_serves_no_further_request(world, monkeypatch):
+    for _ in range(3):
+        world.request()
+    prover = world.prover()
+    monkeypatch.setattr(role_module, "SLICE", -1.0)
+    assert prover.tick() == []
+    monkeypatch.setattr(role_module, "SLICE", 60.0)
+    assert kinds(prover.tick()) == ["claim"] * 3
+
+
+def test_a_dispute_is_defended_however_many_requests_wait(world, monkeypatch):
+    world.request()
+    prover, liar = world.prover(), world.challenger(threshold=-1.0)
+    prover.tick()
+    assert kinds(liar.tick()) == ["open"]
+    world.request()
+    monkeypatch.setattr(role_module, "SLICE", -1.0)
+    assert kinds(prover.tick()) == ["reveal"]
+
+
+def test_requests_that_failed_are_served_last(world):
+    first, second = world.request(), world.request()
+    prover = world.prover()
+    perform, seen = prover.perform, []
+
+    def failing(action):
+        seen.append(action.request.request_id)
+        if action.request.request_id == first and seen.count(first) == 1:
+            raise MemoryError
+        return perform(action)
+
+    prover.perform = failing
+    assert kinds(prover.tick()) == ["claim"]
+    third = world.request()
+    assert kinds(prover.tick()) == ["claim", "claim"]
+    assert seen == [first, second, third, first]
+
+
+def test_after_its_slice_a_tick_judges_no_further_claim(world, monkeypatch):
+    world.request()
+    world.prover(Cheat(world.bundle, node(world.bundle, "contraction"))).tick()
+    challenger = world.challenger()
+    monkeypatch.setattr(role_module, "SLICE", -1.0)
+    assert challenger.tick() == [] and not challenger.judge.claims
+    monkeypatch.setattr(role_module, "SLICE", 60.0)
+    assert kinds(challenger.tick()) == ["open"]
+    (claim,) = world.context(CLIENT).reader.view().claims
+    assert claim.status is Status.DISPUTED
