@@ -8,9 +8,10 @@ import torch
 from demo.small import inputs, node, tiny_bundle
 from tao.errors import NoResult, StoreError
 from tao.execution import capture
+from tao.graph.states import is_consistent, of_outputs
 from tao.numerics import drift as drifts
 from tao.roles.measure import drift, measure
-from tao.roles.states import chunk_numbered, fetch, fetch_segment, is_consistent, of_outputs
+from tao.roles.states import chunk_numbered, fetch, fetch_segment
 from tao.tensors import TensorTree, TensorType, commit
 from tao.tensors.store import TensorStore
 

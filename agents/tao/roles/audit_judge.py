@@ -10,11 +10,12 @@ from dataclasses import dataclass, field
 from torch import Tensor
 
 from tao.errors import ModelError, StoreError
+from tao.graph.states import is_consistent, of_outputs
 from tao.model import ModelBundle
 from tao.protocol.challenger import Finding, Inconsistent, Measured, Missing, Refutable
 from tao.protocol.views import ClaimView, DisputeView
 from tao.roles.bits import log_value, stand_in
-from tao.roles.states import around, chunk_numbered, fetch, fetch_value, is_consistent, of_outputs
+from tao.roles.states import around, chunk_numbered, fetch, fetch_value
 from tao.tensors import commit
 from tao.tensors.store import TensorStore
 from tao.training import log as logs

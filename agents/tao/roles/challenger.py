@@ -8,6 +8,7 @@ from torch import Tensor
 
 from tao.chain.reverts import Refused
 from tao.errors import ChainError
+from tao.graph.states import of_outputs
 from tao.model import ModelBundle
 from tao.numerics.drift import DRIFT_THRESHOLD
 from tao.numerics.profile import THETA_ONE
@@ -23,7 +24,7 @@ from tao.roles.journal import Done
 from tao.roles.judge import ReplayJudge
 from tao.roles.measure import require_calibrated, require_inference
 from tao.roles.role import OVER, dispute_facts
-from tao.roles.states import around, fetch_read, fetch_segment, of_outputs
+from tao.roles.states import around, fetch_read, fetch_segment
 
 SECONDS_PER_TRANSACTION = 30
 """What to allow for each of many transactions in a row: two blocks of twelve seconds, and some."""

@@ -13,6 +13,7 @@ from typing import Any
 from tao.chain.reverts import Refused
 from tao.chain.sender import Sent
 from tao.errors import ChainError
+from tao.graph.states import of_outputs
 from tao.model import ModelBundle
 from tao.proofs import leaf_claim
 from tao.protocol import actions, challenger
@@ -21,7 +22,7 @@ from tao.protocol.views import ChainView, ClaimView, DisputeView
 from tao.roles.context import Context
 from tao.roles.journal import Done
 from tao.roles.role import OVER, Role, dispute_facts, short
-from tao.roles.states import around, of_outputs
+from tao.roles.states import around
 
 UNPROVEN = ("NotRefuted", "NoAdjudicator")
 """Refusals by which an adjudicator leaves the operator to the committee."""

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from tao.errors import ModelError, NoResult
 from tao.execution import node_values, replay
+from tao.graph.states import of_outputs
 from tao.model import ModelBundle
 from tao.numerics.contraction import has_theta
 from tao.numerics.drift import drift_ratio
@@ -15,7 +16,6 @@ from tao.numerics.schedules import SCHEDULE_TOLERANCE, over_schedules
 from tao.numerics.segments import SegmentStatistics, segment_statistics
 from tao.numerics.statistics import Statistics, deviation_statistics
 from tao.protocol.partition import segments
-from tao.roles.states import of_outputs
 
 
 @dataclass(frozen=True)

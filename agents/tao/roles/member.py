@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from tao.errors import StoreError, TaoError
+from tao.graph.states import is_consistent
 from tao.model import ModelBundle
 from tao.numerics.statistics import VoteStatistics
 from tao.protocol import actions, committee
@@ -16,7 +17,7 @@ from tao.roles.context import Context
 from tao.roles.journal import Done
 from tao.roles.measure import measure, measure_segment
 from tao.roles.role import Role, dispute_facts, short
-from tao.roles.states import around, fetch_segment, is_consistent
+from tao.roles.states import around, fetch_segment
 from tao.training.replay import Replay
 
 PATIENCE = 0.5
