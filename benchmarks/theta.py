@@ -29,13 +29,13 @@ from tao.numerics.contraction import (
     theta_statistic,
     window_exponent,
 )
+from tao.numerics.measure import measure as measure_operator
 from tao.numerics.process import processes
 from tao.numerics.profile import SAFETY, Device, NodeTolerance, Profile
 from tao.numerics.schedules import SCHEDULE_TOLERANCE, over_schedules
 from tao.numerics.statistics import GRID, deviation_statistics
 from tao.numerics.variants import available
 from tao.proofs import element_proof, find_accusable_element, leaf_claim
-from tao.roles.measure import measure as measure_operator
 from tao.tensors.store import TensorStore
 from tao.tensors.tree import commit
 

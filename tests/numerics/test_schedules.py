@@ -12,6 +12,7 @@ from tao.execution import capture, node_values
 from tao.model import ModelBundle, trace
 from tao.numerics.calibrate import LEAST_THETA, calibrate_on
 from tao.numerics.contraction import has_theta, node_theta, theta_statistic
+from tao.numerics.measure import measure
 from tao.numerics.profile import SAFETY, THETA_ONE
 from tao.numerics.schedules import (
     SCHEDULE_TOLERANCE,
@@ -26,7 +27,6 @@ from tao.numerics.schedules import (
     sequential,
     worst_schedule,
 )
-from tao.roles.measure import measure
 
 LANES = 2048
 

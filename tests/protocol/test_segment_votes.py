@@ -13,8 +13,8 @@ from tao.numerics.statistics import VoteStatistics
 from tao.protocol import actions, challenger
 from tao.protocol.partition import cuts
 from tao.protocol.views import Phase, Stage, Vote
+from tao.roles.admission import require_segments
 from tao.roles.judge import ReplayJudge
-from tao.roles.measure import require_segments
 from tao.roles.member import MemberRole
 from tao.tensors.store import TensorStore
 

@@ -18,11 +18,11 @@ from tao.protocol import actions
 from tao.protocol.actions import Action
 from tao.protocol.views import ClaimView, DisputeView
 from tao.roles import sums
+from tao.roles.admission import require_calibrated, require_inference
 from tao.roles.context import Context
 from tao.roles.disputant import Disputant, number
 from tao.roles.journal import Done
 from tao.roles.judge import ReplayJudge
-from tao.roles.measure import require_calibrated, require_inference
 from tao.roles.role import OVER, dispute_facts
 from tao.roles.states import around, fetch_read, fetch_segment
 

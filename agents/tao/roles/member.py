@@ -8,6 +8,7 @@ from dataclasses import replace
 from tao.errors import StoreError, TaoError
 from tao.graph.states import is_consistent
 from tao.model import ModelBundle
+from tao.numerics.measure import measure, measure_segment
 from tao.numerics.statistics import VoteStatistics
 from tao.protocol import actions, committee
 from tao.protocol.actions import Action
@@ -15,7 +16,6 @@ from tao.protocol.views import ChainView, DisputeView, Vote
 from tao.roles.bits import fetch_around, follows
 from tao.roles.context import Context
 from tao.roles.journal import Done
-from tao.roles.measure import measure, measure_segment
 from tao.roles.role import Role, dispute_facts, short
 from tao.roles.states import around, fetch_segment
 from tao.training.replay import Replay

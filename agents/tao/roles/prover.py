@@ -12,10 +12,10 @@ from tao.model import ModelBundle
 from tao.protocol import actions
 from tao.protocol.actions import Action
 from tao.protocol.views import ChainView, ClaimView, DisputeView, Phase, RequestView, Status
+from tao.roles.admission import require_calibrated, require_inference
 from tao.roles.context import Context
 from tao.roles.defender import Defender
 from tao.roles.journal import Done
-from tao.roles.measure import require_calibrated, require_inference
 from tao.roles.role import OVER, dispute_facts, short
 from tao.roles.states import fetch
 from tao.tensors import TensorType
