@@ -21,14 +21,9 @@ from tao.chain.build import load_build
 from tao.chain.local import local_chain
 from tao.chain.rpc import connect
 from tao.model import ModelBundle, trace
-from tao.numerics.contraction import (
-    THETA_ONE,
-    accusable,
-    excess,
-    float_bits,
-    theta_statistic,
-    window_exponent,
-)
+from tao.numerics.contraction import excess, theta_statistic
+from tao.numerics.dot import THETA_ONE, accusable, window_exponent
+from tao.numerics.float32 import float_bits
 from tao.numerics.measure import measure as measure_operator
 from tao.numerics.process import processes
 from tao.numerics.profile import SAFETY, Device, NodeTolerance, Profile

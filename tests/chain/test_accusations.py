@@ -15,7 +15,7 @@ from tao.graph.states import of_outputs
 from tao.model import ModelBundle, trace
 from tao.numerics.calibrate import calibrate_on
 from tao.numerics.contraction import node_theta
-from tao.numerics.profile import THETA_ONE
+from tao.numerics.dot import THETA_ONE
 from tao.proofs import find_accusable_element, find_refutable_element
 from tao.protocol.challenger import Exceeding
 from tao.protocol.partition import child as child_segment

@@ -29,8 +29,6 @@ SAFETY = 3.0
 """Deviations are rejected beyond this many times the calibrated ones, unless the profile says otherwise."""
 SEGMENT_SAFETY = 2.0
 """The same for segments, whose thresholds already are in units of the judge's own rounding errors."""
-THETA_ONE = 1 << 16
-"""The Q16.16 number 1."""
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from eth_abi import encode
 
 from tao.graph.operators import CONTRACTION, overloads
 from tao.graph.windows import CONVOLUTIONS
-from tao.numerics.contraction import MAX_LANES
+from tao.numerics.dot import MAX_LANES
 from tao.proofs.leaf import Leaf
 from tao.proofs.reads import Runs
 from tao.tensors.codec import CHUNK

@@ -10,8 +10,8 @@ from tao.chain.reverts import Refused
 from tao.errors import ChainError
 from tao.graph.states import of_outputs
 from tao.model import ModelBundle
+from tao.numerics.dot import THETA_ONE
 from tao.numerics.drift import DRIFT_THRESHOLD
-from tao.numerics.profile import THETA_ONE
 from tao.proofs import Plan, proof_plan
 from tao.proofs.leaf import Leaf
 from tao.protocol import actions
