@@ -17,7 +17,7 @@ from torch import Tensor
 from tao.errors import UnsupportedOperator
 from tao.model import ModelBundle
 from tao.numerics.dot import window_exponent
-from tao.numerics.float32 import to_float
+from tao.numerics.float32 import ONE, to_float
 from tao.proofs.leaf import Leaf
 from tao.tensors.tree import TensorTree
 from tao.training import rules
@@ -48,7 +48,6 @@ LOGGED = frozenset(ELEMENTARY)
 ROUNDED = SUMS | LOGGED | frozenset(ARITHMETIC)
 
 KEY_BITS = 40
-ONE = 0x3F800000
 Read = tuple[int, int, int]
 """Operand, first element and length of a run that an element is made of."""
 
