@@ -6,8 +6,7 @@ from __future__ import annotations
 import time
 from abc import abstractmethod
 from collections import Counter
-from collections.abc import Iterable, Iterator
-from dataclasses import replace
+from collections.abc import Iterable
 from typing import Any
 
 from tao.chain.reverts import Refused
@@ -62,20 +61,11 @@ class Disputant(Role):
         self.judge.now = view.now
         models = frozenset({self.bundle.model_id})
         yield from self._each(
-            self._parts(view), lambda part: challenger.decide(part, self.address, self.judge, models)
+            challenger.parts(view, self.address),
+            lambda part: challenger.move(part, view, self.address, self.judge, models),
         )
         for claim in view.claims:
             self._tell(claim)
-
-    def _parts(self, view: ChainView) -> Iterator[tuple[str, ChainView]]:
-        """Each of its disputes, and each of the claims that it has not disputed, the most urgent first."""
-        mine = [dispute for dispute in view.disputes if dispute.challenger == self.address]
-        for dispute in sorted(mine, key=lambda dispute: dispute.turn_start + dispute.challenger_left):
-            yield short(dispute.dispute_id), replace(view, claims=(), disputes=(dispute,))
-        disputed = {dispute.claim.claim_id for dispute in mine}
-        for claim in sorted(view.claims, key=lambda claim: claim.window_end):
-            if claim.claim_id not in disputed:
-                yield short(claim.claim_id), replace(view, claims=(claim,), disputes=())
 
     def perform(self, action: Action) -> Done | None:
         start, game = time.monotonic(), self.context.contracts.game.functions

@@ -3,7 +3,6 @@
 import math
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
 
 from tao.errors import StoreError, TaoError
 from tao.graph.states import is_consistent
@@ -59,12 +58,10 @@ class MemberRole(Role):
 
     def decide(self, view: ChainView) -> Iterable[Action]:
         self._now = view.now
-        cases = [dispute for dispute in view.disputes if dispute.case is not None]
-        parts = (
-            (short(dispute.dispute_id), replace(view, disputes=(dispute,)))
-            for dispute in sorted(cases, key=lambda dispute: dispute.case.commit_end)
+        return self._each(
+            committee.parts(view),
+            lambda dispute: committee.serve(dispute, self.address, self, view.now, view.block),
         )
-        return self._each(parts, lambda part: committee.decide(part, self.address, self))
 
     def verdict(self, dispute: DisputeView) -> tuple[Vote, bytes] | None:
         """See committee.Examiner. The same data and kernels give the same verdict: nothing need be kept."""

@@ -3,7 +3,7 @@
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any
+from typing import Any, TypeVar
 
 from web3.exceptions import Web3Exception
 
@@ -11,9 +11,11 @@ from tao.chain.sender import Sent
 from tao.errors import TaoError
 from tao.protocol import actions
 from tao.protocol.actions import Action
-from tao.protocol.views import ChainView, DisputeView
+from tao.protocol.views import ChainView, ClaimView, DisputeView
 from tao.roles.context import Context
 from tao.roles.journal import Done
+
+P = TypeVar("P", bound=DisputeView | ClaimView)
 
 OVER = ("AlreadyClosed", "ClaimRefutedElsewhere", "WrongPhase")
 """Refusals by which a dispute says that it has moved on without us."""
@@ -73,16 +75,17 @@ class Role(ABC):
                 self.context.journal.done(result)
                 done.append(result)
 
-    def _each(
-        self, parts: Iterable[tuple[str, ChainView]], decide: Callable[[ChainView], Iterable[Action]]
-    ) -> Iterator[Action]:
-        """What is decided about each part of a view, given with its subject. A part that fails is reported and
-        holds up no other."""
-        for subject, part in parts:
+    def _each(self, parts: Iterable[P], move: Callable[[P], Action | None]) -> Iterator[Action]:
+        """The moves in parts of a view. A part that fails is reported and holds up no other."""
+        for part in parts:
             try:
-                yield from decide(part)
+                action = move(part)
             except FAILURES as error:
+                subject = short(part.dispute_id if isinstance(part, DisputeView) else part.claim_id)
                 self.context.journal.problem(self.name, f"decide {subject}", str(error) or repr(error))
+            else:
+                if action is not None:
+                    yield action
 
     def run(self, poll: float) -> None:
         """Tick every `poll` seconds until interrupted; a chain out of reach is reported and tried again."""
