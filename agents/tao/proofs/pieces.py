@@ -41,7 +41,6 @@ MAX_GAS = 12_000_000
 """Gas of a posting by estimate, so that the sender's margin stays below the cap of 2^24 on a transaction."""
 
 _CHUNKS = 64  # of the rows of a piece together
-_NOTHING = (b"", [], [])
 _WORD = 32
 
 
