@@ -59,7 +59,7 @@ def test_a_model_that_cannot_be_read_is_waited_for_and_then_rejected(world, memb
     """As one that is missing: an honest prover published what it ran. Other cases go on meanwhile."""
     second = world.w3.eth.get_block("latest")["timestamp"]
     member.context.store.put_named(f"models/{JUNK.hex()}.json", manifest)
-    end = second + member._commit_period
+    end = second + member.context.reader.commit_period
     first, other = voting(member, JUNK, 1, end), honest(world, member, 2, end + 1)
     assert votes(member, first, other, second=second) == [(2, Vote.ACCEPT)]
     assert votes(member, first, other, second=end) == [(1, Vote.REJECT), (2, Vote.ACCEPT)]

@@ -60,7 +60,7 @@ class Reader:
         self._head, self._views = b"", dict[frozenset[bytes] | None, ChainView]()
         self.fan_out, self.challenger_bond, *_ = contracts.game.functions.parameters().call()
         self.window, self.prover_bond, _ = contracts.claims.functions.parameters().call()
-        self.stake, *_ = contracts.committee.functions.parameters().call()
+        self.stake, *_, self.commit_period, _, _ = contracts.committee.functions.parameters().call()
 
     def view(self, models: Iterable[bytes] | None = None) -> ChainView:
         """The chain at its latest block. models: leave out what is about any other model.

@@ -78,10 +78,10 @@ class AuditJudge:
         if dispute.spans_steps:
             report = self._audited(dispute.claim)
             if report is None:
-                differs = self._own(self._case(dispute.claim))[hi // size] != dispute.states[hi][:-1]
+                is_wrong = self._own(self._case(dispute.claim))[hi // size] != dispute.states[hi][:-1]
             else:
-                differs = report.difference is not None and report.difference.step < hi // size
-            return math.inf if differs else 0.0
+                is_wrong = report.difference is not None and report.difference.step < hi // size
+            return math.inf if is_wrong else 0.0
         replayed, has_log = self._replayed(dispute)
         end = hi - dispute.lo // size * size
         if replayed.blamed is not None and replayed.blamed < end:

@@ -42,7 +42,6 @@ class MemberRole(Role):
         self._verdicts: dict[bytes, tuple[Vote, bytes]] = {}
         self._secret = context.secret("votes")
         self._now = 0
-        self._commit_period = context.contracts.committee.functions.parameters().call()[8]
 
     def join(self) -> Done | None:
         """Stake one seat, unless this account has one."""
@@ -119,7 +118,7 @@ class MemberRole(Role):
                 return self._reject(bundle.profile.grid)
             start, end = fetch_segment(self.context.store, bundle.graph, lo, before, hi, after)
         except StoreError:
-            if self._now <= dispute.case.commit_end - PATIENCE * self._commit_period:
+            if self._now <= dispute.case.commit_end - PATIENCE * self.context.reader.commit_period:
                 return None
             return self._reject(())
         if hi - lo > 1:
