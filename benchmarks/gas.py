@@ -16,7 +16,7 @@ from benchmarks.world import CHALLENGER, CLIENT, EVM, FIRST_MEMBER, OWNER, PROVE
 from demo.small import Cheat, Rewriter, Withholder, tiny_bundle, with_profile
 from tao.chain.local import let_pass
 from tao.model import ModelBundle, trace
-from tao.numerics.profile import THETA_ONE
+from tao.numerics.dot import THETA_ONE
 from tao.roles import client
 from tao.roles.challenger import ChallengerRole
 from tao.roles.member import MemberRole

@@ -21,21 +21,16 @@ from tao.chain.build import load_build
 from tao.chain.local import local_chain
 from tao.chain.rpc import connect
 from tao.model import ModelBundle, trace
-from tao.numerics.contraction import (
-    THETA_ONE,
-    accusable,
-    excess,
-    float_bits,
-    theta_statistic,
-    window_exponent,
-)
+from tao.numerics.contraction import excess, theta_statistic
+from tao.numerics.dot import THETA_ONE, accusable, window_exponent
+from tao.numerics.float32 import float_bits
+from tao.numerics.measure import measure as measure_operator
 from tao.numerics.process import processes
 from tao.numerics.profile import SAFETY, Device, NodeTolerance, Profile
 from tao.numerics.schedules import SCHEDULE_TOLERANCE, over_schedules
 from tao.numerics.statistics import GRID, deviation_statistics
 from tao.numerics.variants import available
 from tao.proofs import element_proof, find_accusable_element, leaf_claim
-from tao.roles.measure import measure as measure_operator
 from tao.tensors.store import TensorStore
 from tao.tensors.tree import commit
 

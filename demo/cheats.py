@@ -107,7 +107,7 @@ class SkippedLayer(Traced):
         return (self._input.clone(),) if index == self.last else outputs
 
 
-class PassingValue:
+class PassingValue(Traced):
     """An honest-looking trace in which a value changes while it only passes through a cut.
 
     Up to the cut and from it on every operator is computed honestly; between two cuts the residual stream of
@@ -115,7 +115,7 @@ class PassingValue:
     """
 
     def __init__(self, bundle: ModelBundle):
-        self.graph, self.parameters = bundle.graph, bundle.parameters
+        super().__init__(bundle)
         inside = [i for i, name in enumerate(self.graph.names) if LAYER in name]
         self.cut = inside[len(inside) // 2]
         produced = set(self.graph.nodes[self.cut - 1].outputs)
@@ -125,10 +125,6 @@ class PassingValue:
             if value not in produced and self.graph.types[value].dtype.torch.is_floating_point
         ]
         self.place = floating[-1]
-
-    def run(self, inputs: Sequence[Tensor]) -> tuple[Tensor, ...]:
-        end = len(self.graph)
-        return self.capture(inputs, (end,))[end]
 
     def capture(self, inputs: Sequence[Tensor], cuts: Iterable[int]) -> States:
         wanted = set(cuts)
@@ -145,9 +141,6 @@ class PassingValue:
         executor = Executor(self.graph, self.parameters)
         executor.advance(self.cut, restore(self.graph, self.cut, state), len(self.graph), None, keep)
         return states
-
-    def publish(self, store: TensorStore, tensor: Tensor) -> bytes:
-        return store.put_tensor(tensor)
 
 
 class AnotherRun(Honest):

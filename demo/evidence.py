@@ -5,10 +5,12 @@ from typing import Any
 
 from tao.execution import replay
 from tao.graph.operators import CONTRACTION
+from tao.graph.states import of_outputs
 from tao.model import ModelBundle
-from tao.numerics.contraction import float_bits, tolerance
+from tao.numerics.dot import tolerance
+from tao.numerics.float32 import float_bits
 from tao.protocol.views import DisputeView
-from tao.roles.states import around, fetch, of_outputs
+from tao.roles.states import around, fetch
 from tao.tensors.store import TensorStore
 
 

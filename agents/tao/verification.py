@@ -10,12 +10,12 @@ from torch import Tensor
 
 from tao.errors import ModelError
 from tao.execution import replay
+from tao.graph.states import of_outputs
 from tao.model import ModelBundle
 from tao.numerics.drift import DRIFT_THRESHOLD, drift_ratio
+from tao.numerics.measure import measure
 from tao.proofs import find_refutable_element
 from tao.receipt import Receipt
-from tao.roles.judge import measure
-from tao.roles.states import of_outputs
 from tao.tensors import commit
 
 

@@ -10,13 +10,13 @@ from benchmarks.attack.forward import call
 from benchmarks.attack.subjects import SEED, Subject
 from tao.execution import capture
 from tao.execution.run import Override
+from tao.graph.states import of_outputs
 from tao.model import ModelBundle
 from tao.numerics.drift import DRIFT_THRESHOLD
+from tao.numerics.measure import SegmentMeasurement, measure, measure_segment
 from tao.numerics.segments import ESCALATION_MARGIN
 from tao.proofs import find_refutable_element
 from tao.protocol.partition import child, degree
-from tao.roles.measure import SegmentMeasurement, measure, measure_segment
-from tao.roles.states import of_outputs
 
 FAN_OUT = 16
 WEIGHTED = ("aten.linear.default", "aten.conv2d.default")

@@ -15,10 +15,10 @@ from benchmarks.attack.search import Search, margins, runner_up
 from benchmarks.attack.subjects import CharacterGpt, Subject, as_logits
 from tao.execution import Executor, capture
 from tao.model import ModelBundle, trace
+from tao.numerics.measure import measure_segment
 from tao.numerics.profile import NodeTolerance, Profile, SegmentTolerance
 from tao.numerics.statistics import GRID, deviation_statistics
 from tao.protocol.partition import segments
-from tao.roles.measure import measure_segment
 
 SAMPLES = 6
 

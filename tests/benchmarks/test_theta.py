@@ -15,7 +15,8 @@ from benchmarks.theta import (
     tf32,
 )
 from tao.model import ModelBundle, trace
-from tao.numerics.contraction import THETA_ONE, excess, theta_statistic
+from tao.numerics.contraction import excess, theta_statistic
+from tao.numerics.dot import THETA_ONE
 
 LANES = 200
 THETA = 9 * THETA_ONE

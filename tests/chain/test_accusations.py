@@ -11,17 +11,18 @@ from demo.small import Cheat, node
 from numerics.local import LocalDevice
 from tao.chain.local import let_pass
 from tao.execution import node_values
+from tao.graph.states import of_outputs
 from tao.model import ModelBundle, trace
 from tao.numerics.calibrate import calibrate_on
 from tao.numerics.contraction import node_theta
-from tao.numerics.profile import THETA_ONE
+from tao.numerics.dot import THETA_ONE
 from tao.proofs import find_accusable_element, find_refutable_element
 from tao.protocol.challenger import Exceeding
 from tao.protocol.partition import child as child_segment
 from tao.protocol.views import Outcome, Phase, Status
 from tao.roles import client
 from tao.roles.judge import ReplayJudge
-from tao.roles.states import around, fetch_segment, of_outputs
+from tao.roles.states import around, fetch_segment
 
 LANES = 4096
 

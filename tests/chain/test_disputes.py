@@ -199,7 +199,7 @@ def test_inputs_on_which_the_model_has_no_result_stop_nobody(world, monkeypatch)
     monkeypatch.setattr(prover._behaviour, "run", fail)
     assert prover.tick() == [] and "has no result on these inputs: index out of range" in world.log()
     world.prover().tick()
-    monkeypatch.setattr("tao.roles.measure.replay", fail)
+    monkeypatch.setattr("tao.numerics.measure.replay", fail)
     assert actions(challenger.tick()) == ["open"]
 
 

@@ -66,7 +66,7 @@ def test_a_model_that_cannot_be_read_is_waited_for_and_then_rejected(world, memb
     """As one that is missing: an honest prover published what it ran. Other cases go on meanwhile."""
     second = world.w3.eth.get_block("latest")["timestamp"]
     member.context.store.put_named(f"models/{JUNK.hex()}.json", manifest)
-    end = second + member._commit_period
+    end = second + member.context.reader.commit_period
     first, other = voting(member, JUNK, 1, end), honest(world, member, 2, end + 1)
     assert votes(member, first, other, second=second) == [(2, Vote.ACCEPT)]
     assert votes(member, first, other, second=end) == [(1, Vote.REJECT), (2, Vote.ACCEPT)]
@@ -92,7 +92,7 @@ def test_a_case_that_a_member_cannot_compute_holds_up_no_other(world, member, mo
             raise MemoryError
         return examine(found)
 
-    end = second + member._commit_period
+    end = second + member.context.reader.commit_period
     cases = [honest(world, member, number, end + number) for number in (1, 2, 3)]
     monkeypatch.setattr(member, "_examine", fail)
     assert votes(member, *cases, second=second) == [(3, Vote.ACCEPT)]
@@ -104,7 +104,7 @@ def test_a_case_that_a_member_cannot_compute_holds_up_no_other(world, member, mo
 
 def test_a_case_that_ended_the_process_again_and_again_is_not_tried_for_ever(world, member, monkeypatch):
     second = world.w3.eth.get_block("latest")["timestamp"]
-    end = second + member._commit_period
+    end = second + member.context.reader.commit_period
     case = honest(world, member, 1, end)
 
     class Killed(BaseException):
@@ -130,7 +130,7 @@ def test_a_case_that_ended_the_process_again_and_again_is_not_tried_for_ever(wor
 def test_what_was_committed_is_revealed_whatever_the_store_holds_by_then(world, member, committed):
     """Values may be withdrawn or shown between commit and reveal, and the process may have ended."""
     second = world.w3.eth.get_block("latest")["timestamp"]
-    end = second + member._commit_period
+    end = second + member.context.reader.commit_period
     found, store = honest(world, member, 1, end), member.context.store
     missing = found.states[0][0]
     blob = store.get_tensor(missing)

@@ -40,11 +40,10 @@ def test_a_refusal_that_means_already_done_is_success(world, context):
         context.send(request(world, context))
 
 
-def test_a_simulation_sends_nothing(world, context):
+def test_a_refused_call_is_not_sent(world, context):
     before = world.w3.eth.get_transaction_count(context.address)
-    context.sender.simulate(request(world, context))
     with pytest.raises(Refused, match="wrong value count"):
-        context.sender.simulate(request(world, context, inputs=3))
+        context.send(request(world, context, inputs=3))
     assert world.w3.eth.get_transaction_count(context.address) == before
 
 

@@ -8,9 +8,10 @@ import torch
 from demo.small import inputs, node, tiny_bundle
 from tao.errors import NoResult, StoreError
 from tao.execution import capture
-from tao.numerics import drift as drifts
-from tao.roles.measure import drift, measure
-from tao.roles.states import chunk_numbered, fetch, fetch_segment, is_consistent, of_outputs
+from tao.graph.states import is_consistent, of_outputs
+from tao.numerics.drift import DRIFT_THRESHOLD
+from tao.numerics.measure import measure, measure_segment
+from tao.roles.states import chunk_numbered, fetch, fetch_segment
 from tao.tensors import TensorTree, TensorType, commit
 from tao.tensors.store import TensorStore
 
@@ -36,7 +37,7 @@ def test_an_honest_run_is_consistent_and_within_tolerance_everywhere(bundle, run
         for hi in range(lo + 1, len(graph) + 1):
             assert is_consistent(graph, lo, commitments[lo], hi, commitments[hi])
             start, end = fetch_segment(store, graph, lo, commitments[lo], hi, commitments[hi])
-            assert drift(bundle, lo, start, hi, end) < drifts.DRIFT_THRESHOLD
+            assert measure_segment(bundle, lo, start, hi, end).drift_ratio < DRIFT_THRESHOLD
 
 
 def test_states_of_a_wrong_length_or_with_a_changed_value_are_inconsistent(bundle, run):
@@ -95,9 +96,9 @@ def test_inputs_on_which_an_operator_has_no_result_exceed_everything(bundle, run
     def fail(*_, **__):
         raise NoResult("index out of range in self")
 
-    monkeypatch.setattr("tao.roles.measure.replay", fail)
+    monkeypatch.setattr("tao.numerics.measure.replay", fail)
     assert measure(bundle, 0, states[0], states[1]).exceedance == math.inf
-    assert drift(bundle, 0, states[0], 1, states[1]) == math.inf
+    assert measure_segment(bundle, 0, states[0], 1, states[1]).drift_ratio == math.inf
 
 
 def test_the_chunks_of_a_tensor_are_numbered_through_its_rows_and_round():

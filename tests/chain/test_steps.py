@@ -6,13 +6,12 @@ import pytest
 import torch
 
 from chain.world import CHALLENGER, PROVER
-from tao.chain.reader import state_hash
 from tao.execution import capture
 from tao.model import trace
 from tao.protocol import actions, challenger, prover
 from tao.protocol.challenger import Measured
 from tao.protocol.views import Phase
-from tao.tensors import commit, merkle
+from tao.tensors import commit, merkle, state_hash
 
 STEPS = 5
 

@@ -20,6 +20,8 @@ import torch
 from support import philox
 from support import rounded_cases as cases
 from support.harness import harness
+from tao.numerics import float32
+from tao.numerics.dot import window_exponent
 from tao.training import rules, sums
 
 ROUNDS = 8 if os.environ.get("HYPOTHESIS_PROFILE") == "deep" else 1
@@ -118,9 +120,9 @@ def test_numbers_are_rounded_to_nearest_even_as_rationals_are(batch):
     rounded = call(batch, "nearest", mids, exps)
     for mid, exp, order in zip(mids, exps, rounded, strict=True):
         if abs(exp) > 2000:
-            assert order == (0 if exp < 0 else np.sign(mid) * rules.INFINITY)
+            assert order == (0 if exp < 0 else np.sign(mid) * float32.INFINITY)
         else:
-            assert order == rules.nearest(mid * Fraction(2) ** exp), (mid, exp)
+            assert order == float32.nearest(mid * Fraction(2) ** exp), (mid, exp)
 
 
 # ---- sums
@@ -161,7 +163,7 @@ def zone_of(a: Sequence[int], b: Sequence[int], *window: int) -> rules.Zone | No
 
 
 def window_of(a: Sequence[int], b: Sequence[int]) -> int:
-    return rules.product_window(a, b) if b else rules.term_window(a)
+    return window_exponent(a, b) if b else rules.term_window(a)
 
 
 def check_sums(batch, plain: bool, hints) -> Counter:
@@ -169,7 +171,7 @@ def check_sums(batch, plain: bool, hints) -> Counter:
     seen: Counter = Counter()
     for random, a, b in sum_cases(plain):
         zone = zone_of(a, b)
-        tried = cases.claims(random, zone) if zone else [0, cases.ONE, cases.NAN, rules.INFINITY]
+        tried = cases.claims(random, zone) if zone else [0, cases.ONE, cases.NAN, float32.INFINITY]
         known = cache(partial(zone_of, a, b))
         given = [(0, 1, hint, y) for hint in hints(random, a, b) for y in tried]
         verdicts = call(batch, "sums", [words(a), words(b)], given)
@@ -221,10 +223,10 @@ def test_what_a_replay_computes_stands_and_what_orders_of_summation_round_otherw
         if b:
             terms = terms * cases.floats_of(b).astype(np.float64)
         right = int(sums.nearest_sum(torch.from_numpy(terms)[None], 24).view(torch.int32)) & 0xFFFFFFFF
-        assert rules.order(right) == rules.nearest(zone.mid)
+        assert float32.order(right) == float32.nearest(zone.mid)
         shuffled = random.permutation(terms)
         results = {float(np.add.accumulate(each)[-1]) for each in (terms, terms[::-1], shuffled)}
-        claimed = {rules.encoding(rules.nearest(Fraction(f))) for f in results}
+        claimed = {float32.encoding(float32.nearest(Fraction(f))) for f in results}
         given = [(0, 1, window_of(a, b), y) for y in (right, *claimed)]
         verdicts = call(batch, "sums", [words(a), words(b)], given)
         assert not verdicts[0] & EXCLUDED
@@ -244,13 +246,13 @@ def inputs(random: np.random.Generator, n: int) -> list[int]:
     anything = random.integers(0, 2**32, n).tolist()
     wide = cases.bits_of(random.normal(0, 1, n) * 2.0 ** random.integers(-140, 127, n))
     short = cases.bits_of(random.integers(-64, 64, n) * 2.0 ** random.integers(-8, 8, n))
-    edges = [0, 1, 2, 0x7FFFFF, 0x800000, cases.ONE, cases.LARGEST, rules.INFINITY, cases.NAN, 0x4E800000]
-    return normal + anything + wide + short + edges + [x | rules.SIGN for x in edges]
+    edges = [0, 1, 2, 0x7FFFFF, 0x800000, cases.ONE, cases.LARGEST, float32.INFINITY, cases.NAN, 0x4E800000]
+    return normal + anything + wide + short + edges + [x | float32.SIGN for x in edges]
 
 
 def near(zone: rules.Zone | None, random: np.random.Generator) -> list[int]:
     if zone is None:
-        return [0, cases.ONE, cases.NAN, rules.INFINITY]
+        return [0, cases.ONE, cases.NAN, float32.INFINITY]
     return cases.claims(random, zone)
 
 
@@ -275,9 +277,9 @@ def test_one_operation_is_decided_exactly(batch, name):
     random.shuffle(second)
     zones = {}
     for a, b in zip(first, second, strict=True):
-        zones[a, b] = rules.arithmetic(name, a, rules.to_float(b) if name in PAIRS else None)
+        zones[a, b] = rules.arithmetic(name, a, float32.to_float(b) if name in PAIRS else None)
     for a, b in itertools.product(KINDS, KINDS):
-        zones[a, b] = rules.arithmetic(name, a, rules.to_float(b) if name in PAIRS else None)
+        zones[a, b] = rules.arithmetic(name, a, float32.to_float(b) if name in PAIRS else None)
     seen = check_elements(batch, name, [], zones)
     assert seen["excluded, not proven"] == seen["undecided"] == seen["split"] == 0
     assert min(seen["excluded"], seen["stands"]) > 100
@@ -344,12 +346,12 @@ def test_what_torch_computes_of_elementary_functions_stands(batch, name):
         given = [(a, 0, b) for a, b in zip(bits, y, strict=True)]
         verdicts = call(batch, "elementwise", f"rounded.aten.{name}.default", [7], given)
         for case, verdict, result in zip(given, verdicts, f.tolist(), strict=True):
-            assert bool(verdict & EXCLUDED) != rules.is_finite(case[2]), (
+            assert bool(verdict & EXCLUDED) != float32.is_finite(case[2]), (
                 case
             )  # no recording goes on otherwise
             if verdict & SPLIT:
                 tau = 2 * (rules.ROUNDOFFS[name] + 1) * abs(Fraction(result)) / 2**53
-                assert rules.nearest(Fraction(result) - tau) != rules.nearest(Fraction(result) + tau)
+                assert float32.nearest(Fraction(result) - tau) != float32.nearest(Fraction(result) + tau)
 
 
 # ---- draws

@@ -12,6 +12,7 @@ from support.rounded_cases import midpoint
 from support.rounded_steps import KINDS, SUMS, changed, doubtful, floats, neighbour
 from support.wire import Reverted
 from tao.errors import UnsupportedOperator
+from tao.numerics import float32
 from tao.training import proofs, rules
 from tao.training.examine import differs
 from tao.training.proofs import BREAKDOWN, CONTRADICTION, OMISSION, VALUE
@@ -41,10 +42,10 @@ def test_rounded_elements_stand_and_others_are_refuted_by_their_value(judge, kin
 def test_a_tie_of_a_sum_is_rounded_to_even_and_nowhere_else(judge, kind):
     step, results = doubtful(kind)
     zone = proofs.zone(proofs.Leaf.of(*step.given), 2)
-    even = rules.nearest(zone.mid)
+    even = float32.nearest(zone.mid)
     assert {midpoint(even - 1), midpoint(even)} & {zone.mid} and even % 2 == 0
     for place in (even - 2, even - 1, even + 1, even + 2):
-        claimed = step.claiming(2, floats([rules.encoding(place)])[0])
+        claimed = step.claiming(2, floats([float32.encoding(place)])[0])
         assert judge(claimed, proofs.rounded_proof(*claimed.given, 2))
         fault = find_fault(*claimed.given, results)
         assert (fault.element, fault.rule) == (2, VALUE) and judge(claimed, fault.proof)
@@ -88,9 +89,9 @@ def test_either_rounding_of_a_logged_element_in_doubt_stands_and_a_third_does_no
     step, results = doubtful("sigmoid")
     zone = proofs.zone(proofs.Leaf.of(*step.given), 2)
     assert zone.is_split
-    low = rules.nearest(zone.mid - zone.most)
+    low = float32.nearest(zone.mid - zone.most)
     for place, stands in ((low - 1, False), (low, True), (low + 1, True), (low + 2, False)):
-        claimed = step.claiming(2, floats([rules.encoding(place)])[0])
+        claimed = step.claiming(2, floats([float32.encoding(place)])[0])
         assert judge(claimed, proofs.rounded_proof(*claimed.given, 2)) != stands
         fault = find_fault(*claimed.given, results)
         assert fault is None if stands else (fault.element, fault.rule) == (2, VALUE)

@@ -8,7 +8,8 @@ from torch import Tensor
 
 from graph.models import CASES, case, exported
 from tao.errors import ModelError
-from tao.execution import capture, node_operands, replay
+from tao.execution import Executor, capture, replay
+from tao.execution.replay import restore
 
 TINY = ["mlp", "convolutions", "shapes", "tied", "bert_eager"]
 
@@ -98,8 +99,9 @@ def test_operands_of_a_node_are_those_its_call_gets(name: str) -> None:
         return outputs
 
     states = capture(graph, parameters, case(name).args, range(len(graph) + 1), override=watch)
+    executor = Executor(graph, parameters)
     for index, node in enumerate(graph.nodes):
-        operands = node_operands(graph, parameters, index, fresh(states[index]))
+        operands = executor.operands(index, restore(graph, index, fresh(states[index])))
         assert [tuple(t.shape) for t in operands] == [o.view.shape for o in node.operands]
         assert all(map(torch.equal, operands, seen[index]))
 

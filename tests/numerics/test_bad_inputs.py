@@ -11,8 +11,8 @@ from numerics.local import LocalDevice, reordered
 from tao.errors import ProfileError, UnsupportedOperator
 from tao.model import ModelBundle, trace
 from tao.numerics.calibrate import Settings, calibrate_on
+from tao.numerics.measure import measure, measure_segment
 from tao.numerics.profile import Device, NodeTolerance, Profile
-from tao.roles.measure import measure, measure_segment
 
 
 class Edges(nn.Module):

@@ -12,20 +12,9 @@ from torch import Tensor, nn
 from tao.execution import capture
 from tao.graph import export
 from tao.numerics import contraction
-from tao.numerics.contraction import (
-    THETA_ONE,
-    bound,
-    exceeds,
-    excess,
-    float_bits,
-    node_excess,
-    node_theta,
-    refuted,
-    theta_statistic,
-    tolerance,
-    violates,
-    window_exponent,
-)
+from tao.numerics.contraction import excess, node_excess, node_theta, sums, theta_statistic
+from tao.numerics.dot import THETA_ONE, exceeds, refuted, tolerance, violates, window_exponent
+from tao.numerics.float32 import float_bits, value
 
 INFINITY, NAN, LARGEST, ONE = 0x7F800000, 0x7FC00000, 0x7F7FFFFF, 0x3F800000
 
@@ -113,7 +102,7 @@ def test_the_suggested_window_refutes_all_but_a_thousandth_beyond_tolerance(clai
     if y & INFINITY == INFINITY:
         clear = t + tau < Fraction(2) ** 127 * Fraction(999, 1000)
     else:
-        clear = abs(contraction._value(y) - s) > tau * Fraction(1001, 1000)
+        clear = abs(value(y) - s) > tau * Fraction(1001, 1000)
     if clear:
         assert refuted(y, a, b, bias, window_exponent(a, b, bias))
 
@@ -217,15 +206,15 @@ def test_blocks_do_not_change_the_estimate(monkeypatch):
     a, b = torch.randn(3, 2, 5, 7, generator=generator), torch.randn(3, 2, 4, 7, generator=generator)
     a[0, 0, 0, 0] = 1e-40
     bias = torch.randn(4, generator=generator)
-    whole = bound(a, b, bias)
+    whole = sums(a, b, bias)
     monkeypatch.setattr(contraction, "_BLOCK", 11)
-    for expected, actual in zip(whole, bound(a, b, bias), strict=True):
+    for expected, actual in zip(whole, sums(a, b, bias), strict=True):
         torch.testing.assert_close(actual, expected, rtol=1e-13, atol=1e-13)
 
 
 def test_operands_that_do_not_fit_are_named():
     with pytest.raises(ValueError, match=r"Cannot contract \(2, 3\) with \(2, 4\)"):
-        bound(torch.ones(2, 3), torch.ones(2, 4))
+        sums(torch.ones(2, 3), torch.ones(2, 4))
 
 
 class Products(nn.Module):

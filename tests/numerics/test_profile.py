@@ -109,24 +109,29 @@ def test_a_changed_node_opening_does_not_verify():
     assert not opening.verify(PROFILE.root, 5)
 
 
-def test_every_segment_is_proven_under_the_root_and_a_changed_opening_is_not():
-    for segment in PROFILE.segments:
-        opening = PROFILE.open_segment(segment.lo, segment.hi)
-        assert opening.verify(PROFILE.root)
-        assert opening.record_hash == keccak(PROFILE.segment_record(opening.index))
-        for change in ({"lo": 7}, {"hi": 9}, {"index": 3}, {"record_hash": bytes(32)}, {"path": ()}):
-            assert not dataclasses.replace(opening, **change).verify(PROFILE.root)
-    with pytest.raises(KeyError):
-        PROFILE.open_segment(0, 1)
+def test_every_segment_is_proven_under_the_root_by_its_ends_its_thresholds_and_its_path():
+    def leads_to_root(leaf: bytes, index: int, path: list[bytes]) -> bool:
+        top = merkle.climb(leaf, index, len(PROFILE.segments), path)
+        return top is not None and keccak(PROFILE.nodes_root + top) == PROFILE.root
+
+    for index, segment in enumerate(PROFILE.segments):
+        path, record = merkle.path(PROFILE.segment_leaves, index), keccak(PROFILE.segment_record(index))
+        lo, hi = segment.lo, segment.hi
+        assert leads_to_root(segment_leaf(lo, hi, record), index, path)
+        for ends in ((7, hi), (lo, 9)):
+            assert not leads_to_root(segment_leaf(*ends, record), index, path)
+        assert not leads_to_root(segment_leaf(lo, hi, bytes(32)), index, path)
+        assert not leads_to_root(segment_leaf(lo, hi, record), 3, path)
+        assert not leads_to_root(segment_leaf(lo, hi, record), index, [])
     assert PROFILE.segment(0, 1) is None and PROFILE.segment(0, 2) == PROFILE.segments[1]
 
 
 def test_leaves_of_nodes_and_segments_are_hashes_of_other_lengths():
-    """A segment's opening does not verify as a node's."""
+    """A segment's leaf does not verify as a node's."""
     record = keccak(PROFILE.segment_record(0))
     assert node_leaf(0, record) != segment_leaf(0, 3, record)
-    opening = PROFILE.open_segment(0, 3)
-    as_node = NodeOpening(0, 0, opening.record_hash, opening.path, PROFILE.nodes_root)
+    path = tuple(merkle.path(PROFILE.segment_leaves, 0))
+    as_node = NodeOpening(0, 0, record, path, PROFILE.nodes_root)
     assert not as_node.verify(PROFILE.root, 3)
 
 

@@ -12,7 +12,9 @@ from tao.execution import capture, node_values
 from tao.model import ModelBundle, trace
 from tao.numerics.calibrate import LEAST_THETA, calibrate_on
 from tao.numerics.contraction import has_theta, node_theta, theta_statistic
-from tao.numerics.profile import SAFETY, THETA_ONE
+from tao.numerics.dot import THETA_ONE
+from tao.numerics.measure import measure
+from tao.numerics.profile import SAFETY
 from tao.numerics.schedules import (
     SCHEDULE_TOLERANCE,
     SCHEDULES,
@@ -26,7 +28,6 @@ from tao.numerics.schedules import (
     sequential,
     worst_schedule,
 )
-from tao.roles.measure import measure
 
 LANES = 2048
 

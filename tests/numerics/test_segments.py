@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from tao.execution import capture, replay
 from tao.model import ModelBundle, trace
+from tao.numerics.measure import measure, measure_segment
 from tao.numerics.profile import NodeTolerance, Profile, SegmentTolerance
 from tao.numerics.segments import (
     Replays,
@@ -22,7 +23,6 @@ from tao.numerics.segments import (
 )
 from tao.numerics.statistics import GRID
 from tao.protocol.partition import segments
-from tao.roles.measure import measure, measure_segment
 
 U = 2.0**-24
 SMALLEST = 2.0**-126

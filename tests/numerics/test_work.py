@@ -13,8 +13,9 @@ from tao.commands.main import main
 from tao.errors import ProfileError
 from tao.model import ModelBundle, trace
 from tao.numerics.calibrate import Settings, calibrate_on
+from tao.numerics.dot import THETA_ONE
 from tao.numerics.merge import merge
-from tao.numerics.profile import THETA_ONE, Profile
+from tao.numerics.profile import Profile
 
 
 class Net(nn.Module):

@@ -10,7 +10,9 @@ from torch.nn import functional
 from proofs.test_proofs import changed, leaf
 from tao.execution import capture
 from tao.model import trace
-from tao.numerics.contraction import THETA_ONE, UNIT_ROUNDOFF, has_theta, node_theta
+from tao.numerics.bounds.rule import UNIT_ROUNDOFF
+from tao.numerics.contraction import has_theta, node_theta
+from tao.numerics.dot import THETA_ONE
 from tao.proofs import element_proof, find_accusable_element, find_refutable_element
 
 THETA = 9 * THETA_ONE

@@ -7,7 +7,7 @@ from collections import Counter
 from pathlib import Path
 from struct import unpack_from
 
-from tao.numerics.contraction import accusable, exceeds, refuted, violates, window_exponent
+from tao.numerics.dot import accusable, exceeds, refuted, violates, window_exponent
 
 FORGE = Path(__file__).resolve().parents[1] / "forge"
 spec = importlib.util.spec_from_file_location("generate_vectors", FORGE / "generate_vectors.py")

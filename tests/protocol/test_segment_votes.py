@@ -13,8 +13,8 @@ from tao.numerics.statistics import VoteStatistics
 from tao.protocol import actions, challenger
 from tao.protocol.partition import cuts
 from tao.protocol.views import Phase, Stage, Vote
+from tao.roles.admission import require_segments
 from tao.roles.judge import ReplayJudge
-from tao.roles.measure import require_segments
 from tao.roles.member import MemberRole
 from tao.tensors import commit
 from tao.tensors.store import TensorStore
@@ -45,12 +45,10 @@ def dispute_at(states, lo, hi):
 
 
 def member(bundle, store):  # noqa: F811
-    """A member whose chain says nothing but the committee's parameters."""
-    parameters = SimpleNamespace(call=lambda: (0,) * 8 + (10,))
-    functions = SimpleNamespace(parameters=lambda: parameters)
-    contracts = SimpleNamespace(committee=SimpleNamespace(functions=functions))
+    """A member whose chain says nothing but the committee's commit period."""
+    reader = SimpleNamespace(commit_period=10)
     context = SimpleNamespace(
-        store=store, contracts=contracts, address="0x" + "22" * 20, secret=lambda purpose: b"s" * 32
+        store=store, reader=reader, address="0x" + "22" * 20, secret=lambda purpose: b"s" * 32
     )
     return MemberRole(context, {claim().model_id: bundle}, device="test")
 

@@ -7,6 +7,7 @@ from fractions import Fraction
 
 import numpy as np
 
+from tao.numerics import float32
 from tao.training import rules
 
 ONE = 0x3F800000
@@ -25,11 +26,11 @@ def floats_of(bits: Sequence[int]) -> np.ndarray:
 
 def midpoint(place: int) -> Fraction:
     """Between the numbers of orders `place` and `place` + 1; beyond the largest, where infinity begins."""
-    if place == rules.INFINITY - 1:
+    if place == float32.INFINITY - 1:
         return Fraction(2) ** 128 - Fraction(2) ** 103
-    if place == -rules.INFINITY:
-        return -midpoint(rules.INFINITY - 1)
-    low, high = (rules.value(rules.encoding(p)) for p in (place, place + 1))
+    if place == -float32.INFINITY:
+        return -midpoint(float32.INFINITY - 1)
+    low, high = (float32.value(float32.encoding(p)) for p in (place, place + 1))
     return (low + high) / 2
 
 
@@ -37,9 +38,9 @@ def split(number: Fraction, parts: int) -> list[int]:
     """Encodings of float32 numbers with about that sum."""
     found = []
     for _ in range(parts):
-        near = min(max(rules.nearest(number), -LARGEST), LARGEST)
-        found.append(rules.encoding(near))
-        number -= rules.value(found[-1])
+        near = min(max(float32.nearest(number), -LARGEST), LARGEST)
+        found.append(float32.encoding(near))
+        number -= float32.value(found[-1])
     return found
 
 
@@ -72,9 +73,11 @@ def steered(
     start = rules.contraction(a, b)
     if start.mid is None or abs(start.mid) > 2**127:
         return
-    magnitude = sum((abs(rules.value(x) * rules.value(z)) for x, z in zip(a, b, strict=True)), Fraction(0))
+    magnitude = sum(
+        (abs(float32.value(x) * float32.value(z)) for x, z in zip(a, b, strict=True)), Fraction(0)
+    )
     # Where the sum cancels, a midpoint of the size of its terms, too.
-    for place in {rules.nearest(start.mid), int(random.integers(2**23, 2**31 - 2**25))}:
+    for place in {float32.nearest(start.mid), int(random.integers(2**23, 2**31 - 2**25))}:
         target = midpoint(place)
         if abs(target) > 2**126 and abs(start.mid) > 2**120:
             continue
@@ -88,17 +91,17 @@ def claims(random: np.random.Generator, zone: rules.Zone) -> list[int]:
     """Claimed elements on both sides of what a zone allows, and non-finite ones."""
     places = set()
     for edge in () if zone.mid is None else (zone.mid, zone.mid - zone.most, zone.mid + zone.most):
-        near = rules.nearest(edge)
+        near = float32.nearest(edge)
         places |= {near - 1, near, near + 1}
-    places = {p for p in places if abs(p) <= rules.INFINITY}
+    places = {p for p in places if abs(p) <= float32.INFINITY}
     others = {
         0,
         ONE,
         0x80000000,
         NAN,
         NEGATIVE_NAN,
-        rules.INFINITY,
+        float32.INFINITY,
         NEGATIVE_INFINITY,
         int(random.integers(2**32)),
     }
-    return sorted({rules.encoding(p) for p in places} | others)
+    return sorted({float32.encoding(p) for p in places} | others)

@@ -8,7 +8,7 @@ from eth_abi import decode, encode
 
 from support import steps
 from support.rounded_cases import bits_of, midpoint, split
-from tao.training import rules
+from tao.numerics import float32
 
 _OPENING = "(bytes,bytes32[],bytes32[])"
 PROOF = f"(uint256,uint256,{_OPENING}[],(bytes,bytes32[]),(uint256,uint256,{_OPENING}[]))"
@@ -29,8 +29,8 @@ def neighbour(x: torch.Tensor) -> torch.Tensor:
 def doubtful_terms(lanes: int, seed: int) -> list[int]:
     """Lanes whose exact sum is a midpoint."""
     terms = np.random.default_rng(seed).normal(0, 1, lanes - 4).astype(np.float32)
-    total = sum(map(rules.value, bits_of(terms)))
-    return bits_of(terms) + split(midpoint(rules.nearest(total)) - total, 4)
+    total = sum(map(float32.value, bits_of(terms)))
+    return bits_of(terms) + split(midpoint(float32.nearest(total)) - total, 4)
 
 
 def doubtful(kind: str, kept: torch.Tensor | None = None):

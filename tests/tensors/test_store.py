@@ -66,12 +66,6 @@ def test_the_packed_type_is_in_the_metadata(folder):
         assert bytes.fromhex(file.metadata()["type"]) == TensorType.of(VALUES).pack()
 
 
-def test_presence_is_told_by_commitment(folder):
-    assert not folder.has_tensor(commit(VALUES))
-    folder.put_tensor(VALUES)
-    assert folder.has_tensor(commit(VALUES))
-
-
 def test_a_second_put_writes_nothing_and_counters_count_objects(folder):
     commitment = folder.put_tensor(VALUES)
     size = file_of(folder, commitment).stat().st_size
@@ -253,7 +247,6 @@ kept.put_tensor(torch.arange(300, dtype=torch.float32).view(3, 100))
 def test_a_crash_before_the_move_leaves_no_visible_object(folder):
     assert subprocess.run([sys.executable, "-c", CRASH, folder.url], check=False).returncode == 9
     assert len(objects(folder)) == 1  # the temporary file
-    assert not folder.has_tensor(commit(VALUES))
     with pytest.raises(StoreError, match="missing"):
         folder.get_tensor(commit(VALUES))
     assert torch.equal(folder.get_tensor(folder.put_tensor(VALUES)), VALUES)

@@ -4,7 +4,6 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from eth_utils import keccak
 from web3 import Web3
 from web3.exceptions import Web3Exception
 
@@ -29,10 +28,10 @@ from tao.protocol.views import (
     SumView,
     Vote,
 )
+from tao.tensors import state_hash
 
 V = TypeVar("V", RequestView, ClaimView, DisputeView)
 
-TAG_STATE = keccak(text="TAO.state.v1")
 ZERO = bytes(32)
 
 
@@ -61,7 +60,7 @@ class Reader:
         self._head, self._views = b"", dict[frozenset[bytes] | None, ChainView]()
         self.fan_out, self.challenger_bond, *_ = contracts.game.functions.parameters().call()
         self.window, self.prover_bond, _ = contracts.claims.functions.parameters().call()
-        self.stake, *_ = contracts.committee.functions.parameters().call()
+        self.stake, *_, self.commit_period, _, _ = contracts.committee.functions.parameters().call()
 
     def view(self, models: Iterable[bytes] | None = None) -> ChainView:
         """The chain at its latest block. models: leave out what is about any other model.
@@ -266,11 +265,6 @@ class _Snapshot:
 def _values(struct: Any) -> tuple[Any, ...]:
     """The members of a struct in an event's arguments, in order."""
     return tuple(struct.values()) if isinstance(struct, Mapping) else tuple(struct)
-
-
-def state_hash(commitments: Iterable[bytes]) -> bytes:
-    """keccak256(TAG_state || commitments): the hash of the values live at a cut."""
-    return keccak(TAG_STATE + b"".join(commitments))
 
 
 def status(

@@ -123,13 +123,6 @@ class Sender:
             receipt=receipt,
         )
 
-    def simulate(self, call: ContractFunction, value: int = 0) -> None:
-        """Run the call on the latest state without sending it; raises Refused where it would be refused."""
-        try:
-            call.call({"from": self.address, "value": value})
-        except ContractLogicError as error:
-            raise self._errors.refusal(call.fn_name, error) from error
-
     def _include(self, what: str, body: dict[str, Any]) -> TxReceipt:
         """Sign and send until there is a receipt; raises _NonceTaken, or web3's error where it is refused."""
         estimate = self.w3.eth.estimate_gas(body)

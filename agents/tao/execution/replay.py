@@ -58,13 +58,6 @@ def replay(
     return tuple(value.contiguous() for value in values)
 
 
-def node_operands(
-    graph: Graph, parameters: Sequence[Tensor], index: int, state: Sequence[Tensor]
-) -> list[Tensor]:
-    """The operand tensors of node `index`, as its call views them, in the state before it."""
-    return Executor(graph, parameters).operands(index, restore(graph, index, state))
-
-
 def node_values(
     graph: Graph, parameters: Sequence[Tensor], index: int, state: Sequence[Tensor]
 ) -> list[Tensor]:

@@ -38,8 +38,8 @@ class Node:
 
     operator: the name decided on chain. target: the ATen overload, or `copy`. args, kwargs: literals, with a
     Slot for each operand. maps: an index map per operand, or None. outputs: ids of the values produced, and
-    slots: the ATen output that each of them is. reduction: lanes of a contraction, else 0. attributes: the
-    numbers among the call's arguments that the operator's adjudicator needs, as 32-bit words.
+    slots: the ATen output that each of them is. reduction: lanes that an element reduces, else 0.
+    attributes: the numbers among the call's arguments that the operator's adjudicator needs, as 32-bit words.
     """
 
     operator: str

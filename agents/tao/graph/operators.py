@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch._ops import OpOverload
 
+import tao.graph.library  # noqa: F401  (defines our own operators)
 from tao.errors import UnsupportedOperator
 from tao.graph.literals import encode
 
@@ -77,7 +78,7 @@ OTHERS = overloads("""
 """)
 
 TRAINING = frozenset((LOG, SAMPLE, KEEP, EMBEDDING_GRADIENT))
-"""Operators of our own that only a training step has (tao.training.operators)."""
+"""Operators of our own that only a training step has (tao.graph.library)."""
 
 SUPPORTED = POINTWISE | OTHERS | TRAINING
 
@@ -109,8 +110,6 @@ def resolve(name: str) -> OpOverload:
     """The overload of a supported canonical name; raises UnsupportedOperator for every other one."""
     if name not in SUPPORTED:
         raise UnsupportedOperator(f"operator {name} is not in the set of supported operators")
-    if name in TRAINING:
-        import tao.training.operators  # noqa: F401  (defines them)
     namespace, packet, overload = name.split(".")
     try:
         return getattr(getattr(getattr(torch.ops, namespace), packet), overload)

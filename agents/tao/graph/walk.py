@@ -94,7 +94,7 @@ class Walk:
             return
         self._check(node, name)
         if all(n in self.constants for n in node.all_input_nodes) or name in operators.CONTENT_FREE:
-            self._fold(node, name)
+            self._fold(node)
         elif name in operators.IDENTITIES:
             self.env[node] = self.ref(node.args[0])
         elif self._is_clone(node, name):
@@ -136,7 +136,7 @@ class Walk:
         if source in self.env:
             self.env[node] = self.env[source][index]
 
-    def _fold(self, node: FxNode, name: str) -> None:
+    def _fold(self, node: FxNode) -> None:
         """Compute a call that depends on no input and no parameter."""
 
         def tensor(leaf: Any) -> Any:

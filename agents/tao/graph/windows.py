@@ -7,22 +7,28 @@ copied so that channels come last and a run holds the channels of one place (doc
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, TypeVar
+
+from torch import Tensor
 
 from tao.graph.maps import Call, IndexMap, Meaning, Rows
+
+N = TypeVar("N", int, Tensor)
 
 CONVOLUTIONS = {"aten.conv1d.default": 6, "aten.conv2d.default": 6, "aten.convolution.default": 8}
 """Position of the number of groups."""
 AVG_POOL = "aten.avg_pool2d.default"
 POOLS = ("aten.max_pool2d.default", AVG_POOL)
-_PLAIN, _ALONG_Y, _ALONG_X = 0, 1, 2
+PLAIN, ALONG_Y, ALONG_X = 0, 1, 2
+"""Roles of a level."""
 _LANES, _PADDED_LANES = 0, 2**32 - 1
 """What an average is divided by, instead of a number: the lanes, or those inside the padded input."""
 
 
 @dataclass(frozen=True)
-class _Axis:
+class Axis:
     """A dimension that windows slide along: elements of the input, and how a window moves and spreads."""
 
     extent: int
@@ -30,13 +36,65 @@ class _Axis:
     padding: int
     dilation: int
 
+    def place(self, at: N, lane: N) -> N:
+        """Where on the axis lane `lane` of the window at the output's coordinate `at` lies."""
+        return at * self.stride + lane * self.dilation - self.padding
+
+
+@dataclass(frozen=True)
+class Level:
+    """One of the three nested levels of lanes. role: PLAIN, or the axis that it lies along."""
+
+    size: int
+    a_stride: int
+    b_stride: int
+    role: int
+
+
+@dataclass(frozen=True)
+class Windows:
+    """The words of a node's attributes that say what its windows read, as Windows.sol takes them.
+
+    per_group: output channels of one group. group_stride: from a group's input to the next one's. axes: Y and X.
+    """
+
+    per_group: int
+    group_stride: int
+    levels: tuple[Level, Level, Level]
+    axes: tuple[Axis, Axis]
+
+    @classmethod
+    def of(cls, attributes: Sequence[int]) -> Windows:
+        """Read from a node's attributes; what stands behind these words is the operator's."""
+        roles = attributes[11]
+        levels = (Level(*attributes[2 + 3 * i : 5 + 3 * i], roles >> 2 * i & 3) for i in range(3))
+        return cls(*attributes[:2], tuple(levels), (Axis(*attributes[12:16]), Axis(*attributes[16:20])))
+
+    @property
+    def words(self) -> tuple[int, ...]:
+        """The first words of the attributes, 20 of them."""
+        return (
+            self.per_group,
+            self.group_stride,
+            *(word for level in self.levels for word in (level.size, level.a_stride, level.b_stride)),
+            sum(level.role << 2 * i for i, level in enumerate(self.levels)),
+            *(word for axis in self.axes for word in (axis.extent, axis.stride, axis.padding, axis.dilation)),
+        )
+
+    def along(self, level: Level, coordinates: Sequence[N]) -> tuple[Axis, N] | None:
+        """The axis that a level lies along, and the output's coordinate on it; None for a plain level."""
+        if level.role == PLAIN:
+            return None
+        number = level.role - ALONG_Y
+        return self.axes[number], coordinates[number - 2]
+
 
 @dataclass(frozen=True)
 class _Window:
     """sizes: of the window, one or two. axes: likewise. groups: of channels. channels: of one group."""
 
     sizes: tuple[int, ...]
-    axes: tuple[_Axis, ...]
+    axes: tuple[Axis, ...]
     groups: int
     channels: int
 
@@ -66,8 +124,8 @@ def meaning(call: Call) -> Meaning:
     channel = x.strides[1]
     y_stride, x_stride = (0 if rank == 3 else x.strides[-2]), x.strides[-1]
     sizes = (1, *window.sizes) if rank == 3 else window.sizes
-    axes = (_Axis(1, 1, 0, 1), *window.axes) if rank == 3 else window.axes
-    along_y = _PLAIN if rank == 3 else _ALONG_Y
+    axes = (Axis(1, 1, 0, 1), *window.axes) if rank == 3 else window.axes
+    along_y = PLAIN if rank == 3 else ALONG_Y
     pools = call.target in POOLS
     if pools:
         b_strides: tuple[int, ...] = (0, 0, 0, 0)
@@ -75,21 +133,15 @@ def meaning(call: Call) -> Meaning:
         weight = call.views[1].strides
         b_strides = (weight[0], weight[1], 0 if rank == 3 else weight[-2], weight[-1])
     levels = [
-        (sizes[0], y_stride, b_strides[2], along_y),
-        (sizes[1], x_stride, b_strides[3], _ALONG_X),
+        Level(sizes[0], y_stride, b_strides[2], along_y),
+        Level(sizes[1], x_stride, b_strides[3], ALONG_X),
     ]
-    levels.insert(2 if window.channels_last else 0, (window.channels, channel, b_strides[1], _PLAIN))
+    levels.insert(2 if window.channels_last else 0, Level(window.channels, channel, b_strides[1], PLAIN))
     # The innermost level is read as it lies, whatever stride a dimension of size 1 has.
-    size, _, _, role = levels[2]
-    levels[2] = (size, 1, 0 if pools else 1, role)
+    levels[2] = replace(levels[2], a_stride=1, b_stride=0 if pools else 1)
     per_group = 1 if pools else call.shape[1] // window.groups
-    attributes = (
-        per_group,
-        0 if window.groups == 1 else channel * window.channels,
-        *(word for size, a, b, _ in levels for word in (size, a, b)),
-        sum(role << 2 * i for i, (*_, role) in enumerate(levels)),
-        *(word for axis in axes for word in (axis.extent, axis.stride, axis.padding, axis.dilation)),
-    )
+    group_stride = 0 if window.groups == 1 else channel * window.channels
+    attributes = Windows(per_group, group_stride, tuple(levels), axes).words
     if call.target == AVG_POOL:
         divisor = call.argument(6, None) or (_PADDED_LANES if call.argument(5, True) else _LANES)
         if not 0 <= divisor <= _PADDED_LANES or call.argument(6, None) == _PADDED_LANES:
@@ -134,4 +186,4 @@ def _window(call: Call) -> _Window | None:
         sizes, channels = call.views[1].shape[2:], call.views[1].shape[1]
         groups = call.argument(CONVOLUTIONS[call.target], 1)
     axes = zip(x.shape[2:], stride, padding, dilation, strict=True)
-    return _Window(tuple(sizes), tuple(_Axis(*axis) for axis in axes), groups, channels)
+    return _Window(tuple(sizes), tuple(Axis(*axis) for axis in axes), groups, channels)

@@ -20,13 +20,13 @@ from tao.errors import ProfileError
 from tao.execution import node_values
 from tao.model import ModelBundle
 from tao.numerics.contraction import has_theta, node_theta
+from tao.numerics.dot import THETA_ONE
 from tao.numerics.merge import merge
 from tao.numerics.pairs import Envelope, accused, segment_envelope
 from tao.numerics.process import Remote, ask_all, processes, step_together
 from tao.numerics.profile import (
     SAFETY,
     SEGMENT_SAFETY,
-    THETA_ONE,
     Device,
     NodeTolerance,
     Profile,

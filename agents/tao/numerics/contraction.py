@@ -1,4 +1,4 @@
-"""When a contraction's output element is provably wrong (docs/protocol.md, section 4).
+"""How far the elements of a contraction are off, beside what is provably wrong (docs/protocol.md, section 4).
 
 For lanes a_k b_k (and a bias), S is their exact sum, T the sum of their absolute values, D that of the lanes
 with a subnormal factor, n = K (one more with a bias) and u = 2^-24. Any order of summation, with or without
@@ -6,22 +6,19 @@ fused multiply-add, subnormals kept or flushed, stays within
 
     tau = gamma_n T + 2 D + (2 n + 1) 2^-126,    gamma_n = n u / (1 - n u).
 
-Three forms of the same rule: `sums`, `bound` and `excess` estimate it for a whole output; `violates` is the
-rule itself on one element, in rationals; `refuted` is what the contract proves with 128-bit integers, so it
-implies `violates`.
+`sums` and `excess` estimate the rule for a whole output; `tao.numerics.dot` has it for one element, exactly.
 
 The calibrated rule is far tighter and no proof: y exceeds theta iff it is finite and, with R the root of the
 sum of the squared lanes, beyond
 
     theta u sqrt(n) R + 2 D + (2 n + 1) 2^-126.
 
-In the same three forms: `theta_statistic`, `exceeds` and `accusable`.
+`theta_statistic` estimates that one.
 """
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
-from fractions import Fraction
+from dataclasses import replace
 from itertools import product
 
 import torch
@@ -32,18 +29,10 @@ from tao.graph.canonical import Node
 from tao.graph.literals import fill
 from tao.graph.operators import CONTRACTION, resolve
 from tao.graph.windows import CONVOLUTIONS
+from tao.numerics.bounds.rule import SMALLEST_NORMAL, UNIT_ROUNDOFF
+from tao.numerics.dot import MAX_LANES
 
-UNIT_ROUNDOFF = 2.0**-24
-SMALLEST_NORMAL = 2.0**-126
-ONE = 127 << 23  # the bits of 1.0: the bias is a lane with this factor
-NON_FINITE = 255
-WINDOW = 63  # shifts a lane may take inside the contract's accumulator
-MAX_LANES = 1 << 17  # sums of this many lanes fit 128 bits
-THETA_ONE = 1 << 16  # theta is a fixed-point number of 16 fractional bits in 32
 _BLOCK = 1 << 22  # elements of one block of an output or an operand: 32 MiB in float64
-
-
-# ---- estimates for a whole output ----
 
 
 def _blocks(size: int, step: int) -> Iterator[slice]:
@@ -109,12 +98,6 @@ def sums(a: Tensor, b: Tensor, bias: Tensor | None = None) -> tuple[Tensor, Tens
 
 def _tau(t: Tensor, d: Tensor, n: int) -> Tensor:
     return n * UNIT_ROUNDOFF / (1 - n * UNIT_ROUNDOFF) * t + 2 * d + (2 * n + 1) * SMALLEST_NORMAL
-
-
-def bound(a: Tensor, b: Tensor, bias: Tensor | None = None) -> tuple[Tensor, Tensor]:
-    """S and tau of every output element, float64 [..., M, N]; arguments as for `sums`."""
-    s, t, d = sums(a, b, bias)
-    return s, _tau(t, d, a.shape[-1] + (bias is not None))
 
 
 def excess(y: Tensor, a: Tensor, b: Tensor, bias: Tensor | None = None) -> Tensor:
@@ -225,161 +208,3 @@ def _matrices(
     b = read(1, (columns, lanes), (strides[-1], 1))
     bias = None if bias is None else bias.reshape(-1, columns)
     return y.reshape(-1, columns), a.reshape(-1, lanes), b, bias
-
-
-# ---- one element, exactly ----
-
-
-def float_bits(values: Tensor) -> list[int]:
-    """The IEEE encodings of a float32 tensor's elements, in row-major order."""
-    return [word & 0xFFFFFFFF for word in values.detach().contiguous().view(torch.int32).flatten().tolist()]
-
-
-def _unpack(bits: int) -> tuple[int, int]:
-    """Biased exponent e and significand m of a float32: |x| = m 2^(e-150); subnormals have e = 1."""
-    exponent, fraction = bits >> 23 & 0xFF, bits & 0x7FFFFF
-    return (exponent, fraction | 1 << 23) if exponent else (1, fraction)
-
-
-def _value(bits: int) -> Fraction:
-    exponent, significand = _unpack(bits)
-    magnitude = Fraction(significand) * Fraction(2) ** (exponent - 150)
-    return -magnitude if bits >> 31 else magnitude
-
-
-def _is_finite(bits: int) -> bool:
-    return bits >> 23 & 0xFF != NON_FINITE
-
-
-def _is_subnormal(bits: int) -> bool:
-    return bits & 0x7F800000 == 0
-
-
-def _lanes(a: Sequence[int], b: Sequence[int], bias: int | None) -> list[tuple[int, int]]:
-    return [*zip(a, b, strict=True), *([(bias, ONE)] if bias is not None else [])]
-
-
-def _exact_sums(lanes: Sequence[tuple[int, int]]) -> tuple[Fraction, Fraction, Fraction]:
-    """S, T and D."""
-    products = [_value(x) * _value(y) for x, y in lanes]
-    s, t = sum(products, Fraction(0)), sum(map(abs, products), Fraction(0))
-    subnormal = [_is_subnormal(x) or _is_subnormal(y) for x, y in lanes]
-    return s, t, sum((abs(p) for p, small in zip(products, subnormal, strict=True) if small), Fraction(0))
-
-
-def tolerance(
-    a: Sequence[int], b: Sequence[int], bias: int | None = None
-) -> tuple[Fraction, Fraction, Fraction]:
-    """S, T and tau of one element as exact rationals, from float32 encodings of finite lanes."""
-    lanes = _lanes(a, b, bias)
-    s, t, d = _exact_sums(lanes)
-    n = len(lanes)
-    return s, t, t * Fraction(n, (1 << 24) - n) + 2 * d + (2 * n + 1) * Fraction(2) ** -126
-
-
-def violates(y: int, a: Sequence[int], b: Sequence[int], bias: int | None = None) -> bool:
-    """Whether element y is outside tolerance, in exact rationals; all arguments are float32 encodings."""
-    if not all(_is_finite(x) and _is_finite(z) for x, z in _lanes(a, b, bias)):
-        return False
-    s, t, tau = tolerance(a, b, bias)
-    return abs(_value(y) - s) > tau if _is_finite(y) else t + tau < 2**127
-
-
-def window_exponent(a: Sequence[int], b: Sequence[int], bias: int | None = None) -> int:
-    """The lowest window that holds every lane: max over nonzero lanes of e_a + e_b, less 63, at least 2."""
-    tops = [_unpack(x)[0] + _unpack(y)[0] for x, y in _lanes(a, b, bias) if _unpack(x)[1] and _unpack(y)[1]]
-    return max([2, *(top - WINDOW for top in tops)])
-
-
-def exceeds(y: int, a: Sequence[int], b: Sequence[int], bias: int | None, theta: int) -> bool:
-    """Whether element y exceeds theta, a Q16.16 number, in rationals; the others are float32 encodings."""
-    lanes = _lanes(a, b, bias)
-    if theta == 0 or not _is_finite(y) or not all(_is_finite(x) and _is_finite(z) for x, z in lanes):
-        return False
-    s, _, d = _exact_sums(lanes)
-    n, squares = len(lanes), sum(((_value(x) * _value(z)) ** 2 for x, z in lanes), Fraction(0))
-    beyond = abs(_value(y) - s) - 2 * d - (2 * n + 1) * Fraction(2) ** -126
-    return beyond > 0 and beyond**2 > Fraction(theta, THETA_ONE << 24) ** 2 * n * squares
-
-
-@dataclass(frozen=True)
-class _Window:
-    """Sums of n lanes in units of 2^(exponent - 300), as the contract makes them: S, T, D and of squares."""
-
-    n: int
-    s: int
-    t: int
-    d: int
-    squares: int
-    exponent: int
-
-    @classmethod
-    def of(cls, lanes: Sequence[tuple[int, int]], window: int) -> "_Window | None":
-        """None where the contract reverts: lanes that are not finite or above the window, bad windows."""
-        if not 2 <= window <= 508:
-            return None
-        s = t = d = squares = 0
-        for x, z in lanes:
-            if not (_is_finite(x) and _is_finite(z)):
-                return None
-            (ex, mx), (ez, mz) = _unpack(x), _unpack(z)
-            shift = ex + ez - window
-            if mx * mz == 0 or shift < 0:
-                continue
-            if shift > WINDOW:
-                return None
-            units = mx * mz << shift
-            t += units
-            s += -units if (x ^ z) >> 31 else units
-            d += units if _is_subnormal(x) or _is_subnormal(z) else 0
-            squares += units**2
-        return cls(len(lanes), s, t, d, squares, window)
-
-    @property
-    def skipped(self) -> int:
-        """More than the lanes below the window can come to."""
-        return self.n << 47
-
-    @property
-    def slack(self) -> int:
-        # S is off by `skipped` at most, and D, which counts twice, as well. The last unit is for `distance`.
-        flush = 174 - self.exponent  # 2^-126 in units
-        flushed = 2 * self.n + 1 << flush if flush >= 0 else 2 * self.n + 1
-        return 2 * self.d + flushed + 3 * self.skipped + 1
-
-    def distance(self, y: int) -> int:
-        """|y - S|, off by less than a unit for the truncation of y."""
-        exponent, significand = _unpack(y)
-        shift = exponent + 150 - self.exponent
-        units = significand << shift if shift >= 0 else significand >> -shift
-        return abs((-units if y >> 31 else units) - self.s)
-
-
-def refuted(y: int, a: Sequence[int], b: Sequence[int], bias: int | None, window: int) -> bool:
-    """Whether the contract accepts the proof that y is outside tolerance; arguments are float32 encodings.
-
-    Mirrors Float32Dot.sol. Sums are integers in units of 2^(window - 300). Lanes below the window are left
-    out; each is less than 2^47 units, and all slack goes to y's side. A bad window can only lose the proof.
-    """
-    found = _Window.of(_lanes(a, b, bias), window)
-    if found is None or len(a) > MAX_LANES:
-        return False
-    t = found.t + found.skipped
-    tau = t * found.n // ((1 << 24) - found.n) + 1 + found.slack
-    if not _is_finite(y):
-        overflow = 427 - window  # 2^127 in units
-        return overflow >= 0 and t + tau < 1 << overflow
-    return found.distance(y) > tau
-
-
-def accusable(y: int, a: Sequence[int], b: Sequence[int], bias: int | None, window: int, theta: int) -> bool:
-    """Whether the contract accepts the proof that y exceeds theta, a Q16.16 number; else as for `refuted`.
-
-    Lanes in a convolution's padding count: give them as zeros.
-    """
-    found = _Window.of(_lanes(a, b, bias), window)
-    if found is None or len(a) > MAX_LANES or theta == 0 or not _is_finite(y):
-        return False
-    squares = found.squares + (found.n << 94)  # the square of a skipped lane is below 2^94
-    root = (math.isqrt(found.n * ((squares >> 8) + 1)) + 1) << 4
-    return found.distance(y) > (theta * root >> 40) + 1 + found.slack

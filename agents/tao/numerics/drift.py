@@ -13,18 +13,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from tao.numerics.statistics import FLOOR, typical_size
+from tao.numerics.statistics import FLOOR, ratio, typical_size
 
 DRIFT_THRESHOLD = 16.0
 """Ratio above which an end is implausible. Honest kernels stay below 4, because the errors of two float32
 executions have one distribution; what saves a cheat work (int8, bfloat16, other weights) lies far above. A
 wrong guess only costs a dispute: no verdict uses this number."""
-
-
-def _ratio(distance: float, scale: float) -> float:
-    if distance == 0:
-        return 0.0
-    return distance / scale if scale > 0 else math.inf
 
 
 def tensor_drift(claimed: Tensor, single: Tensor, double: Tensor) -> float:
@@ -45,8 +39,8 @@ def tensor_drift(claimed: Tensor, single: Tensor, double: Tensor) -> float:
     floor = FLOOR * torch.finfo(single.dtype).eps / 2 * typical_size(exact)
     theirs, ours = np.abs(y - exact), np.abs(own - exact)
     return max(
-        _ratio(float(theirs.max()), float(ours.max()) + floor),
-        _ratio(math.sqrt(np.mean(theirs**2)), math.sqrt(np.mean(ours**2)) + floor),
+        ratio(float(theirs.max()), float(ours.max()) + floor),
+        ratio(math.sqrt(np.mean(theirs**2)), math.sqrt(np.mean(ours**2)) + floor),
     )
 
 

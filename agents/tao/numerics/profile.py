@@ -10,13 +10,13 @@ where JSON is the canonical JSON of the thresholds with the grid and the safety 
 three hashes have inputs of different lengths, so none passes for another, and the nodes stand on the left.
 """
 
-import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property
 
 from tao.errors import ProfileError
+from tao.graph.literals import canonical_json
 from tao.numerics.segments import SegmentStatistics, segment_exceedance
 from tao.numerics.statistics import GRID, Statistics, exceedance
 from tao.tensors import merkle
@@ -31,9 +31,6 @@ SEGMENT_SAFETY = 2.0
 """The same for segments, whose thresholds already are in units of the judge's own rounding errors."""
 MOST_PERCENTILES = 32
 """Members publish two figures for each percentile beside their vote, in STATISTICS_LIMIT bytes."""
-
-THETA_ONE = 1 << 16
-"""The Q16.16 number 1."""
 
 
 @dataclass(frozen=True)
@@ -64,10 +61,6 @@ class Device:
 
     name: str
     description: str
-
-
-def _canonical(value: object) -> bytes:
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()
 
 
 @dataclass(frozen=True)
@@ -155,7 +148,7 @@ class Profile:
     def record(self, node: int) -> bytes:
         """Canonical JSON of a node's thresholds, whose hash is in its leaf."""
         tolerance = self.nodes[node]
-        return _canonical(
+        return canonical_json(
             {
                 "absolute": tolerance.absolute,
                 "grid": self.grid,
@@ -167,7 +160,7 @@ class Profile:
     def segment_record(self, index: int) -> bytes:
         """Canonical JSON of the thresholds of the segment at `index`, whose hash is in its leaf."""
         tolerance = self.segments[index]
-        return _canonical(
+        return canonical_json(
             {
                 "elements": tolerance.elements,
                 "grid": self.grid,
@@ -210,14 +203,6 @@ class Profile:
         path = tuple(merkle.path(self.leaves, node))
         return NodeOpening(node, self.nodes[node].theta, keccak(self.record(node)), path, self.segments_root)
 
-    def open_segment(self, lo: int, hi: int) -> "SegmentOpening":
-        """What proves a segment's thresholds under the root. Raises KeyError if it was not calibrated."""
-        index = self._places[lo, hi]
-        path = tuple(merkle.path(self.segment_leaves, index))
-        return SegmentOpening(
-            index, len(self.segments), lo, hi, keccak(self.segment_record(index)), path, self.nodes_root
-        )
-
     def require(self, graph_root: bytes, node_count: int) -> None:
         """Raises ProfileError unless this is a profile of the graph with this root and number of nodes."""
         _require(
@@ -228,7 +213,7 @@ class Profile:
 
     def to_json(self) -> bytes:
         """The profile's file: canonical JSON."""
-        return _canonical(
+        return canonical_json(
             {
                 "format": FORMAT,
                 "graph_root": "0x" + self.graph_root.hex(),
@@ -299,31 +284,8 @@ class NodeOpening:
     def verify(self, root: bytes, node_count: int) -> bool:
         """Whether this is the node's leaf under `root`, the tolerances root of a graph of so many nodes."""
         leaf = node_leaf(self.theta, self.record_hash)
-        top = _climb(leaf, self.node, node_count, self.path)
+        top = merkle.climb(leaf, self.node, node_count, self.path)
         return top is not None and keccak(top + self.segments_root) == root
-
-
-@dataclass(frozen=True)
-class SegmentOpening:
-    """A segment's leaf under a tolerances root: its ends, the hash of its JSON, and the siblings upwards.
-
-    index, count: its place among how many segments. The root does not bind the count; whoever needs all
-    segments reads the whole profile.
-    """
-
-    index: int
-    count: int
-    lo: int
-    hi: int
-    record_hash: bytes
-    path: tuple[bytes, ...]
-    nodes_root: bytes
-
-    def verify(self, root: bytes) -> bool:
-        """Whether this is a segment's leaf under `root`, a tolerances root."""
-        leaf = segment_leaf(self.lo, self.hi, self.record_hash)
-        top = _climb(leaf, self.index, self.count, self.path)
-        return top is not None and keccak(self.nodes_root + top) == root
 
 
 def node_leaf(theta: int, record_hash: bytes) -> bytes:
@@ -334,15 +296,6 @@ def node_leaf(theta: int, record_hash: bytes) -> bytes:
 def segment_leaf(lo: int, hi: int, record_hash: bytes) -> bytes:
     """keccak256(TAG_tolerance || lo:uint32 || hi:uint32 || keccak256(JSON))."""
     return keccak(tag("tolerance") + lo.to_bytes(4, "big") + hi.to_bytes(4, "big") + record_hash)
-
-
-def _climb(leaf: bytes, index: int, count: int, path: Sequence[bytes]) -> bytes | None:
-    """The root that a path leads to, None if its length or the index does not fit a tree of `count`."""
-    if not 0 <= index < count or len(path) != merkle.tree_height(count):
-        return None
-    for level, sibling in enumerate(path):
-        leaf = keccak(sibling + leaf if index >> level & 1 else leaf + sibling)
-    return leaf
 
 
 def _require(holds: bool, otherwise: str) -> None:

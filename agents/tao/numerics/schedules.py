@@ -17,6 +17,7 @@ from torch.nn.functional import pad
 
 from tao.graph.canonical import Node
 from tao.graph.operators import CONTRACTION
+from tao.graph.windows import Windows
 from tao.numerics.contraction import node_theta, theta_statistic
 
 SCHEDULE_TOLERANCE = 2.0
@@ -131,19 +132,17 @@ def _windows(
     node: Node, coordinates: Sequence[Tensor], first: Sequence[Tensor]
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Where a convolution reads a and b, and whether that is inside; [m] and the three levels of lanes."""
-    words = node.attributes
-    a = (first[0] + coordinates[1] // words[0] * words[1])[:, None, None, None]
+    windows = Windows.of(node.attributes)
+    a = (first[0] + coordinates[1] // windows.per_group * windows.group_stride)[:, None, None, None]
     b = first[1][:, None, None, None]
     inside = torch.ones_like(a, dtype=torch.bool)
-    axes = {1: (*words[12:16], coordinates[-2]), 2: (*words[16:20], coordinates[-1])}
-    for level in range(3):
-        size, a_stride, b_stride = words[2 + 3 * level : 5 + 3 * level]
-        lane = torch.arange(size).view([size if i == level else 1 for i in range(3)])
+    for number, level in enumerate(windows.levels):
+        lane = torch.arange(level.size).view([level.size if i == number else 1 for i in range(3)])
         place = lane[None]
-        if role := words[11] >> 2 * level & 3:
-            extent, stride, padding, dilation, at = axes[role]
-            place = at[:, None, None, None] * stride + lane * dilation - padding
-            inside = inside & (place >= 0) & (place < extent)
-        a, b = a + place * a_stride, b + lane * b_stride
+        if found := windows.along(level, coordinates):
+            axis, at = found
+            place = axis.place(at[:, None, None, None], lane)
+            inside = inside & (place >= 0) & (place < axis.extent)
+        a, b = a + place * level.a_stride, b + lane * level.b_stride
     shape = torch.broadcast_shapes(a.shape, b.shape)
     return a.expand(shape), b.expand(shape), inside.expand(shape)

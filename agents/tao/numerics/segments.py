@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from tao.numerics.statistics import FLOOR, GRID, mask_limit, percentiles
+from tao.numerics.statistics import FLOOR, GRID, mask_limit, percentiles, ratio
 
 ESCALATION_MARGIN = 1.25
 """A challenger puts a segment to the vote from this exceedance on: members' replays differ from its own."""
@@ -127,9 +127,7 @@ def segment_exceedance(
     for tensor in statistics:
         for values, thresholds in ((tensor.elements, elements), (tensor.rows, rows)):
             for value, threshold in zip(values, thresholds, strict=True):
-                limit = safety * max(threshold, tensor.floor)
-                if value > 0:
-                    worst = max(worst, value / limit if limit > 0 else math.inf)
+                worst = max(worst, ratio(value, safety * max(threshold, tensor.floor)))
     return worst
 
 

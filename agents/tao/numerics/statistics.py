@@ -122,10 +122,11 @@ def deviation_statistics(claimed: Tensor, own: Tensor, grid: Sequence[float] = G
     )
 
 
-def _ratio(statistic: float, threshold: float) -> float:
-    if statistic == 0:
+def ratio(size: float, limit: float) -> float:
+    """A deviation over its limit; 0 of none, and infinite where there is one and it has to be none."""
+    if size == 0:
         return 0.0
-    return statistic / threshold if threshold > 0 else math.inf
+    return size / limit if limit > 0 else math.inf
 
 
 def exceedance(
@@ -139,7 +140,7 @@ def exceedance(
         return math.inf
     floor = FLOOR * statistics.unit
     ratios = [
-        _ratio(value, safety * max(threshold, floor * scale))
+        ratio(value, safety * max(threshold, floor * scale))
         for values, thresholds, scale in (
             (statistics.absolute, absolute, statistics.scale),
             (statistics.relative, relative, 1.0),

@@ -1,7 +1,8 @@
 """Proofs for the adjudicators: which output element is provably wrong, and the openings that show it.
 
-ABI encodings are those of the `Proof` structs of ContractionAdjudicator and of the library ElementProof.
-Where an element's operands exceed a transaction, a `Plan` has pieces of them to be posted before its proof.
+ABI encodings are those of the `Proof` structs of ContractionAdjudicator, ConvolutionAdjudicator and
+PoolingAdjudicator, and of the libraries ElementProof and RowProof. Where an element's operands exceed a
+transaction, a `Plan` has pieces of them to be posted before its proof.
 """
 
 from __future__ import annotations

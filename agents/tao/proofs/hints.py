@@ -8,7 +8,8 @@ import torch
 
 from tao.graph.operators import CONTRACTION, overloads
 from tao.graph.windows import CONVOLUTIONS
-from tao.numerics.contraction import WINDOW, window_exponent
+from tao.numerics.dot import window_exponent
+from tao.numerics.float32 import WINDOW
 from tao.proofs.leaf import Leaf
 from tao.proofs.reads import Runs
 

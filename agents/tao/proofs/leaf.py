@@ -17,7 +17,7 @@ from tao.errors import InvalidTensor, ModelError, UnsupportedOperator
 from tao.graph.canonical import Node
 from tao.graph.maps import IndexMap
 from tao.model import ModelBundle
-from tao.numerics.contraction import float_bits
+from tao.numerics.float32 import float_bits
 from tao.tensors.codec import CHUNK, TensorType
 from tao.tensors.tree import TensorTree
 

@@ -15,7 +15,7 @@ from eth_abi import encode
 
 from tao.graph.operators import CONTRACTION, overloads
 from tao.graph.windows import CONVOLUTIONS
-from tao.numerics.contraction import MAX_LANES
+from tao.numerics.dot import MAX_LANES
 from tao.proofs.leaf import Leaf
 from tao.proofs.reads import Runs
 from tao.tensors.codec import CHUNK
@@ -41,8 +41,6 @@ MAX_GAS = 12_000_000
 """Gas of a posting by estimate, so that the sender's margin stays below the cap of 2^24 on a transaction."""
 
 _CHUNKS = 64  # of the rows of a piece together
-_RECORDED = keccak(b"TAO.recorded.v1")
-_NOTHING = (b"", [], [])
 _WORD = 32
 
 
@@ -130,7 +128,7 @@ def recorded(
     types = "(uint256[],(bytes32,bytes32[])[],(bytes,bytes32[],bytes32[])[],bytes)"
     lanes = [piece.lanes for piece in found]
     sources = [leaf.source(i) for i in range(rows_of(leaf))]
-    return encode(["bytes32", types], [_RECORDED, (lanes, sources, points, proof)])
+    return encode(["bytes32", types], [tag("recorded"), (lanes, sources, points, proof)])
 
 
 def _batches(leaf: Leaf, items: Iterable[tuple]) -> Iterator[list[tuple]]:

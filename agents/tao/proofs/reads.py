@@ -11,7 +11,7 @@ from tao.graph.moves import CAT, LOOKUPS, PADS, UPSAMPLES
 from tao.graph.operators import CONTRACTION, EMBEDDING
 from tao.graph.resizing import ADAPTIVE, BILINEAR, averaged, interpolated
 from tao.graph.rows import CUMSUM
-from tao.graph.windows import CONVOLUTIONS, POOLS
+from tao.graph.windows import CONVOLUTIONS, POOLS, Windows
 from tao.proofs.leaf import Leaf
 from tao.proofs.positions import POSITIONS, better_lane
 
@@ -130,20 +130,17 @@ def _windows(leaf: Leaf, element: int) -> Runs:
 
 def window_runs(leaf: Leaf, element: int) -> Iterator[tuple[int, int, int]]:
     """First element in a and in b and length of each run of a window, without what lies in the padding."""
-    words, coordinates = leaf.node.attributes, leaf.coordinates(element)
-    a = leaf.first(0, element) + coordinates[1] // words[0] * words[1]
+    windows, coordinates = Windows.of(leaf.node.attributes), leaf.coordinates(element)
+    a = leaf.first(0, element) + coordinates[1] // windows.per_group * windows.group_stride
     b = leaf.first(1, element) if len(leaf.operands) > 1 else 0
-    roles = [words[11] >> 2 * level & 3 for level in range(3)]
-    axes = {1: (*words[12:16], coordinates[-2]), 2: (*words[16:20], coordinates[-1])}
     levels = []
-    for level, role in enumerate(roles):
-        size, a_stride, b_stride = words[2 + 3 * level : 5 + 3 * level]
-        places = [(lane, lane) for lane in range(size)]
-        if role:
-            extent, stride, padding, dilation, at = axes[role]
-            moved = ((lane, at * stride + lane * dilation - padding) for lane in range(size))
-            places = [(lane, place) for lane, place in moved if 0 <= place < extent]
-        levels.append([(place * a_stride, lane * b_stride) for lane, place in places])
+    for level in windows.levels:
+        places = [(lane, lane) for lane in range(level.size)]
+        if found := windows.along(level, coordinates):
+            axis, at = found
+            moved = ((lane, axis.place(at, lane)) for lane in range(level.size))
+            places = [(lane, place) for lane, place in moved if 0 <= place < axis.extent]
+        levels.append([(place * level.a_stride, lane * level.b_stride) for lane, place in places])
     outer, inner, run = levels
     if run:
         for (a0, b0), (a1, b1) in product(outer, inner):

@@ -13,15 +13,9 @@ from tao.graph.canonical import Node
 from tao.graph.literals import fill
 from tao.graph.operators import CONTRACTION, COPY, overloads, resolve
 from tao.numerics.bounds import bound
-from tao.numerics.contraction import (
-    THETA_ONE,
-    accusable,
-    float_bits,
-    node_excess,
-    node_theta,
-    refuted,
-    window_exponent,
-)
+from tao.numerics.contraction import node_excess, node_theta
+from tao.numerics.dot import THETA_ONE, accusable, refuted, window_exponent
+from tao.numerics.float32 import float_bits
 from tao.proofs.leaf import Leaf
 from tao.proofs.positions import POSITIONS, misplaced
 from tao.proofs.reads import reads

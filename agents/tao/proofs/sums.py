@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from tao.graph.operators import overloads
+from tao.numerics.float32 import INFINITY, WINDOW
 from tao.proofs.leaf import Leaf
 from tao.proofs.pieces import NORMS, SOFTMAXES
 from tao.protocol.views import Sums
@@ -20,11 +21,7 @@ from tao.protocol.views import Sums
 SQUARED = NORMS | overloads("batch_norm _native_batch_norm_legit_no_training")
 """Operators whose adjudicator sums squares; it decides some by no sums, but does not refuse to sum for them."""
 
-SPAN = 63
-"""A term counts from its window's exponent on, up to so many binary places above it."""
-
 _WINDOWS = {1: range(1, 255), 2: range(2, 509)}  # by the number of rows
-_INFINITE = 0x7F800000
 _LOG2_E_63 = 0xB8AA3B295C17F0BB
 _LN_2_103 = 0x58B90BFBE8E7BCD5E4F1D9CC01
 _FIFTEEN = 15 << 80
@@ -60,7 +57,7 @@ def exact_sums(operator: str, hint: int, lanes: Sequence[np.ndarray]) -> Sums | 
         mantissa *= bits & 0x7FFFFF | (raw > 0).astype(np.int64) << 23
     shift = exponent - hint
     counted = (shift >= 0) & (mantissa != 0)
-    if bool((shift[counted] > SPAN).any()):
+    if bool((shift[counted] > WINDOW).any()):
         return None
     positive = _shifted(mantissa, shift, counted & ~negative)
     other = _shifted(mantissa, shift, counted & negative)
@@ -84,11 +81,11 @@ def _shifted(terms: np.ndarray, shift: np.ndarray, chosen: np.ndarray) -> int:
 
 def _exponentials(maximum: int, bits: np.ndarray) -> Sums | None:
     """S and W as ExponentialSums has them, truncation by truncation."""
-    if maximum >> 32 or maximum & _INFINITE == _INFINITE:
+    if maximum >> 32 or maximum & INFINITY == INFINITY:
         return None
     top, total, weighted = _fixed(maximum), 0, 0
     for lane in bits.tolist():
-        if lane & 0x7FFFFFFF > _INFINITE:
+        if lane & 0x7FFFFFFF > INFINITY:
             return None
         d = top - _fixed(lane)
         if d < 0:

@@ -134,19 +134,33 @@ def challengeable(claim: ClaimView, now: int) -> bool:
     return claim.status in (Status.PENDING, Status.DISPUTED) and now <= claim.window_end
 
 
-def decide(view: ChainView, me: str, judge: Judge, models: frozenset[bytes]) -> Iterator[actions.Action]:
-    """The moves `me` should make now: open disputes first (they run against a clock), then new ones.
-
-    Lazy, so that one move is sent before the next is computed. Claims of models other than `models`, its own,
-    and those it has disputed before are left alone.
-    """
+def parts(view: ChainView, me: str) -> Iterator[DisputeView | ClaimView]:
+    """Each of the disputes of `me`, which run against a clock, then each claim that it has not disputed; the most
+    urgent first."""
     mine = [dispute for dispute in view.disputes if dispute.challenger == me]
-    for dispute in sorted(mine, key=lambda dispute: dispute.turn_start + dispute.challenger_left):
-        move = pursue(dispute, judge, view.now, view.block)
-        if move is not None:
-            yield move
+    yield from sorted(mine, key=lambda dispute: dispute.turn_start + dispute.challenger_left)
     disputed = {dispute.claim.claim_id for dispute in mine}
     for claim in sorted(view.claims, key=lambda claim: claim.window_end):
-        fresh = claim.model_id in models and claim.prover != me and claim.claim_id not in disputed
-        if fresh and challengeable(claim, view.now) and judge.suspicious(claim):
-            yield actions.Open(claim)
+        if claim.claim_id not in disputed:
+            yield claim
+
+
+def move(
+    part: DisputeView | ClaimView, view: ChainView, me: str, judge: Judge, models: frozenset[bytes]
+) -> actions.Action | None:
+    """What `me` should do about one of the `parts` of a view, or None. Claims of models other than `models` and
+    its own are left alone."""
+    if isinstance(part, DisputeView):
+        return pursue(part, judge, view.now, view.block)
+    watched = part.model_id in models and part.prover != me
+    if watched and challengeable(part, view.now) and judge.suspicious(part):
+        return actions.Open(part)
+    return None
+
+
+def decide(view: ChainView, me: str, judge: Judge, models: frozenset[bytes]) -> Iterator[actions.Action]:
+    """The moves `me` should make now, lazily, so that one is sent before the next is computed."""
+    for part in parts(view, me):
+        action = move(part, view, me, judge, models)
+        if action is not None:
+            yield action

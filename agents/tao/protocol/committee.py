@@ -61,10 +61,15 @@ def serve(dispute: DisputeView, me: str, examiner: Examiner, now: int, block: in
     return upkeep(dispute, now, block)
 
 
-def decide(view: ChainView, me: str, examiner: Examiner) -> Iterator[actions.Action]:
-    """The moves `me` should make now, the case that ends first at the front."""
+def parts(view: ChainView) -> list[DisputeView]:
+    """The disputes with a case, the one that ends first at the front."""
     cases = [dispute for dispute in view.disputes if dispute.case is not None]
-    for dispute in sorted(cases, key=lambda dispute: dispute.case.commit_end):
+    return sorted(cases, key=lambda dispute: dispute.case.commit_end)
+
+
+def decide(view: ChainView, me: str, examiner: Examiner) -> Iterator[actions.Action]:
+    """The moves `me` should make now, lazily, so that one is sent before the next is computed."""
+    for dispute in parts(view):
         move = serve(dispute, me, examiner, view.now, view.block)
         if move is not None:
             yield move

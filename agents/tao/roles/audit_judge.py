@@ -10,11 +10,12 @@ from dataclasses import dataclass, field
 from torch import Tensor
 
 from tao.errors import ModelError, StoreError
+from tao.graph.states import is_consistent, of_outputs
 from tao.model import ModelBundle
 from tao.protocol.challenger import Finding, Inconsistent, Measured, Missing, Refutable
 from tao.protocol.views import ClaimView, DisputeView
 from tao.roles.bits import log_value, stand_in
-from tao.roles.states import around, chunk_numbered, fetch, fetch_value, is_consistent, of_outputs
+from tao.roles.states import around, chunk_numbered, fetch, fetch_value
 from tao.tensors import commit
 from tao.tensors.store import TensorStore
 from tao.training import log as logs
@@ -77,10 +78,10 @@ class AuditJudge:
         if dispute.spans_steps:
             report = self._audited(dispute.claim)
             if report is None:
-                differs = self._own(self._case(dispute.claim))[hi // size] != dispute.states[hi][:-1]
+                is_wrong = self._own(self._case(dispute.claim))[hi // size] != dispute.states[hi][:-1]
             else:
-                differs = report.difference is not None and report.difference.step < hi // size
-            return math.inf if differs else 0.0
+                is_wrong = report.difference is not None and report.difference.step < hi // size
+            return math.inf if is_wrong else 0.0
         replayed, has_log = self._replayed(dispute)
         end = hi - dispute.lo // size * size
         if replayed.blamed is not None and replayed.blamed < end:

@@ -8,22 +8,23 @@ from torch import Tensor
 
 from tao.chain.reverts import Refused
 from tao.errors import ChainError
+from tao.graph.states import of_outputs
 from tao.model import ModelBundle
+from tao.numerics.dot import THETA_ONE
 from tao.numerics.drift import DRIFT_THRESHOLD
-from tao.numerics.profile import THETA_ONE
 from tao.proofs import Plan, proof_plan
 from tao.proofs.leaf import Leaf
 from tao.protocol import actions
 from tao.protocol.actions import Action
 from tao.protocol.views import ClaimView, DisputeView
 from tao.roles import sums
+from tao.roles.admission import require_calibrated, require_inference
 from tao.roles.context import Context
 from tao.roles.disputant import Disputant, number
 from tao.roles.journal import Done
 from tao.roles.judge import ReplayJudge
-from tao.roles.measure import require_calibrated, require_inference
 from tao.roles.role import OVER, dispute_facts
-from tao.roles.states import around, fetch_read, fetch_segment, of_outputs
+from tao.roles.states import around, fetch_read, fetch_segment
 
 SECONDS_PER_TRANSACTION = 30
 """What to allow for each of many transactions in a row: two blocks of twelve seconds, and some."""

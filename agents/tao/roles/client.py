@@ -11,9 +11,9 @@ from web3.logs import DISCARD
 from tao.errors import ChainError, ModelError
 from tao.model import ModelBundle
 from tao.protocol.views import ClaimView, RequestView
+from tao.roles.admission import require_calibrated, require_segments, require_short_states
 from tao.roles.context import Context
 from tao.roles.journal import Done
-from tao.roles.measure import require_calibrated, require_segments, require_short_states
 from tao.roles.role import short
 
 

@@ -53,13 +53,38 @@ class Defender(Role):
     def view(self) -> ChainView:
         return self.context.reader.view({self.bundle.model_id})
 
-    def _claim_id(self, sent: Sent) -> bytes:
-        if sent.receipt is None:
-            return b""
-        (event,) = self.context.contracts.claims.events.Claimed().process_receipt(
-            sent.receipt, errors=DISCARD
+    def _send_claim(
+        self, request_id: bytes, inputs: Sequence[bytes], outputs: Sequence[bytes], root: bytes
+    ) -> tuple[Sent, bytes]:
+        """Claim a run by its commitments, under this prover's bond; the claim's id is empty where another was first.
+
+        root: over the checkpoints of a run of several steps, zeros else.
+        """
+        claims = self.context.contracts.claims
+        sent = self.context.send(
+            claims.functions.claim(self.bundle.model_id, request_id, list(inputs), list(outputs), root),
+            value=self.context.reader.prover_bond,
+            already=("RequestNotOpen", "DuplicateClaim"),
         )
-        return event["args"]["claimId"]
+        if sent.receipt is None:
+            return sent, b""
+        (event,) = claims.events.Claimed().process_receipt(sent.receipt, errors=DISCARD)
+        return sent, event["args"]["claimId"]
+
+    def _claimed(self, claim_id: bytes) -> str:
+        """What came of a claim, for people."""
+        if claim_id:
+            return f"claimed {short(claim_id)}"
+        return f"did not claim: another {self.name} or claim was first"
+
+    def _send_states(
+        self, dispute: DisputeView, states: Sequence[Sequence[bytes]], paths: Sequence[Sequence[bytes]] = ()
+    ) -> Sent:
+        """Reveal states by their commitments, and the paths of checkpoints under the claim's root."""
+        call = self.context.contracts.game.functions.reveal(
+            dispute.dispute_id, dispute.lo, dispute.hi, list(states), list(paths)
+        )
+        return self.context.send(call, already=OVER)
 
     def _finalise(self, claim: ClaimView) -> Done | None:
         start = time.monotonic()

@@ -6,13 +6,13 @@ from __future__ import annotations
 import time
 from abc import abstractmethod
 from collections import Counter
-from collections.abc import Iterable, Iterator
-from dataclasses import replace
+from collections.abc import Iterable
 from typing import Any
 
 from tao.chain.reverts import Refused
 from tao.chain.sender import Sent
 from tao.errors import ChainError
+from tao.graph.states import of_outputs
 from tao.model import ModelBundle
 from tao.proofs import leaf_claim
 from tao.protocol import actions, challenger
@@ -21,7 +21,7 @@ from tao.protocol.views import ChainView, ClaimView, DisputeView
 from tao.roles.context import Context
 from tao.roles.journal import Done
 from tao.roles.role import OVER, Role, dispute_facts, short
-from tao.roles.states import around, of_outputs
+from tao.roles.states import around
 
 UNPROVEN = ("NotRefuted", "NoAdjudicator")
 """Refusals by which an adjudicator leaves the operator to the committee."""
@@ -60,21 +60,13 @@ class Disputant(Role):
     def decide(self, view: ChainView) -> Iterable[Action]:
         self.judge.now = view.now
         models = frozenset({self.bundle.model_id})
+        parts = challenger.parts(view, self.address)
         yield from self._each(
-            self._parts(view), lambda part: challenger.decide(part, self.address, self.judge, models)
+            (part for part in parts if isinstance(part, DisputeView) or not self._is_over()),
+            lambda part: challenger.move(part, view, self.address, self.judge, models),
         )
         for claim in view.claims:
             self._tell(claim)
-
-    def _parts(self, view: ChainView) -> Iterator[tuple[str, ChainView]]:
-        """Each of its disputes, and each of the claims that it has not disputed, the most urgent first."""
-        mine = [dispute for dispute in view.disputes if dispute.challenger == self.address]
-        for dispute in sorted(mine, key=lambda dispute: dispute.turn_start + dispute.challenger_left):
-            yield short(dispute.dispute_id), replace(view, claims=(), disputes=(dispute,))
-        disputed = {dispute.claim.claim_id for dispute in mine}
-        for claim in sorted(view.claims, key=lambda claim: claim.window_end):
-            if claim.claim_id not in disputed and not self._is_over():
-                yield short(claim.claim_id), replace(view, claims=(claim,), disputes=())
 
     def perform(self, action: Action) -> Done | None:
         start, game = time.monotonic(), self.context.contracts.game.functions

@@ -4,14 +4,15 @@ import math
 from collections.abc import Callable, Sequence
 
 from tao.errors import StoreError
+from tao.graph.states import is_consistent, of_outputs
 from tao.model import ModelBundle
 from tao.numerics.contraction import has_theta
+from tao.numerics.measure import SegmentMeasurement, measure, measure_segment
 from tao.numerics.segments import ESCALATION_MARGIN
 from tao.proofs import find_accusable_element, find_refutable_element
 from tao.protocol.challenger import Exceeding, Finding, Inconsistent, Measured, Missing, Refutable
 from tao.protocol.views import ClaimView, DisputeView
-from tao.roles.measure import SegmentMeasurement, measure, measure_segment
-from tao.roles.states import around, chunk_numbered, fetch_segment, fetch_value, is_consistent, of_outputs
+from tao.roles.states import around, chunk_numbered, fetch_segment, fetch_value
 from tao.tensors.store import TensorStore
 
 Ends = tuple[int, int, tuple[bytes, ...], tuple[bytes, ...]]

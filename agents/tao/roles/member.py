@@ -3,12 +3,13 @@
 import math
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 from tao.errors import ModelError, StoreError, TaoError
 from tao.graph.literals import canonical_json
+from tao.graph.states import is_consistent
 from tao.model import ModelBundle
+from tao.numerics.measure import measure, measure_segment
 from tao.numerics.statistics import VoteStatistics
 from tao.protocol import actions, committee
 from tao.protocol.actions import Action
@@ -17,9 +18,8 @@ from tao.roles.ballots import MOST_ATTEMPTS, Ballot, Ballots
 from tao.roles.bits import fetch_around, follows
 from tao.roles.context import Context
 from tao.roles.journal import Done
-from tao.roles.measure import measure, measure_segment
 from tao.roles.role import Role, dispute_facts, short
-from tao.roles.states import around, fetch_segment, is_consistent
+from tao.roles.states import around, fetch_segment
 from tao.tensors.keccak import keccak
 from tao.training.replay import Replay
 
@@ -50,7 +50,6 @@ class MemberRole(Role):
         self._ballots = Ballots(folder and folder / str(context.deployment.chain_id) / context.address)
         self._secret = context.secret("votes")
         self._now = 0
-        self._commit_period = context.contracts.committee.functions.parameters().call()[8]
 
     def join(self) -> Done | None:
         """Stake one seat, unless this account has one."""
@@ -66,12 +65,10 @@ class MemberRole(Role):
 
     def decide(self, view: ChainView) -> Iterable[Action]:
         self._now = view.now
-        cases = [dispute for dispute in view.disputes if dispute.case is not None]
-        parts = (
-            (short(dispute.dispute_id), replace(view, disputes=(dispute,)))
-            for dispute in sorted(cases, key=lambda dispute: dispute.case.commit_end)
+        return self._each(
+            committee.parts(view),
+            lambda dispute: committee.serve(dispute, self.address, self, view.now, view.block),
         )
-        return self._each(parts, lambda part: committee.decide(part, self.address, self))
 
     def verdict(self, dispute: DisputeView) -> tuple[Vote, bytes] | None:
         """See committee.Examiner. What was committed is revealed, whatever else the store holds by then."""
@@ -136,7 +133,7 @@ class MemberRole(Role):
 
     def _is_late(self, dispute: DisputeView) -> bool:
         """Whether a vote must not wait any longer."""
-        return self._now > dispute.case.commit_end - PATIENCE * self._commit_period
+        return self._now > dispute.case.commit_end - PATIENCE * self.context.reader.commit_period
 
     def _examine(self, dispute: DisputeView) -> tuple[Vote, bytes] | None:
         lo, hi, (before, after) = dispute.lo, dispute.hi, around(dispute)

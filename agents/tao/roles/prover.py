@@ -12,11 +12,11 @@ from tao.model import ModelBundle
 from tao.protocol import actions
 from tao.protocol.actions import Action
 from tao.protocol.views import ChainView, ClaimView, DisputeView, Phase, RequestView, Status
+from tao.roles.admission import require_calibrated, require_inference
 from tao.roles.context import Context
 from tao.roles.defender import Defender
 from tao.roles.journal import Done
-from tao.roles.measure import require_calibrated, require_inference
-from tao.roles.role import OVER, dispute_facts, short
+from tao.roles.role import dispute_facts
 from tao.roles.states import fetch
 from tao.tensors import TensorType
 from tao.tensors.store import TensorStore
@@ -110,19 +110,12 @@ class ProverRole(Defender):
         store, request_id = self.context.store, request.request_id if request else bytes(32)
         input_commitments = [store.put_tensor(tensor) for tensor in inputs]
         output_commitments = [self._behaviour.publish(store, tensor) for tensor in outputs]
-        sent = self.context.send(
-            self.context.contracts.claims.functions.claim(
-                self.bundle.model_id, request_id, input_commitments, output_commitments, bytes(32)
-            ),
-            value=self.context.reader.prover_bond,
-            already=("RequestNotOpen", "DuplicateClaim"),
-        )
-        claim_id = self._claim_id(sent)
+        sent, claim_id = self._send_claim(request_id, input_commitments, output_commitments, bytes(32))
         if claim_id:
             self._inputs[claim_id] = inputs
         return self.done(
             "claim",
-            f"claimed {short(claim_id)}" if claim_id else "did not claim: another prover or claim was first",
+            self._claimed(claim_id),
             start,
             sent,
             claim="0x" + claim_id.hex(),
@@ -137,9 +130,7 @@ class ProverRole(Defender):
         store = self.context.store
         written = store.bytes_written
         commitments = [[self._behaviour.publish(store, tensor) for tensor in states[cut]] for cut in cuts]
-        segment = (dispute.lo, dispute.hi)
-        call = self.context.contracts.game.functions.reveal(dispute.dispute_id, *segment, commitments, [])
-        sent = self.context.send(call, already=OVER)
+        sent = self._send_states(dispute, commitments)
         return self.done(
             "reveal",
             f"revealed {len(cuts)} states of operators {dispute.lo} to {dispute.hi - 1}",

@@ -3,15 +3,17 @@
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any
+from typing import Any, TypeVar
 
 from tao.chain.sender import Sent
 from tao.errors import TaoError
 from tao.protocol import actions
 from tao.protocol.actions import Action
-from tao.protocol.views import ChainView, DisputeView
+from tao.protocol.views import ChainView, ClaimView, DisputeView
 from tao.roles.context import Context
 from tao.roles.journal import Done
+
+P = TypeVar("P", bound=DisputeView | ClaimView)
 
 OVER = ("AlreadyClosed", "ClaimRefutedElsewhere", "WrongPhase")
 """Refusals by which a dispute says that it has moved on without us."""
@@ -95,16 +97,17 @@ class Role(ABC):
         """Whether this tick has taken so long that the chain is to be looked at again."""
         return time.monotonic() > self._tick_end
 
-    def _each(
-        self, parts: Iterable[tuple[str, ChainView]], decide: Callable[[ChainView], Iterable[Action]]
-    ) -> Iterator[Action]:
-        """What is decided about each part of a view, given with its subject. A part that fails is reported and
-        holds up no other."""
-        for subject, part in parts:
+    def _each(self, parts: Iterable[P], move: Callable[[P], Action | None]) -> Iterator[Action]:
+        """The moves in parts of a view. A part that fails is reported and holds up no other."""
+        for part in parts:
             try:
-                yield from decide(part)
+                action = move(part)
             except Exception as error:
+                subject = short(part.dispute_id if isinstance(part, DisputeView) else part.claim_id)
                 self.context.journal.problem(self.name, f"decide {subject}", sentence(error))
+            else:
+                if action is not None:
+                    yield action
 
     def run(self, poll: float) -> None:
         """Tick every `poll` seconds until interrupted; a chain out of reach is reported and tried again."""

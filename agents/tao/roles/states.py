@@ -1,7 +1,6 @@
-"""The prover's states as tensors: fetched, checked against the graph, and taken apart by operator."""
+"""The prover's states as tensors: fetched, and checked against the graph."""
 
 from collections.abc import Sequence
-from typing import TypeVar
 
 import torch
 from torch import Tensor
@@ -11,8 +10,6 @@ from tao.graph.canonical import Graph
 from tao.protocol.views import DisputeView
 from tao.tensors import TensorType
 from tao.tensors.store import TensorStore
-
-T = TypeVar("T")
 
 
 def fetch(store: TensorStore, graph: Graph, cut: int, commitments: Sequence[bytes]) -> tuple[Tensor, ...]:
@@ -68,23 +65,6 @@ def fetch_value(store: TensorStore, graph: Graph, value: int, commitment: bytes)
     if given != expected:
         raise StoreError(f"the tensor 0x{commitment.hex()} is a {given}, not the graph's {expected}")
     return tensor
-
-
-def is_consistent(graph: Graph, lo: int, before: Sequence[bytes], hi: int, after: Sequence[bytes]) -> bool:
-    """True iff both states have the graph's lengths and what passes from `lo` to `hi` is unchanged."""
-    live_before, live_after = graph.live(lo), graph.live(hi)
-    if len(before) != len(live_before) or len(after) != len(live_after):
-        return False
-    held = dict(zip(live_before, before, strict=True))
-    return all(
-        held.get(value, commitment) == commitment for value, commitment in zip(live_after, after, strict=True)
-    )
-
-
-def of_outputs(graph: Graph, node: int, after: Sequence[T]) -> tuple[T, ...]:
-    """What the state after operator `node` holds of its outputs, by output slot."""
-    held = dict(zip(graph.live(node + 1), after, strict=True))
-    return tuple(held[value] for value in graph.nodes[node].outputs)
 
 
 def around(dispute: DisputeView) -> tuple[tuple[bytes, ...], tuple[bytes, ...]]:

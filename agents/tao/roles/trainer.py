@@ -15,7 +15,7 @@ from tao.protocol.views import ClaimView, DisputeView, RequestView
 from tao.roles.context import Context
 from tao.roles.defender import Defender
 from tao.roles.journal import Done
-from tao.roles.role import OVER, dispute_facts, short
+from tao.roles.role import dispute_facts
 from tao.roles.states import fetch
 from tao.tensors import merkle
 from tao.training.job import TrainingJob
@@ -69,22 +69,12 @@ class TrainerRole(Defender):
             )
         computed = time.monotonic()
         claim = recording.claim()
-        call = self.context.contracts.claims.functions.claim(
-            self.bundle.model_id,
-            request.request_id,
-            list(claim.inputs),
-            list(claim.outputs),
-            claim.checkpoint_root,
-        )
-        bond = self.context.reader.prover_bond
-        sent = self.context.send(call, value=bond, already=("RequestNotOpen", "DuplicateClaim"))
-        claim_id = self._claim_id(sent)
-        what = (
-            f"claimed {short(claim_id)}" if claim_id else "did not claim: another trainer or claim was first"
+        sent, claim_id = self._send_claim(
+            request.request_id, claim.inputs, claim.outputs, claim.checkpoint_root
         )
         return self.done(
             "claim",
-            f"{what} after {recording.job.steps} steps",
+            f"{self._claimed(claim_id)} after {recording.job.steps} steps",
             start,
             sent,
             claim="0x" + claim_id.hex(),
@@ -117,9 +107,7 @@ class TrainerRole(Defender):
             states = [[self.context.store.put_tensor(tensor) for tensor in held[cut]] for cut in cuts]
             paths = []
             what = f"revealed {len(cuts)} states of operators {dispute.lo} to {dispute.hi - 1}"
-        segment = (dispute.lo, dispute.hi)
-        call = self.context.contracts.game.functions.reveal(dispute.dispute_id, *segment, states, paths)
-        sent = self.context.send(call, already=OVER)
+        sent = self._send_states(dispute, states, paths)
         return self.done("reveal", what, start, sent, **dispute_facts(dispute))
 
     def _states(self, claim: ClaimView, cuts: Iterable[int]) -> dict[int, Sequence[Tensor]]:

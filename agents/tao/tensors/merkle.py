@@ -65,14 +65,20 @@ def path(leaves: Sequence[bytes], index: int) -> list[bytes]:
     return siblings([level[0] for level in levels(_stack(leaves))], index)
 
 
-def verify(root: bytes, leaf: bytes, index: int, count: int, path: Sequence[bytes]) -> bool:
-    """Whether `leaf` is leaf `index` of the tree of `count` leaves under `root`."""
+def climb(leaf: bytes, index: int, count: int, path: Sequence[bytes]) -> bytes | None:
+    """The root to which a path leads from leaf `index` of a tree of `count` leaves; None where index or path does not
+    fit one."""
     if not 0 <= index < count or len(path) != tree_height(count):
-        return False
+        return None
     for sibling in path:
         leaf = keccak(sibling + leaf if index & 1 else leaf + sibling)
         index >>= 1
-    return leaf == root
+    return leaf
+
+
+def verify(root: bytes, leaf: bytes, index: int, count: int, path: Sequence[bytes]) -> bool:
+    """Whether `leaf` is leaf `index` of the tree of `count` leaves under `root`."""
+    return climb(leaf, index, count, path) == root
 
 
 def _stack(leaves: Sequence[bytes]) -> np.ndarray:

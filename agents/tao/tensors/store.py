@@ -84,10 +84,6 @@ class TensorStore:
             raise self._corrupt(path, f"its content has the commitment {found.hex()}")
         return tensor
 
-    def has_tensor(self, commitment: bytes) -> bool:
-        """Whether a tensor is there, unread and so unverified."""
-        return self._exists(_tensor_path(commitment))
-
     def put_blob(self, data: bytes) -> bytes:
         """Store bytes unless they are there already; returns their keccak-256."""
         digest = keccak(data)

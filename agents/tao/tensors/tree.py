@@ -19,7 +19,9 @@ PIECE = 1 << 24
 
 TAGS: dict[str, bytes] = {
     name: keccak(f"TAO.{name}.v1".encode())
-    for name in "tensor state node tolerance model request claim dispute vote sums seed".split()
+    for name in (
+        "tensor state node tolerance model request claim dispute vote draw sums partials recorded seed".split()
+    )
 }
 
 

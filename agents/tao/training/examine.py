@@ -10,6 +10,7 @@ from torch import Tensor
 
 from tao.graph.operators import KEEP, SAMPLE
 from tao.graph.rounding import Kind, kind
+from tao.graph.states import of_outputs
 from tao.model import ModelBundle
 from tao.proofs import ADJUDICATED, element_proof, find_refutable_element
 from tao.proofs.leaf import Leaf
@@ -74,7 +75,7 @@ def find_proof(
         except (RuntimeError, IndexError, ValueError):
             return None  # no result, nothing to compare with
     elif operator in (SAMPLE, KEEP):
-        (results,) = _drawn(replay, node, before)
+        (results,) = of_outputs(replay.graph, node, replay.advance(node, before, node + 1))
     fault = find_fault(bundle, node, before, outputs, results, tolerance)
     return None if fault is None else (fault.element, fault.proof)
 
@@ -89,9 +90,8 @@ def differs(replay: Replay, node: int, before: Sequence[Tensor], outputs: Sequen
         after = replay.advance(node, before, node + 1, strict=False)
     except (ReplayError, LogError):
         return True  # no honest run goes on from there
-    held = dict(zip(replay.graph.live(node + 1), after, strict=True))
-    values = replay.graph.nodes[node].outputs
-    return not all(same_bits(held[value], theirs) for value, theirs in zip(values, outputs, strict=True))
+    own = of_outputs(replay.graph, node, after)
+    return not all(same_bits(mine, theirs) for mine, theirs in zip(own, outputs, strict=True))
 
 
 def same_bits(mine: Tensor, theirs: Tensor) -> bool:
@@ -121,9 +121,7 @@ def find_implausible(
         end, cuts = max(c.node for c in chosen) + 1, {c.node for c in chosen} | {c.node + 1 for c in chosen}
         replay.advance(0, state, end, keep=states.__setitem__, log=log, step=step, cuts=cuts)
     for correction in chosen:
-        node = bundle.graph.nodes[correction.node]
-        after = dict(zip(bundle.graph.live(correction.node + 1), states[correction.node + 1], strict=True))
-        outputs = [after[value] for value in node.outputs]
+        outputs = of_outputs(bundle.graph, correction.node, states[correction.node + 1])
         zone = proofs.zone(
             Leaf.of(bundle, correction.node, states[correction.node], outputs), correction.element
         )
@@ -131,10 +129,3 @@ def find_implausible(
         if zone is not None and zone.excludes(bits):
             return correction
     return None
-
-
-def _drawn(replay: Replay, node: int, before: Sequence[Tensor]) -> tuple[Tensor, ...]:
-    graph = replay.graph
-    after = replay.advance(node, before, node + 1)
-    held = dict(zip(graph.live(node + 1), after, strict=True))
-    return tuple(held[value] for value in graph.nodes[node].outputs)

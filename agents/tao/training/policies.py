@@ -12,6 +12,7 @@ from torch import Tensor
 
 from tao import errors
 from tao.errors import TaoError
+from tao.numerics.float32 import INFINITY, NEGATIVE_ZERO
 from tao.training import sums
 from tao.training.kernels import Piece
 from tao.training.log import Entries, Writer
@@ -21,8 +22,6 @@ RECORDED = 2.0
 """A value is logged where a midpoint lies within this many tau of it: two devices differ by no more."""
 OBEYED = 4.0
 """An entry is obeyed where a point within this many tau of one's own result rounds to it."""
-NEGATIVE_ZERO = 0x80000000
-_INFINITY = 0x7F800000
 
 
 class ReplayError(TaoError):
@@ -115,7 +114,7 @@ class Follower:
         reach = piece.zone().scaled(OBEYED).widened().at(places, f)
         allowed = (nearest(f - reach, self._bits) <= logged) & (logged <= nearest(f + reach, self._bits))
         allowed &= nearest(logged.double(), self._bits) == logged
-        allowed &= (words != NEGATIVE_ZERO) & (words & _INFINITY != _INFINITY)
+        allowed &= (words != NEGATIVE_ZERO) & (words & INFINITY != INFINITY)
         own, elements = values[places], piece.elements(places)
         if self._strict and not bool(allowed.all()):
             at = int((~allowed).nonzero()[0])

@@ -16,6 +16,8 @@ from torch import Tensor
 
 from tao.errors import UnsupportedOperator
 from tao.model import ModelBundle
+from tao.numerics.dot import window_exponent
+from tao.numerics.float32 import ONE, to_float
 from tao.proofs.leaf import Leaf
 from tao.tensors.tree import TensorTree
 from tao.training import rules
@@ -46,7 +48,6 @@ LOGGED = frozenset(ELEMENTARY)
 ROUNDED = SUMS | LOGGED | frozenset(ARITHMETIC)
 
 KEY_BITS = 40
-ONE = 0x3F800000
 Read = tuple[int, int, int]
 """Operand, first element and length of a run that an element is made of."""
 
@@ -162,7 +163,7 @@ def zone(leaf: Leaf, element: int) -> Zone | None:
         return rules.arithmetic(name, x[0], number(leaf.node.attributes))
     if not others:
         return rules.arithmetic(name, x[0])
-    return rules.arithmetic(name, x[0], rules.to_float(*others[0]))
+    return rules.arithmetic(name, x[0], to_float(*others[0]))
 
 
 def words(number: float) -> tuple[int, int]:
@@ -195,9 +196,9 @@ def _hint(leaf: Leaf, read: list[Read]) -> int:
         return 0
     if leaf.node.operator == EMBEDDING_GRADIENT:
         terms = _terms(leaf, read)
-        return rules.product_window(terms, [ONE] * len(terms))
+        return window_exponent(terms, [ONE] * len(terms))
     lanes = [leaf.bits(*each) for each in read]
-    return rules.product_window(*lanes) if len(lanes) == 2 else rules.term_window(*lanes)
+    return window_exponent(*lanes) if len(lanes) == 2 else rules.term_window(*lanes)
 
 
 def _evidence(leaf: Leaf, element: int, rule: int) -> tuple[int, list]:

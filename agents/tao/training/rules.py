@@ -11,14 +11,12 @@ and rounds f to the nearest float32; a sum it rounds correctly. With u = 2^-53, 
 A recording ends where a sum or a logged result is not finite, so that no claim about one is honest. Single float64
 operations give infinities and NaN as IEEE 754 has them, and a recording goes on.
 
-Elements are float32 encodings. `order` makes them integers that are ordered as their values are: neighbours
-differ by 1, both zeros are 0, and a NaN is beyond the infinities.
+Elements are float32 encodings (see `tao.numerics.float32`).
 """
 
 from __future__ import annotations
 
 import math
-import struct
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -26,12 +24,21 @@ from math import isqrt
 
 import numpy as np
 
-INFINITY = 0x7F800000
-SIGN = 1 << 31
-NEGATIVE_ZERO = SIGN
+from tao.numerics.float32 import (
+    INFINITY,
+    NEGATIVE_ZERO,
+    SIGN,
+    WINDOW,
+    floor_log2,
+    is_finite,
+    nearest,
+    order,
+    to_float,
+    unpack,
+    value,
+)
+
 FLOAT64_DIGITS = 53
-WINDOW = 63
-"""Shifts a term may take inside the contract's accumulators."""
 
 ROUNDOFFS = {"exp": 6, "tanh": 6, "erf": 6, "sin": 6, "cos": 6, "log": 4, "sigmoid": 10}
 """c of each elementary function."""
@@ -48,44 +55,12 @@ _INFINITE = 2.0**1000
 """Rounds to infinity."""
 
 
-def is_finite(bits: int) -> bool:
-    return bits & INFINITY != INFINITY
-
-
-def order(bits: int) -> int:
-    return -(bits & ~SIGN) if bits & SIGN else bits
-
-
-def encoding(place: int) -> int:
-    """The float32 encoding of an order; +0 for 0."""
-    return place if place >= 0 else SIGN | -place
-
-
-def value(bits: int) -> Fraction:
-    """Of a finite float32 encoding."""
-    return Fraction(to_float(bits))
-
-
-def nearest(number: Fraction) -> int:
-    """The order of the float32 number nearest to a real one, ties to even."""
-    if number == 0:
-        return 0
-    size = abs(number)
-    place = max(_floor_log2(size), -126)
-    if place > 127:
-        rounded = INFINITY
-    else:
-        kept = _to_integer(size / Fraction(2) ** (place - 23))
-        rounded = (place + 126 << 23) + kept
-    return -rounded if number < 0 else rounded
-
-
 def to_float64(number: Fraction) -> Fraction:
     """The number of 53 digits nearest to a real one, ties to even, with unbounded exponents."""
     if number == 0:
         return number
-    unit = Fraction(2) ** (_floor_log2(abs(number)) - FLOAT64_DIGITS + 1)
-    return _to_integer(number / unit) * unit
+    unit = Fraction(2) ** (floor_log2(abs(number)) - FLOAT64_DIGITS + 1)
+    return round(number / unit) * unit  # to nearest, ties to even
 
 
 @dataclass(frozen=True)
@@ -122,15 +97,9 @@ class Zone:
 # ---- sums ----
 
 
-def product_window(a: Sequence[int], b: Sequence[int]) -> int:
-    """The lowest window of Float32Dot that holds every product of two runs."""
-    pairs = [(_unpack(x), _unpack(z)) for x, z in zip(a, b, strict=True)]
-    return max([2, *(x[0] + z[0] - WINDOW for x, z in pairs if x[1] and z[1])])
-
-
 def term_window(x: Sequence[int]) -> int:
     """The lowest window of RowSums that holds every number of a run."""
-    return max(1, max(_unpack(bits)[0] for bits in x) - WINDOW)
+    return max(1, max(unpack(bits)[0] for bits in x) - WINDOW)
 
 
 def contraction(a: Sequence[int], b: Sequence[int], window: int = 2) -> Zone:
@@ -140,7 +109,7 @@ def contraction(a: Sequence[int], b: Sequence[int], window: int = 2) -> Zone:
         return Zone(None)
     total = skipped = 0
     for x, z in zip(a, b, strict=True):
-        (ex, mx), (ez, mz) = _unpack(x), _unpack(z)
+        (ex, mx), (ez, mz) = unpack(x), unpack(z)
         if ex + ez >= window:
             units = mx * mz << ex + ez - window
             total += -units if (x ^ z) & SIGN else units
@@ -155,7 +124,7 @@ def row(x: Sequence[int], window: int = 1) -> Zone:
         return Zone(None)
     total = skipped = 0
     for bits in x:
-        exponent, significand = _unpack(bits)
+        exponent, significand = unpack(bits)
         if exponent >= window:
             units = significand << exponent - window
             total += -units if bits & SIGN else units
@@ -194,11 +163,6 @@ def arithmetic(name: str, a: int, b: float | None = None) -> Zone | None:
 def _in_float64(word: str, x: float, b: float | None) -> float:
     with np.errstate(all="ignore"):
         return float(_ARITHMETIC[word](np.float64(x), None if b is None else np.float64(b)))
-
-
-def to_float(bits: int) -> float:
-    """Of a float32 encoding, infinite and NaN ones too."""
-    return struct.unpack(">f", bits.to_bytes(4, "big"))[0]
 
 
 def _root(a: Fraction | np.float64, _: None) -> Fraction | np.float64:
@@ -247,22 +211,3 @@ def elementary(name: str, x: int, radius: Fraction = NOTHING) -> Zone | None:
     exact = Fraction(int(significand)) * Fraction(2) ** int(exponent)
     c = ROUNDOFFS[name] * abs(exact) / 2**FLOAT64_DIGITS
     return Zone(exact, radius * abs(exact), c * (1 - radius), c * (1 + radius))
-
-
-# ---- parts ----
-
-
-def _unpack(bits: int) -> tuple[int, int]:
-    """Biased exponent e and significand m of a float32: |x| = m 2^(e - 150); subnormals have e = 1."""
-    exponent, fraction = bits >> 23 & 0xFF, bits & 0x7FFFFF
-    return (exponent, fraction | 1 << 23) if exponent else (1, fraction)
-
-
-def _floor_log2(number: Fraction) -> int:
-    guess = number.numerator.bit_length() - number.denominator.bit_length()
-    return guess if Fraction(2) ** guess <= number else guess - 1
-
-
-def _to_integer(number: Fraction) -> int:
-    """To nearest, ties to even."""
-    return round(number)

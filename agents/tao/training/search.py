@@ -10,11 +10,11 @@ from torch import Tensor
 
 from tao.errors import UnsupportedOperator
 from tao.model import ModelBundle
+from tao.numerics.float32 import is_finite
 from tao.proofs import MAX_OPENED
 from tao.proofs.leaf import Leaf
 from tao.training import proofs
 from tao.training.proofs import BREAKDOWN, CONTRADICTION, KEEP, KEY_BITS, LOG, OMISSION, SAMPLE, VALUE
-from tao.training.rules import is_finite
 
 _CANDIDATES = 64
 """Elements that are looked at exactly, for each rule."""

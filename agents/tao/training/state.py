@@ -12,9 +12,9 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from tao.errors import ModelError
 from tao.graph.canonical import Graph
+from tao.graph.library import NO_ENTRY, WORD
 from tao.graph.rounding import Kind, kind
 from tao.training.banks import Bank, allocate
-from tao.training.operators import NO_ENTRY, WORD
 from tao.training.optimizers import AdamW, Optimizer, Rule
 
 STEP, SEED = 0, 1

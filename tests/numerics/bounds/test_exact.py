@@ -9,9 +9,10 @@ import torch
 
 from benchmarks.cases import KINDS, anything, draw
 from tao.graph.literals import Slot
-from tao.numerics import contraction
+from tao.numerics import dot
 from tao.numerics.bounds import bound, tolerance
 from tao.numerics.bounds.rule import Rule
+from tao.numerics.float32 import float_bits
 
 U, MIN = Fraction(1, 1 << 24), Fraction(1, 1 << 126)
 BITS = 200
@@ -56,8 +57,8 @@ def test_a_contraction_is_never_allowed_less_than_the_rational_rule(kind, lanes)
     cheap = tolerance("aten.linear.default", [Slot(0), Slot(1), Slot(2)], {}, (a, b, bias))[0]
     for i in range(3):
         for j in range(2):
-            lane_bits = [contraction.float_bits(x) for x in (a[i], b[j], bias[j : j + 1])]
-            s, _, tau = contraction.tolerance(lane_bits[0], lane_bits[1], lane_bits[2][0])
+            lane_bits = [float_bits(x) for x in (a[i], b[j], bias[j : j + 1])]
+            s, _, tau = dot.tolerance(lane_bits[0], lane_bits[1], lane_bits[2][0])
             holds(found, tau, s, (i, j))
             assert Fraction(float(cheap[i, j])) >= tau
 

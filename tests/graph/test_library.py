@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from tao.training import operators
+from tao.graph import library
 
 ONES = 0xFFFFFFFF
 PUBLISHED = [
@@ -26,7 +26,7 @@ def words(*numbers: int) -> tuple[Tensor, ...]:
 
 @pytest.mark.parametrize("counter, key, expected", PUBLISHED)
 def test_philox_gives_the_published_answers(counter, key, expected) -> None:
-    assert tuple(int(w) for w in operators.philox(words(*counter), words(*key))) == expected
+    assert tuple(int(w) for w in library.philox(words(*counter), words(*key))) == expected
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 4, 5, 16, 17, 100, 1000, 4096, 4097])
@@ -54,13 +54,13 @@ def test_a_sample_is_the_feistel_network_of_the_protocol() -> None:
         left, right = x >> 3, x & 7
         for number in range(4):
             counter = words(number, right, epoch & ONES, epoch >> 32)
-            left, right = right, left ^ (int(operators.philox(counter, words(*seed))[0]) & 7)
+            left, right = right, left ^ (int(library.philox(counter, words(*seed))[0]) & 7)
         return left << 3 | right
 
     expected = network(position)
     while expected >= size:
         expected = network(expected)
-    given = operators.permute(torch.tensor([position]), torch.tensor([epoch]), torch.tensor(seed), size)
+    given = library.permute(torch.tensor([position]), torch.tensor([epoch]), torch.tensor(seed), size)
     assert given.tolist() == [expected]
 
 
@@ -69,7 +69,7 @@ def test_a_mask_is_the_words_of_its_stream_against_the_threshold() -> None:
     mask = torch.ops.tao.keep(step, seed, [3, 5], stream, threshold)
     assert mask.shape == (3, 5) and mask.dtype == torch.bool
     for element, kept in enumerate(mask.flatten().tolist()):
-        drawn = operators.philox(words(element // 4, 0, 9, stream), words(3, 4))[element % 4]
+        drawn = library.philox(words(element // 4, 0, 9, stream), words(3, 4))[element % 4]
         assert kept == (int(drawn) >= threshold)
 
 

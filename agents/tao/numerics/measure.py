@@ -1,4 +1,4 @@
-"""Re-executed and compared: what a challenger disputes and escalates by, and a member votes by."""
+"""One operator or one segment, re-executed and compared: what a claim is disputed and voted on by."""
 
 import math
 from dataclasses import dataclass
@@ -6,16 +6,15 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from tao.errors import ModelError, NoResult
+from tao.errors import NoResult
 from tao.execution import node_values, replay
+from tao.graph.states import of_outputs
 from tao.model import ModelBundle
 from tao.numerics.contraction import has_theta
 from tao.numerics.drift import drift_ratio
 from tao.numerics.schedules import SCHEDULE_TOLERANCE, over_schedules
 from tao.numerics.segments import SegmentStatistics, segment_statistics
 from tao.numerics.statistics import Statistics, deviation_statistics
-from tao.protocol.partition import segments
-from tao.roles.states import of_outputs
 
 
 @dataclass(frozen=True)
@@ -36,10 +35,6 @@ class SegmentMeasurement:
     drift_ratio: float
     statistics: tuple[SegmentStatistics, ...]
     exceedance: float
-
-
-MAX_VALUES = 1536
-"""Tensors in a state (States.sol)."""
 
 
 def measure(
@@ -88,44 +83,3 @@ def measure_segment(
         return SegmentMeasurement(ratio, (), 0.0)
     statistics = segment_statistics(end, single, double, bundle.profile.grid)
     return SegmentMeasurement(ratio, statistics, bundle.profile.segment_exceedance(lo, hi, statistics))
-
-
-def drift(bundle: ModelBundle, lo: int, start: tuple[Tensor, ...], hi: int, end: tuple[Tensor, ...]) -> float:
-    """The drift ratio of a claimed end, as `measure_segment` has it."""
-    return measure_segment(bundle, lo, start, hi, end).drift_ratio
-
-
-def require_inference(bundle: ModelBundle) -> None:
-    """Raise ModelError for a model of several steps, whose runs cannot be replayed by these roles."""
-    if bundle.steps > 1:
-        raise ModelError(f"model 0x{bundle.model_id.hex()} has {bundle.steps} steps; this role plays one")
-
-
-def require_calibrated(bundle: ModelBundle) -> None:
-    """Raises ModelError for a model without tolerances, whose votes nobody could count; training has none."""
-    if bundle.profile is None and bundle.steps == 1:
-        raise ModelError(f"the model 0x{bundle.model_id.hex()} has no tolerance profile; calibrate it first")
-
-
-def require_segments(bundle: ModelBundle, fan_out: int) -> None:
-    """Raises ModelError for a profile whose segments are not those of disputes with that fan-out: drift over
-    several operators could not be judged. A profile without segments does without that."""
-    if bundle.profile is None or not bundle.profile.segments:
-        return
-    calibrated = {(segment.lo, segment.hi) for segment in bundle.profile.segments}
-    if calibrated != set(segments(len(bundle.graph), fan_out)):
-        raise ModelError(
-            f"the tolerance profile's segments are not those of disputes with a fan-out of {fan_out}, which this "
-            f"deployment has; calibrate again with --fan-out {fan_out}"
-        )
-
-
-def require_short_states(bundle: ModelBundle) -> None:
-    """Raises ModelError for a graph with more values live at a cut than a revealed state may have."""
-    graph = bundle.graph
-    longest = max(range(len(graph) + 1), key=lambda cut: len(graph.live(cut)))
-    if (count := len(graph.live(longest))) > MAX_VALUES:
-        raise ModelError(
-            f"{count} values are live before operator {longest} and a state has at most {MAX_VALUES}; "
-            "join some, or split the model"
-        )
