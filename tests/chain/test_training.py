@@ -12,6 +12,7 @@ from demo.training.cheats import AT, CHEATS, Cheat, FewerEpochs, PoisonedBatch
 from demo.training.job import RATE, build, loss
 from tao.chain.local import let_pass, mine
 from tao.errors import StoreError
+from tao.graph.log_format import ELEMENT_BITS, END, empty
 from tao.graph.operators import SAMPLE
 from tao.graph.rounding import PREFIX
 from tao.protocol.views import Outcome, Phase, Status
@@ -20,7 +21,6 @@ from tao.tensors.store import TensorStore
 from tao.training import prepare
 from tao.training.checkpoints import Trail
 from tao.training.kernels import is_logged
-from tao.training.log import END
 from tao.training.proofs import SUMS
 from tao.training.record import Recording
 from training.cases import mlp
@@ -244,8 +244,11 @@ class Decorated(Recording):
     def compute(self, state, step):
         outputs, log = super().compute(state, step)
         node = next(i for i, n in enumerate(self.job.bundle.graph.nodes) if i and not is_logged(n))
-        entries = {k: v for k, v in zip(*log.tolist(), strict=True) if k != END} | {node << 40: 7, 1 << 62: 7}
-        log = torch.tensor([[END], [0]]).repeat(1, log.shape[1])
+        entries = {k: v for k, v in zip(*log.tolist(), strict=True) if k != END} | {
+            node << ELEMENT_BITS: 7,
+            1 << 62: 7,
+        }
+        log = empty(log.shape[1])
         log[:, : len(entries)] = torch.tensor(sorted(entries.items())).T
         return (*outputs[:-1], log), log
 

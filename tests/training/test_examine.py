@@ -12,11 +12,11 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from tao.graph import Graph
+from tao.graph.log_format import ELEMENT_BITS, empty
 from tao.tensors import commit
 from tao.training import kernels, trace_step
 from tao.training.examine import StepReplay
 from tao.training.kernels import is_logged
-from tao.training.log import ELEMENT_BITS, empty
 from tao.training.replay import Replay
 from training.cases import BATCH, CASES, SEED
 from training.steps import perceptron

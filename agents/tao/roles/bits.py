@@ -6,11 +6,12 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
+from tao.graph import log_format
 from tao.graph.canonical import Graph
 from tao.roles.states import fetch_segment, zeros
 from tao.tensors.store import TensorStore
-from tao.training import log as logs
 from tao.training.examine import same_bits
+from tao.training.log import LogError
 from tao.training.policies import ReplayError
 from tao.training.replay import Replay
 
@@ -25,7 +26,7 @@ def log_value(graph: Graph) -> int:
 def stand_in(graph: Graph, value: int) -> Tensor:
     """A tensor in the place of a value that nobody reads: zeros, or a log without entries."""
     if value == log_value(graph):
-        return logs.empty(graph.types[value].shape[1])
+        return log_format.empty(graph.types[value].shape[1])
     return zeros(graph, value)
 
 
@@ -54,6 +55,6 @@ def follows(replay: Replay, lo: int, hi: int, states: States) -> bool:
     held = dict(zip(graph.live(hi), end, strict=True))
     try:
         own = replay.advance(lo, start, hi, log=held.get(log_value(graph)), strict=False)
-    except (ReplayError, logs.LogError):
+    except (ReplayError, LogError):
         return False  # no honest run has such a log, or values on which an operator has no result
     return all(same_bits(mine, theirs) for mine, theirs in zip(own, end, strict=True))

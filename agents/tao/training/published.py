@@ -18,9 +18,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from tao.graph import log_format
 from tao.training import kernels
 from tao.training.kernels import Piece
-from tao.training.log import END, LogError
+from tao.training.log import LogError
 from tao.training.replay import Replay
 from tao.training.rounding import nearest
 
@@ -164,7 +165,7 @@ class PublishedReplay(Replay):
         self.thresholds = {index: threshold(here[index], there[index]) for index in here}
 
     def _no_log(self) -> Tensor:
-        return torch.tensor([[END], [0]]).repeat(1, self.capacity)
+        return log_format.empty(self.capacity)
 
 
 def _elements(piece: Piece) -> np.ndarray | slice:
