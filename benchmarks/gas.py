@@ -11,9 +11,9 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+from benchmarks.small import Cheat, Rewriter, Withholder, tiny_bundle, with_profile
 from benchmarks.sums import disputed
 from benchmarks.world import CHALLENGER, CLIENT, EVM, FIRST_MEMBER, OWNER, PROVER, World, world
-from demo.small import Cheat, Rewriter, Withholder, tiny_bundle, with_profile
 from tao.chain.local import let_pass
 from tao.model import ModelBundle, trace
 from tao.numerics.profile import THETA_ONE

@@ -11,8 +11,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+from benchmarks.small import Cheat, with_profile
 from benchmarks.world import CHALLENGER, CLIENT, EVM, OWNER, PROVER, World, world
-from demo.small import Cheat, with_profile
 from tao.execution import capture
 from tao.model import ModelBundle, trace
 from tao.proofs import proof_plan

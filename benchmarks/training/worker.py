@@ -148,7 +148,7 @@ def _rounded_digests(name: str, folder: Path) -> Iterator[str]:
 
 def published(name: str, folder: Path) -> dict[str, Any]:
     """Two steps by the published method and by ours in turn, on one graph."""
-    from tao.training.published import PublishedReplay
+    from benchmarks.training.published import PublishedReplay
     from tao.training.replay import Replay
 
     job = _job(name, folder)

@@ -4,8 +4,8 @@ import copy
 
 import pytest
 
+from benchmarks.small import tiny_bundle
 from chain.world import CLIENT, FEE, OWNER, World
-from demo.small import tiny_bundle
 from tao.chain.build import load_build
 from tao.chain.deploy import deploy
 from tao.chain.local import account, local_chain

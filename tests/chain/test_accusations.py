@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from benchmarks.small import Cheat, node
 from chain.world import CLIENT, FEE
-from demo.small import Cheat, node
 from numerics.local import LocalDevice
 from tao.chain.local import let_pass
 from tao.execution import node_values

@@ -8,7 +8,7 @@ from typing import Any
 from rich.console import Console
 from web3 import Web3
 
-from demo.small import inputs
+from benchmarks.small import inputs
 from tao.chain.build import Build
 from tao.chain.deployment import Deployment
 from tao.chain.local import account, mine

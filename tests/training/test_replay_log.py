@@ -171,7 +171,7 @@ def test_a_trainer_who_always_rounds_sums_up_is_found() -> None:
     replay = Replay(graph, parameters)
     log = without_entries(torch.empty(2, replay.capacity))
     trainer = _AlwaysUp(Writer(replay.capacity), 24)
-    claimed = replay._run(0, inputs, len(graph), trainer, log, 0)
+    claimed = replay.run_with(trainer, inputs, log)
     replayed, corrections = replay.replay(inputs, log)
     assert trainer.wrong > 10
     assert not same(replayed[:-1], claimed[:-1]) and not corrections

@@ -108,8 +108,17 @@ class Replay(Executor):
         inputs do not fit.
         """
         follower = self._follower(log, step)
-        outputs = self._run(0, tuple(inputs), len(self.graph), follower, log, step)
-        return outputs, follower.corrections
+        return self.run_with(follower, inputs, log, step), follower.corrections
+
+    def run_with(
+        self, policy: Policy, inputs: Sequence[Tensor], log: Tensor, step: int = 0
+    ) -> tuple[Tensor, ...]:
+        """The step's outputs, where a policy rounds the results of sums and logged nodes.
+
+        log: int64[2, capacity], what the graph's log node has as output. Raises NotFinite where the policy says
+        that a result is not finite, ModelError where the inputs do not fit, and what the policy raises.
+        """
+        return self._run(0, tuple(inputs), len(self.graph), policy, log, step)
 
     def advance(
         self,
