@@ -132,7 +132,7 @@ def test_states_share_what_lives_on_and_keep_nothing_that_nobody_asked_for():
 
 def test_a_wrong_entry_is_blamed_on_its_node_and_states_before_it_are_there():
     graph, parameters, state = perceptron(**SMALL)
-    replay = Replay(graph, parameters, strict=False)
+    replay = Replay(graph, parameters, refuse_stray=False)
     log = empty(replay.capacity)
     node = [i for i, node in enumerate(graph.nodes) if is_logged(node)][-1]
     log[:, 0] = torch.tensor([node << ELEMENT_BITS, 0x4B000000])

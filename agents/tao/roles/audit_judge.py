@@ -53,7 +53,7 @@ class AuditJudge:
     ) -> None:
         self.bundle, self.store, self.grace, self._progress = bundle, store, grace, progress
         self.now = 0
-        self.replay = Replay(bundle.graph, bundle.parameters, strict=False)
+        self.replay = Replay(bundle.graph, bundle.parameters, refuse_stray=False)
         self.cases: dict[bytes, _Case] = {}
         self.proofs: dict[bytes, tuple[int, bytes]] = {}
         self.unproven: set[bytes] = set()
@@ -154,7 +154,12 @@ class AuditJudge:
             stated = TrainingClaim(claim.model_id, claim.inputs, claim.outputs, root)
             try:
                 case.report = audit(
-                    case.job, self.store, stated, owner=claim.prover, progress=self._progress, strict=False
+                    case.job,
+                    self.store,
+                    stated,
+                    owner=claim.prover,
+                    progress=self._progress,
+                    refuse_stray=False,
                 )
             except (StoreError, ModelError):
                 return None

@@ -11,12 +11,13 @@ from tao.numerics.statistics import VoteStatistics
 from tao.protocol import actions, committee
 from tao.protocol.actions import Action
 from tao.protocol.views import ChainView, DisputeView, Vote
-from tao.roles.bits import fetch_around, follows
+from tao.roles.bits import fetch_around
 from tao.roles.context import Context
 from tao.roles.journal import Done
 from tao.roles.measure import measure, measure_segment
 from tao.roles.role import Role, dispute_facts, short
 from tao.roles.states import around, fetch_segment, is_consistent
+from tao.training.examine import follows
 from tao.training.replay import Replay
 
 PATIENCE = 0.5
@@ -142,8 +143,10 @@ class MemberRole(Role):
         if not is_consistent(graph, lo, before, hi, after):
             return self._reject(())
         states = fetch_around(self.context.store, graph, lo, before, hi, after)
-        replay = self._replays.setdefault(bundle.model_id, Replay(graph, bundle.parameters, strict=False))
-        if not follows(replay, lo, hi, states):
+        replay = self._replays.setdefault(
+            bundle.model_id, Replay(graph, bundle.parameters, refuse_stray=False)
+        )
+        if not follows(replay, lo, hi, *states):
             return self._reject(())
         return Vote.ACCEPT, VoteStatistics((), (), (), 0.0, self.device).encode()
 
