@@ -15,6 +15,7 @@ from eth_hash.auto import keccak
 from flint import arb
 
 from support import exact_elementwise as reference
+from support.floats import around, bits_of, floats_of
 from support.harness import harness
 
 DEEP = os.environ.get("HYPOTHESIS_PROFILE") == "deep"
@@ -87,14 +88,6 @@ ATTRIBUTES: dict[str, list[tuple[float, ...]]] = {
 }
 
 
-def bits_of(values: np.ndarray | Sequence[float]) -> list[int]:
-    return np.asarray(values, np.float32).view(np.uint32).tolist()
-
-
-def floats_of(bits: Sequence[int]) -> np.ndarray:
-    return np.asarray(bits, np.uint32).view(np.float32)
-
-
 @pytest.fixture(scope="module")
 def batch(wire, people):
     """The harness over the libraries."""
@@ -165,15 +158,6 @@ def honest(
         return TORCH[operator](*tensors, *attributes).view(torch.int32).numpy().view(np.uint32).tolist()
     finally:
         torch.set_flush_denormal(False)
-
-
-def around(target: arb) -> Iterator[int]:
-    """The FP32 number nearest to the target, and its neighbours."""
-    with np.errstate(over="ignore"):
-        center = np.float32(float(target.mid()))
-        yield from bits_of(
-            [np.nextafter(center, np.float32(-np.inf)), center, np.nextafter(center, np.float32(np.inf))]
-        )
 
 
 def claims(bound: reference.Bound) -> Iterator[int]:
