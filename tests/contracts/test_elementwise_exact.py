@@ -169,10 +169,6 @@ def claims(bound: reference.Bound) -> Iterator[int]:
     yield NAN
 
 
-def with_attributes(operators: Sequence[str]) -> list[tuple[str, tuple[float, ...]]]:
-    return [(operator, attributes) for operator in operators for attributes in ATTRIBUTES.get(operator, [()])]
-
-
 # ---- the rule
 
 

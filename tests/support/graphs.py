@@ -18,7 +18,6 @@ from support.encoding import (
     keccak,
     merkle_path,
     merkle_root,
-    state_hash,
     tolerance_leaf,
 )
 
@@ -301,7 +300,3 @@ def one_calibrated() -> Network:
 
 def commitments(state: Sequence[Tensor]) -> list[bytes]:
     return [tensor.commitment for tensor in state]
-
-
-def hash_of(state: Sequence[Tensor]) -> bytes:
-    return state_hash(commitments(state))

@@ -19,7 +19,6 @@ from tao.training.rounding import round_to_grid
 from training.logs import logistic, node_of, same, with_entry, without_entries
 from training.steps import cancelling, perceptron
 
-STEPS = 400
 SMALL = {"batch": 8, "inputs": 16, "hidden": 12, "classes": 4}
 
 
