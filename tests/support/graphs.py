@@ -296,7 +296,3 @@ def one_vote() -> Network:
 def one_calibrated() -> Network:
     x = np.linspace(1, 2, 6, dtype=np.float32).reshape(2, 3)
     return Network({"x": x}, {}, [doubled("y", "x")], ["y"])
-
-
-def commitments(state: Sequence[Tensor]) -> list[bytes]:
-    return [tensor.commitment for tensor in state]
