@@ -1,8 +1,4 @@
-"""Calls on ordinary and hostile inputs by family, with what real and simulated kernels make of them.
-
-Simulated kernels add in any order (sequential, reversed, pairwise, blocked, by magnitude), with and
-without fused multiply-add, and with subnormals flushed.
-"""
+"""Calls on ordinary and hostile inputs by family, with what real and simulated kernels make of them."""
 
 import math
 from collections.abc import Callable, Iterator
@@ -10,95 +6,24 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Tensor
 
+from benchmarks.kernels import (
+    KINDS,
+    anything,
+    averages,
+    bilinear,
+    draw,
+    flush,
+    fused,
+    online_attention,
+    running_sums,
+    sequential,
+    sums,
+    welford,
+)
 from tao.graph.literals import Slot
-
-SMALLEST_NORMAL = 2.0**-126
 
 Case = tuple[str, list, dict, tuple[Tensor, ...], list[Tensor]]
 """An ATen call (target, args, kwargs, operands) and the results of kernels for its first output."""
-
-KINDS = ("normal", "wide", "cancelling", "subnormal", "huge", "equal", "outlier", "zero", "offset")
-
-
-def draw(kind: str, *shape: int) -> Tensor:
-    """FP32 inputs of a kind that breaks things; the last dimension cancels."""
-    x = torch.randn(shape)
-    if kind == "wide":
-        return torch.ldexp(x, torch.randint(-60, 60, shape))
-    if kind == "cancelling":
-        half = x[..., : shape[-1] // 2]
-        rest = x[..., 2 * half.shape[-1] :] * 1e-6
-        return torch.cat([half, -half * (1 + 2.0**-22 * torch.randint(-2, 3, half.shape)), rest], -1)
-    if kind == "subnormal":
-        return torch.ldexp(x, torch.randint(-149, -120, shape))
-    if kind == "huge":
-        return torch.ldexp(x, torch.randint(40, 63, shape))
-    if kind == "equal":
-        return x[..., :1].expand(shape).clone()
-    if kind == "outlier":
-        x[..., torch.randint(shape[-1], ())] = 1e12
-        return x
-    if kind == "offset":
-        return x * 1e-2 + 1e3
-    return torch.zeros(shape) if kind == "zero" else x
-
-
-def flush(x: Tensor) -> Tensor:
-    """Subnormals to zero."""
-    return torch.where(x.abs() < SMALLEST_NORMAL, 0.0, x)
-
-
-def sequential(terms: Tensor, after: Callable[[Tensor], Tensor] = lambda x: x) -> Tensor:
-    """The sum of the last dimension from left to right, `after` every addition."""
-    total = torch.zeros(terms.shape[:-1])
-    for term in terms.unbind(-1):
-        total = after(total + term)
-    return total
-
-
-def pairwise(terms: Tensor) -> Tensor:
-    while terms.shape[-1] > 1:
-        odd = terms.shape[-1] % 2
-        paired = terms[..., : terms.shape[-1] - odd]
-        terms = torch.cat([paired[..., ::2] + paired[..., 1::2], terms[..., paired.shape[-1] :]], -1)
-    return terms[..., 0]
-
-
-def blocked(terms: Tensor, width: int = 16) -> Tensor:
-    return sequential(torch.stack([sequential(block) for block in terms.split(width, -1)], -1))
-
-
-def fused(a: Tensor, b: Tensor) -> Tensor:
-    """Left to right with one rounding per multiply-add."""
-    total = torch.zeros(torch.broadcast_shapes(a.shape, b.shape)[:-1])
-    for x, y in zip(a.unbind(-1), b.unbind(-1), strict=True):
-        total = (total.double() + x.double() * y.double()).float()
-    return total
-
-
-def sums(terms: Tensor) -> list[Tensor]:
-    """The last dimension's sum by every schedule."""
-    ascending = terms.gather(-1, terms.abs().argsort(-1))
-    return [
-        sequential(terms),
-        sequential(terms.flip(-1)),
-        pairwise(terms),
-        blocked(terms),
-        sequential(ascending),
-        sequential(ascending.flip(-1)),
-        sequential(flush(terms), flush),
-        terms.sum(-1),
-    ]
-
-
-def running_sums(terms: Tensor) -> list[Tensor]:
-    """The last dimension's sums so far: one after the other, and by doubling the distance."""
-    doubled, width = terms, 1
-    while width < terms.shape[-1]:
-        doubled = torch.cat([doubled[..., :width], doubled[..., width:] + doubled[..., :-width]], -1)
-        width *= 2
-    lanes = range(1, terms.shape[-1] + 1)
-    return [torch.stack([sequential(terms[..., :n]) for n in lanes], -1), doubled, flush(doubled)]
 
 
 def contractions() -> Iterator[Case]:
@@ -156,15 +81,6 @@ def softmaxes() -> Iterator[Case]:
             yield "aten.log_softmax.int", [Slot(0), -1], {}, (x,), logs
 
 
-def welford(x: Tensor) -> tuple[Tensor, Tensor]:
-    mean, squares = torch.zeros(x.shape[:-1]), torch.zeros(x.shape[:-1])
-    for count, term in enumerate(x.unbind(-1), 1):
-        delta = term - mean
-        mean = mean + delta / count
-        squares = squares + delta * (term - mean)
-    return mean, squares / x.shape[-1]
-
-
 def normalisations() -> Iterator[Case]:
     for kind in KINDS:
         n = int(torch.randint(1, 130, ()))
@@ -204,13 +120,6 @@ UNARY = (
 ).split()
 
 
-def anything(count: int) -> Tensor:
-    """Finite floats of every exponent, and around zero."""
-    bits = torch.randint(-(2**31), 2**31, (count,), dtype=torch.int64).to(torch.int32)
-    x = bits.view(torch.float32)
-    return torch.cat([x[x.isfinite()], torch.randn(count) * 4])
-
-
 def elementwise() -> Iterator[Case]:
     for name in UNARY:
         x = anything(1000)
@@ -239,21 +148,6 @@ def elementwise() -> Iterator[Case]:
         yield f"aten.{name}.Tensor", [Slot(0), Slot(1)], {}, (a, b), results
 
 
-def averages(
-    x: Tensor, kernel: list[int], stride: list[int], padding: list[int], counts: bool
-) -> list[Tensor]:
-    """Means of windows by every schedule of their sums, divided and multiplied by the rounded reciprocal."""
-    around = [padding[1], padding[1], padding[0], padding[0]]
-    padded, inside = torch.nn.functional.pad(x, around), torch.nn.functional.pad(torch.ones_like(x), around)
-    windows, present = (
-        y.unfold(2, kernel[0], stride[0]).unfold(3, kernel[1], stride[1]).flatten(-2)
-        for y in (padded, inside)
-    )
-    count = torch.full_like(present[..., 0], windows.shape[-1]) if counts else present.sum(-1)
-    totals = sums(windows)
-    return [y / count for y in totals] + [y * (1 / count) for y in totals]
-
-
 def pools() -> Iterator[Case]:
     for kind in KINDS:
         x = draw(kind, 4, 8, 12, 12)
@@ -277,33 +171,6 @@ def pools() -> Iterator[Case]:
             yield "aten.adaptive_avg_pool2d.default", [Slot(0), size], {}, (x,), results
 
 
-def taps(n: int, k: int, corners: bool, fuse: bool) -> tuple[Tensor, Tensor, Tensor]:
-    """First place, second place and the second's weight for k outputs from n inputs, in FP32 or with a coordinate
-    that is rounded once."""
-    places = torch.arange(k, dtype=torch.float32)
-    if corners:
-        scale = torch.tensor((n - 1) / (k - 1) if k > 1 else 0.0)
-        r = scale * places
-    else:
-        scale = torch.tensor(n) / torch.tensor(k)
-        wide = scale.double() * (places.double() + 0.5) - 0.5
-        r = (wide.float() if fuse else scale * (places + 0.5) - 0.5).clamp(min=0)
-    first = r.floor().long().clamp(max=n - 1)
-    return first, (first + 1).clamp(max=n - 1), (r - first).clamp(0, 1)
-
-
-def bilinear(x: Tensor, size: list[int], corners: bool, fuse: bool, separable: bool) -> Tensor:
-    """Interpolated as kernels of GPUs do, or by one dimension after the other."""
-    (y0, y1, v), (x0, x1, w) = (taps(n, k, corners, fuse) for n, k in zip(x.shape[2:], size, strict=True))
-    v, top, bottom = v[:, None], x[:, :, y0], x[:, :, y1]
-    if separable:
-        rows = (1 - v) * top + v * bottom
-        return (1 - w) * rows[..., x0] + w * rows[..., x1]
-    corner = [part[..., at] for part in (top, bottom) for at in (x0, x1)]
-    weights = [(1 - v) * (1 - w), (1 - v) * w, v * (1 - w), v * w]
-    return sequential(torch.stack([a * b for a, b in zip(weights, corner, strict=True)], -1))
-
-
 def interpolations() -> Iterator[Case]:
     for kind in KINDS:
         x = draw(kind, 2, 3, 9, 11)
@@ -324,19 +191,6 @@ def interpolations() -> Iterator[Case]:
                 for separable in (False, True)
             ]
             yield "aten.upsample_bilinear2d.vec", [Slot(0), size, corners, None], {}, (x,), results
-
-
-def online_attention(q: Tensor, k: Tensor, v: Tensor, block: int = 8) -> Tensor:
-    """Fused attention that moves its maximum and rescales block by block of keys."""
-    largest = torch.full((*q.shape[:-1], 1), -math.inf)
-    total, output = torch.zeros_like(largest), torch.zeros(*q.shape[:-1], v.shape[-1])
-    for keys, values in zip(k.split(block, -2), v.split(block, -2), strict=True):
-        scores = (q @ keys.mT) / math.sqrt(q.shape[-1])
-        moved = torch.maximum(largest, scores.amax(-1, keepdim=True))
-        weights, factor = (scores - moved).exp(), (largest - moved).exp()
-        total = total * factor + weights.sum(-1, keepdim=True)
-        output, largest = output * factor + weights @ values, moved
-    return output / total
 
 
 def attentions() -> Iterator[Case]:

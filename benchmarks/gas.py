@@ -11,16 +11,17 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+from benchmarks.small import Cheat, Rewriter, Withholder, tiny_bundle, with_profile
+from benchmarks.substitutions import int8_parameters
 from benchmarks.sums import disputed
 from benchmarks.world import CHALLENGER, CLIENT, EVM, FIRST_MEMBER, OWNER, PROVER, World, world
-from demo.small import Cheat, Rewriter, Withholder, tiny_bundle, with_profile
 from tao.chain.local import let_pass
 from tao.model import ModelBundle, trace
 from tao.numerics.dot import THETA_ONE
 from tao.roles import client
 from tao.roles.challenger import ChallengerRole
 from tao.roles.member import MemberRole
-from tao.roles.prover import ProverRole
+from tao.roles.prover import Honest, ProverRole
 
 LENGTHS = (64, 384, 1024, 4096)
 SUMMED = 250_000
@@ -113,13 +114,13 @@ def _accusation(here: World, members: list[MemberRole]) -> None:
 
 def measure_minilm() -> dict[str, int]:
     """One dispute of int8 weights in MiniLM, from the opening to the proof."""
-    from demo.cheats import Int8Weights
     from models.minilm.model import batches, build
 
     bundle = build()
+    cheap = ModelBundle(bundle.graph, int8_parameters(bundle))
     with world(16) as here:
         client.register(here.context(OWNER), bundle)
-        done = here.dispute(bundle, batches(1, seed=1)[0], Int8Weights(bundle))
+        done = here.dispute(bundle, batches(1, seed=1)[0], Honest(cheap))
         sent = [each.sent for each in done if each.sent]
         return {"transactions": len(sent), "gas": sum(each.gas_used for each in sent)}
 

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from benchmarks.substitutions import int8
 from models.minilm.calibrate import SENTENCES
 from models.minilm.model import batches, build, load_sentences
 from tao.execution import Executor
@@ -74,12 +75,6 @@ def judge_operators(
         values |= dict(zip(node.outputs, claimed, strict=True))
         for value in graph.releases[index]:
             values.pop(value, None)
-
-
-def int8(weight: Tensor) -> Tensor:
-    """Weights rounded to 8 bits with one scale a row, as cheap serving does."""
-    scale = weight.abs().amax(-1, keepdim=True).clamp_min(1e-12) / 127
-    return (weight / scale).round() * scale
 
 
 CHEATS: dict[str, Callable[[Tensor], Tensor]] = {

@@ -17,8 +17,21 @@ from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.fx.experimental.symbolic_shapes import ShapeEnv
 
-Settings = dict[str, Any]
-"""Arguments of a configuration of transformers, or of a model of diffusers."""
+from benchmarks.configurations import (
+    BERT_LARGE,
+    GPT2,
+    LLAMA_3_8B,
+    MOBILENET_V2,
+    QWEN3_8B,
+    RESNET_152,
+    STABLE_DIFFUSION_DECODER,
+    STABLE_DIFFUSION_UNET,
+    T5_SMALL,
+    VIT_BASE,
+    WHISPER_TINY,
+    Settings,
+)
+from tao.model import ModelBundle, trace
 
 
 @dataclass(frozen=True)
@@ -141,42 +154,6 @@ def _attention_scores(attention: nn.Module, query: Tensor, key: Tensor, mask: Te
     return (scores if mask is None else scores + mask).softmax(-1)
 
 
-RESNET_152: Settings = dict(
-    embedding_size=64, hidden_sizes=[256, 512, 1024, 2048], depths=[3, 8, 36, 3], num_labels=1000
-)
-MOBILENET_V2: Settings = dict(num_labels=1001)
-VIT_BASE: Settings = dict(
-    hidden_size=768, intermediate_size=3072, num_hidden_layers=12, num_attention_heads=12,
-    image_size=224, patch_size=16, num_labels=1000,
-)  # fmt: skip
-BERT_LARGE: Settings = dict(
-    vocab_size=30522, hidden_size=1024, intermediate_size=4096, num_hidden_layers=24, num_attention_heads=16
-)
-GPT2: Settings = dict(vocab_size=50257, n_embd=768, n_layer=12, n_head=12, n_positions=1024)
-QWEN3_8B: Settings = dict(
-    vocab_size=151936, hidden_size=4096, intermediate_size=12288, num_hidden_layers=36,
-    num_attention_heads=32, num_key_value_heads=8, head_dim=128, max_position_embeddings=40960,
-    rms_norm_eps=1e-6, rope_parameters=dict(rope_type="default", rope_theta=1_000_000.0),
-)  # fmt: skip
-LLAMA_3_8B: Settings = dict(
-    vocab_size=128256, hidden_size=4096, intermediate_size=14336, num_hidden_layers=32,
-    num_attention_heads=32, num_key_value_heads=8, max_position_embeddings=8192,
-    rms_norm_eps=1e-5, rope_parameters=dict(rope_type="default", rope_theta=500_000.0),
-)  # fmt: skip
-WHISPER_TINY: Settings = dict(
-    vocab_size=51865, d_model=384, num_mel_bins=80, max_source_positions=1500, max_target_positions=448,
-    encoder_layers=4, encoder_attention_heads=6, encoder_ffn_dim=1536,
-    decoder_layers=4, decoder_attention_heads=6, decoder_ffn_dim=1536,
-)  # fmt: skip
-T5_SMALL: Settings = dict(vocab_size=32128, d_model=512, d_kv=64, d_ff=2048, num_layers=6, num_heads=8)
-STABLE_DIFFUSION_UNET: Settings = dict(
-    sample_size=64, block_out_channels=(320, 640, 1280, 1280), attention_head_dim=8, cross_attention_dim=768
-)
-STABLE_DIFFUSION_DECODER: Settings = dict(
-    sample_size=512, block_out_channels=(128, 256, 512, 512), layers_per_block=2,
-    down_block_types=("DownEncoderBlock2D",) * 4, up_block_types=("UpDecoderBlock2D",) * 4,
-)  # fmt: skip
-
 NETWORKS: dict[str, Callable[[], Network]] = {
     "ResNet-152": lambda: image_classifier("ResNet", RESNET_152),
     "MobileNetV2": lambda: image_classifier("MobileNetV2", MOBILENET_V2),
@@ -190,6 +167,27 @@ NETWORKS: dict[str, Callable[[], Network]] = {
     "Stable Diffusion 1.5 U-Net": lambda: denoiser(STABLE_DIFFUSION_UNET, size=64, prompt=77),
     "Stable Diffusion 1.5 decoder": lambda: image_decoder(STABLE_DIFFUSION_DECODER, size=64),
 }
+
+
+TOKENS = 30_000
+"""Random token ids are below this, which every vocabulary here holds."""
+
+Inputs = list[tuple[Tensor, ...]]
+
+
+def random_network(make: Callable[[], Network], inputs: int, seed: int) -> tuple[ModelBundle, Inputs]:
+    """A network with random weights, and so many inputs like its own: normal pixels, uniform token ids."""
+    torch.manual_seed(seed)
+    network = make()
+
+    def draw(example: Tensor) -> Tensor:
+        if example.is_floating_point():
+            return torch.randn_like(example)
+        is_mask = bool((example == 1).all())
+        return example if is_mask else torch.randint_like(example, TOKENS)
+
+    drawn = [tuple(map(draw, network.args)) for _ in range(inputs)]
+    return trace(network.module, network.args), drawn
 
 
 def build(name: str) -> Network:

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from benchmarks.configurations import QWEN3_100M
 from tao import receipt
 
 BLOCKS = {"minilm_batch32": 40, "bert_base": 40, "qwen3_100m": 120}
@@ -54,18 +55,7 @@ class Qwen(nn.Module):
         super().__init__()
         from transformers import Qwen3Config, Qwen3ForCausalLM
 
-        self.qwen = Qwen3ForCausalLM(
-            Qwen3Config(
-                vocab_size=32000,
-                hidden_size=640,
-                intermediate_size=1920,
-                num_hidden_layers=12,
-                num_attention_heads=10,
-                num_key_value_heads=5,
-                head_dim=64,
-                attn_implementation="eager",
-            )
-        )
+        self.qwen = Qwen3ForCausalLM(Qwen3Config(**QWEN3_100M, attn_implementation="eager"))
 
     def forward(self, ids: Tensor) -> Tensor:
         return self.qwen(ids, use_cache=False, logits_to_keep=1).logits

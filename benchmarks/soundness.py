@@ -11,7 +11,8 @@ from collections.abc import Callable
 
 import torch
 
-from benchmarks.cases import FAMILIES, KINDS
+from benchmarks.cases import FAMILIES
+from benchmarks.kernels import KINDS
 from benchmarks.verdicts import Court, ask
 from tao.numerics.bounds import Bound, bound
 

@@ -6,20 +6,20 @@ by one piece. Figures are from receipts, of all transactions between the opening
 `posted`, what the pieces would have taken instead, is the roles' own estimate.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
 
-from benchmarks.world import CHALLENGER, CLIENT, EVM, OWNER, PROVER, World, world
-from demo.small import Cheat, with_profile
+from benchmarks.small import Cheat, with_profile
+from benchmarks.world import CHALLENGER, EVM, OWNER, World, world
+from tao.chain.local import account
 from tao.execution import capture
 from tao.model import ModelBundle, trace
 from tao.proofs import proof_plan
 from tao.protocol import actions
-from tao.protocol.views import Phase
 from tao.roles import client
-from tao.roles.challenger import ChallengerRole
+from tao.roles.journal import Done
 from tao.roles.prover import ProverRole
 from tao.roles.sums import range_key
 
@@ -60,26 +60,22 @@ def disputed(here: World, lanes: int) -> tuple[ModelBundle, tuple[Tensor, ...], 
     bundle = with_profile(trace(Mean(), x))
     client.register(here.context(OWNER), bundle)
     ways = {"accepted": ProverRole, "doubted": Doubter}
-    return bundle, x, {way: _dispute(here, bundle, x, prover) for way, prover in ways.items()}
-
-
-def _dispute(here: World, bundle: ModelBundle, x: tuple[Tensor, ...], prover: type[ProverRole]) -> dict:
-    client.request(here.context(CLIENT), bundle, x, 10**15)
-    roles = (
-        prover(here.context(PROVER), bundle, Cheat(bundle, 0, offset=2.0)),
-        ChallengerRole(here.context(CHALLENGER), bundle),
+    cheat = Cheat(bundle, 0, offset=2.0)
+    return (
+        bundle,
+        x,
+        {
+            way: _figures(here.dispute(bundle, x, cheat, prover=prover, seconds=SECONDS))
+            for way, prover in ways.items()
+        },
     )
-    reader = roles[1].context.reader
-    count = len(reader.view().disputes)
 
-    def ended() -> bool:
-        disputes = reader.view().disputes
-        return len(disputes) > count and all(dispute.phase is Phase.CLOSED for dispute in disputes)
 
-    done = here.play(*roles, until=ended, seconds=SECONDS)
-    names = [each.action for each in done]
-    moves = [each for each in done[names.index("open") :] if each.sent]
-    mine = [each.sent.gas_used for each in moves if each.account == roles[1].address]
+def _figures(done: Sequence[Done]) -> dict:
+    """Of a dispute, by what was done in it."""
+    moves = [each for each in done if each.sent]
+    challenger = account(CHALLENGER).address
+    mine = [each.sent.gas_used for each in moves if each.account == challenger]
     return {
         "moves": [each.action for each in moves],
         "gas": sum(each.sent.gas_used for each in moves),

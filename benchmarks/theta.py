@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 from web3 import Web3
 
+from benchmarks.substitutions import int8, tf32
 from tao.chain.build import load_build
 from tao.chain.local import local_chain
 from tao.chain.rpc import connect
@@ -133,17 +134,6 @@ SCHEDULES = {f.__name__: f for f in (matmul, sequential, interleaved, pairwise, 
 
 
 # ---- substitutions ----
-
-
-def tf32(x: Tensor) -> Tensor:
-    """Rounded to 10 bits of the significand, ties to even."""
-    bits = x.contiguous().view(torch.int32)
-    return ((bits + 0xFFF + (bits >> 13 & 1)) & ~0x1FFF).view(torch.float32)
-
-
-def int8(x: Tensor) -> Tensor:
-    scale = x.abs().amax(-1, keepdim=True) / 127
-    return (x / scale).round() * scale
 
 
 SUBSTITUTIONS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {

@@ -19,13 +19,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from benchmarks.configurations import BERT_BASE, GPT2, QWEN3_100M, RESNET_50, VIT_BASE
 from benchmarks.networks import (
-    GPT2,
-    VIT_BASE,
+    Inputs,
     Network,
-    Settings,
     image_classifier,
     language_model,
+    random_network,
     text_classifier,
 )
 from models.minilm.model import batches, load_module
@@ -56,36 +56,6 @@ IMAGE = 112
 """Pixels of a side; like the others smaller than usual, so that two cores finish in minutes."""
 SENTENCES = 4
 """Sentences of a batch for the sentence encoder."""
-TOKENS = 30_000
-"""Token ids are drawn below this, which every vocabulary here holds."""
-
-BERT_BASE: Settings = dict(
-    vocab_size=30522, hidden_size=768, intermediate_size=3072, num_hidden_layers=12, num_attention_heads=12
-)
-RESNET_50: Settings = dict(
-    embedding_size=64, hidden_sizes=[256, 512, 1024, 2048], depths=[3, 4, 6, 3], num_labels=1000
-)
-QWEN3_100M: Settings = dict(
-    vocab_size=32000, hidden_size=640, intermediate_size=1920, num_hidden_layers=12,
-    num_attention_heads=10, num_key_value_heads=5, head_dim=64,
-)  # fmt: skip
-
-Inputs = list[tuple[Tensor, ...]]
-
-
-def random_network(make: Callable[[], Network]) -> tuple[ModelBundle, Inputs]:
-    """A network with random weights, and inputs like its own: normal pixels, uniform token ids."""
-    torch.manual_seed(SEED)
-    network = make()
-
-    def draw(example: Tensor) -> Tensor:
-        if example.is_floating_point():
-            return torch.randn_like(example)
-        is_mask = bool((example == 1).all())
-        return example if is_mask else torch.randint_like(example, TOKENS)
-
-    inputs = [tuple(map(draw, network.args)) for _ in range(2 * INPUTS)]
-    return trace(network.module, network.args), inputs
 
 
 def sentence_encoder() -> tuple[ModelBundle, Inputs]:
@@ -94,15 +64,17 @@ def sentence_encoder() -> tuple[ModelBundle, Inputs]:
     return trace(load_module(), inputs[0]), inputs
 
 
+def _random(make: Callable[[], Network]) -> Callable[[], tuple[ModelBundle, Inputs]]:
+    return partial(random_network, make, 2 * INPUTS, SEED)
+
+
 MODELS: dict[str, Callable[[], tuple[ModelBundle, Inputs]]] = {
     "MiniLM": sentence_encoder,
-    "BERT-base": partial(random_network, lambda: text_classifier("Bert", BERT_BASE, LENGTH)),
-    "GPT-2": partial(random_network, lambda: language_model("GPT2", "LMHeadModel", GPT2, LENGTH)),
-    "ResNet-50": partial(random_network, lambda: image_classifier("ResNet", RESNET_50, IMAGE)),
-    "ViT-base": partial(
-        random_network, lambda: image_classifier("ViT", {**VIT_BASE, "image_size": IMAGE}, IMAGE)
-    ),
-    "Qwen3-100M": partial(random_network, lambda: language_model("Qwen3", "ForCausalLM", QWEN3_100M, LENGTH)),
+    "BERT-base": _random(lambda: text_classifier("Bert", BERT_BASE, LENGTH)),
+    "GPT-2": _random(lambda: language_model("GPT2", "LMHeadModel", GPT2, LENGTH)),
+    "ResNet-50": _random(lambda: image_classifier("ResNet", RESNET_50, IMAGE)),
+    "ViT-base": _random(lambda: image_classifier("ViT", {**VIT_BASE, "image_size": IMAGE}, IMAGE)),
+    "Qwen3-100M": _random(lambda: language_model("Qwen3", "ForCausalLM", QWEN3_100M, LENGTH)),
 }
 
 

@@ -18,8 +18,9 @@ from tao.protocol.views import Phase
 from tao.roles import client
 from tao.roles.challenger import ChallengerRole
 from tao.roles.context import Context
-from tao.roles.journal import Journal
-from tao.roles.prover import ProverRole
+from tao.roles.journal import Done, Journal
+from tao.roles.prover import Behaviour, ProverRole
+from tao.roles.role import Role
 
 EVM = "prague"
 OWNER, CLIENT, PROVER, CHALLENGER, FIRST_MEMBER = 0, 1, 2, 3, 5
@@ -55,7 +56,7 @@ class World:
         context.sender.send = noted
         return context
 
-    def play(self, *roles, until: Callable[[], bool], seconds: int = 0) -> list:
+    def play(self, *roles: Role, until: Callable[[], bool], seconds: int = 0) -> list[Done]:
         """Tick the roles in turn until the condition holds; returns what they did."""
         done = []
         for _ in range(ROUNDS):
@@ -67,11 +68,18 @@ class World:
         raise RuntimeError(f"no end after {ROUNDS} rounds; done were {[d.what for d in done]}")
 
     def dispute(
-        self, bundle: ModelBundle, inputs: tuple[Tensor, ...], behaviour, *others, seconds: int = 0
-    ) -> list:
-        """Request, claim and one dispute to its end; returns what was done from the opening on."""
+        self,
+        bundle: ModelBundle,
+        inputs: tuple[Tensor, ...],
+        behaviour: Behaviour,
+        *others: Role,
+        prover: type[ProverRole] = ProverRole,
+        seconds: int = 0,
+    ) -> list[Done]:
+        """Request, claim and one dispute to its end; returns what was done from the opening on. prover: the role that
+        claims. seconds: that pass between moves."""
         client.request(self.context(CLIENT), bundle, inputs, 10**15)
-        prover = ProverRole(self.context(PROVER), bundle, behaviour)
+        claimant = prover(self.context(PROVER), bundle, behaviour)
         challenger = ChallengerRole(self.context(CHALLENGER), bundle)
         reader = challenger.context.reader
         before = len(reader.view().disputes)
@@ -80,7 +88,7 @@ class World:
             disputes = reader.view().disputes
             return len(disputes) > before and all(dispute.phase is Phase.CLOSED for dispute in disputes)
 
-        done = self.play(prover, challenger, *others, until=ended, seconds=seconds)
+        done = self.play(claimant, challenger, *others, until=ended, seconds=seconds)
         return [each for each in done if each.action not in ("claim", "finalise")]
 
     def adjudicator_gas(self, bundle: ModelBundle) -> int:

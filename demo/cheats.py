@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 import torch
 from torch import Tensor
 
+from benchmarks.substitutions import int8_parameters, matrices
 from tao.execution import Executor, capture
 from tao.execution.replay import restore
 from tao.graph.canonical import Graph, Node
@@ -72,12 +73,7 @@ class Int8Weights(Traced):
     """All matrices rounded to int8 with one scale per output channel."""
 
     def __init__(self, bundle: ModelBundle):
-        parameters = list(bundle.parameters)
-        for index in matrices(bundle.graph, ""):
-            weight = parameters[index]
-            scale = weight.abs().amax(dim=-1, keepdim=True) / 127
-            parameters[index] = (weight / scale).round().clamp(-127, 127) * scale
-        super().__init__(bundle, parameters)
+        super().__init__(bundle, int8_parameters(bundle))
 
 
 class Bf16Matmuls(Traced):
@@ -178,16 +174,6 @@ def moved(bundle: ModelBundle, matrices: Sequence[int], distance: float) -> list
         weight = parameters[index]
         parameters[index] = weight * (1 + distance * torch.randn(weight.shape, generator=noise))
     return parameters
-
-
-def matrices(graph: Graph, path: str) -> list[int]:
-    """Indices of the parameters that contractions of modules under `path` use as matrices."""
-    found = {
-        graph.parameter_of(node.operands[1].value)
-        for name, node in zip(graph.names, graph.nodes, strict=True)
-        if node.operator == CONTRACTION and path in name
-    }
-    return sorted(found - {None})
 
 
 def others(inputs: Sequence[Tensor]) -> tuple[Tensor, ...]:

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from benchmarks.attack.forward import call
 from benchmarks.attack.subjects import SEED, Subject
+from benchmarks.substitutions import int8
 from tao.execution import capture
 from tao.execution.run import Override
 from tao.graph.states import of_outputs
@@ -35,13 +36,6 @@ class Cheat:
 
 
 # ---- what is done ----
-
-
-def int8(weight: Tensor) -> Tensor:
-    """Rounded to 8 bits with one scale for each output."""
-    rows = weight.flatten(1)
-    scale = rows.abs().amax(1, keepdim=True).clamp_min(1e-12) / 127
-    return ((rows / scale).round() * scale).view_as(weight)
 
 
 def prune(weight: Tensor, share: float) -> Tensor:

@@ -79,16 +79,15 @@ def audit(name: str, folder: Path) -> dict[str, Any]:
 
 def _equal_without_log(job: Any, folder: Path, name: str) -> bool:
     """Whether a replay that rounds to nearest everywhere has the recorded weights after the last step."""
-    import torch
 
+    from tao.graph import log_format
     from tao.tensors import commit
     from tao.training.checkpoints import Trail
-    from tao.training.log import END
     from tao.training.replay import Replay
 
     trail = Trail(_store(folder, name), job.bundle.model_id, job.first)
     replay, state = Replay(job.bundle.graph, job.bundle.parameters), job.initial
-    empty = torch.tensor([[END], [0]]).repeat(1, job.step_graph.layout.log_capacity)
+    empty = log_format.empty(job.log_capacity)
     for position in range(job.steps):
         state, _ = replay.replay(state, empty, position)
         expected = trail.read(position + 1).values
@@ -149,7 +148,7 @@ def _rounded_digests(name: str, folder: Path) -> Iterator[str]:
 
 def published(name: str, folder: Path) -> dict[str, Any]:
     """Two steps by the published method and by ours in turn, on one graph."""
-    from tao.training.published import PublishedReplay
+    from benchmarks.training.published import PublishedReplay
     from tao.training.replay import Replay
 
     job = _job(name, folder)

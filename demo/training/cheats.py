@@ -11,10 +11,10 @@ from torch import Tensor
 from demo.training.job import RATE
 from tao.execution.run import Override
 from tao.graph.canonical import Graph, Node
+from tao.graph.log_format import ELEMENT_BITS
 from tao.graph.operators import SAMPLE
 from tao.graph.rounding import Kind, kind
 from tao.training.kernels import Piece
-from tao.training.log import ELEMENT_BITS
 from tao.training.policies import RECORDED, Recorder
 from tao.training.record import Recording, read_log, rebuild
 from tao.training.rounding import round_to_grid

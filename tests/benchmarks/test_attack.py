@@ -7,12 +7,13 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.attack.accumulated import cuts, exceedances
-from benchmarks.attack.cheats import Cheat, int8, judge, perturb, prune
+from benchmarks.attack.cheats import Cheat, judge, perturb, prune
 from benchmarks.attack.forward import forward
 from benchmarks.attack.honesty import rejected
 from benchmarks.attack.regions import Limits, Region
 from benchmarks.attack.search import Search, margins, runner_up
 from benchmarks.attack.subjects import CharacterGpt, Subject, as_logits
+from benchmarks.substitutions import int8
 from tao.execution import Executor, capture
 from tao.model import ModelBundle, trace
 from tao.numerics.measure import measure_segment

@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from benchmarks.substitutions import tf32
 from benchmarks.theta import (
     ADVERSARIAL,
     SCHEDULES,
@@ -12,7 +13,6 @@ from benchmarks.theta import (
     linear,
     profile_of,
     provable,
-    tf32,
 )
 from tao.model import ModelBundle, trace
 from tao.numerics.contraction import excess, theta_statistic

@@ -4,8 +4,10 @@ import copy
 
 import pytest
 
+from benchmarks.small import tiny_bundle
+from chain.training import STEPS, TrainingWorld
 from chain.world import CLIENT, FEE, OWNER, World
-from demo.small import tiny_bundle
+from demo.training.job import build as build_job
 from tao.chain.build import load_build
 from tao.chain.deploy import deploy
 from tao.chain.local import account, local_chain
@@ -65,3 +67,13 @@ def requested(world, given):
     """The world with a request of `given`, inputs of the module's own model."""
     client.request(world.context(CLIENT), world.bundle, given, FEE)
     return world
+
+
+@pytest.fixture(scope="session")
+def job():
+    return build_job(steps=STEPS)
+
+
+@pytest.fixture
+def training(world, job):
+    return TrainingWorld(world, job)

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from demo.small import node, with_profile
+from benchmarks.small import node, with_profile
 from tao.chain.local import mine
 from tao.model import ModelBundle, trace
 from tao.protocol.challenger import Measured, Refutable

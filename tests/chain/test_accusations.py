@@ -6,8 +6,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from benchmarks.small import Cheat, node
+from benchmarks.substitutions import tf32
 from chain.world import CLIENT, FEE
-from demo.small import Cheat, node
 from numerics.local import LocalDevice
 from tao.chain.local import let_pass
 from tao.execution import node_values
@@ -46,12 +47,6 @@ def ordinary(seed: int) -> tuple[Tensor]:
 def one_sided() -> tuple[Tensor]:
     """Inputs made for it: partial sums grow, and with them each rounding."""
     return (torch.rand(4, LANES, generator=torch.Generator().manual_seed(9)) / 2 + 0.5,)
-
-
-def tf32(x: Tensor) -> Tensor:
-    """Rounded to 10 bits of the significand, ties to even."""
-    bits = x.contiguous().view(torch.int32)
-    return ((bits + 0xFFF + (bits >> 13 & 1)) & ~0x1FFF).view(torch.float32)
 
 
 def low_precision(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:

@@ -9,8 +9,8 @@ import pytest
 from click.testing import CliRunner
 from safetensors.torch import load_file, save_file
 
+from benchmarks.small import inputs
 from chain.world import CLIENT, PROVER
-from demo.small import inputs
 from tao.chain.accounts import load_account
 from tao.chain.local import account, free_port
 from tao.commands.main import main

@@ -4,8 +4,8 @@ import json
 
 import pytest
 
+from benchmarks.small import Cheat, Rewriter, Withholder, inputs, node
 from chain.world import CHALLENGER, CLIENT, FEE, PROVER
-from demo.small import Cheat, Rewriter, Withholder, inputs, node
 from tao.chain.local import let_pass, mine
 from tao.errors import NoResult, StoreError
 from tao.protocol.views import Outcome, Phase, Status

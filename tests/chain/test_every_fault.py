@@ -6,8 +6,8 @@ after it is included. Whatever a role keeps in memory is lost each time.
 
 import pytest
 
+from benchmarks.small import Cheat, Rewriter, Withholder, inputs
 from chain.world import CHALLENGER, PROVER
-from demo.small import Cheat, Rewriter, Withholder, inputs
 from tao.chain.local import let_pass, mine
 from tao.protocol.challenger import Measured
 from tao.protocol.partition import child as child_segment

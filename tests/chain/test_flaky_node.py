@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import pytest
 
+from benchmarks.small import Cheat, node
 from chain.proxy import Faults, flaky
-from demo.small import Cheat, node
 from tao.chain.rpc import connect
 from tao.errors import ChainError
 from tao.protocol.views import Outcome

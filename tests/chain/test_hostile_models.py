@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from demo.small import inputs
+from benchmarks.small import inputs
 from protocol.factories import case, claim, dispute, view
 from tao.errors import ModelError
 from tao.model import ModelBundle

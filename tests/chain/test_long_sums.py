@@ -4,9 +4,9 @@ import pytest
 import torch
 from torch import nn
 
+from benchmarks.small import Cheat, node
 from chain.long_rows import Liar, calibrated, group_of, until_closed
 from chain.world import CHALLENGER
-from demo.small import Cheat, node
 from tao.chain.local import let_pass
 from tao.protocol.views import Outcome, Phase, Status
 from tao.roles.challenger import SECONDS_PER_TRANSACTION

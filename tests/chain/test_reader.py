@@ -5,8 +5,8 @@ from dataclasses import replace
 import pytest
 from web3.exceptions import Web3RPCError
 
+from benchmarks.small import Cheat, inputs, node
 from chain.world import CLIENT
-from demo.small import Cheat, inputs, node
 from tao.chain import logs
 from tao.chain.local import let_pass, mine
 from tao.chain.rpc import connect

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from demo.small import inputs, node, tiny_bundle
+from benchmarks.small import inputs, node, tiny_bundle
 from tao.errors import NoResult, StoreError
 from tao.execution import capture
 from tao.graph.states import is_consistent, of_outputs

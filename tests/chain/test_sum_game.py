@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch import nn
 
+from benchmarks.small import Cheat, node
 from benchmarks.sums import Doubter
 from chain.long_rows import Liar, calibrated, group_of, until_closed
-from demo.small import Cheat, node
 from tao.chain.local import let_pass
 from tao.protocol.views import Outcome, Phase
 from tao.roles import sums

@@ -1,90 +1,33 @@
 """Training runs claimed, audited and disputed by the real roles, on a local chain."""
 
-import shutil
-
 import pytest
 import torch
 from torch import nn
 
-from chain.training import TrainingWorld
-from chain.world import CHALLENGER, CLIENT, PROVER
-from demo.training.cheats import AT, CHEATS, Cheat, FewerEpochs, PoisonedBatch
-from demo.training.job import RATE, build, loss
+from chain.training import (
+    SECOND_TRAINER,
+    STEPS,
+    TrainingWorld,
+    actions,
+    credit,
+    dispute,
+    earned,
+    expected,
+    run_of,
+)
+from chain.world import CLIENT
+from demo.training.cheats import AT, CHEATS, Cheat, PoisonedBatch
+from demo.training.job import loss
 from tao.chain.local import let_pass, mine
 from tao.errors import StoreError
-from tao.graph.operators import SAMPLE
-from tao.graph.rounding import PREFIX
+from tao.graph.log_format import ELEMENT_BITS, END, empty
 from tao.protocol.views import Outcome, Phase, Status
 from tao.roles import client
 from tao.tensors.store import TensorStore
 from tao.training import prepare
 from tao.training.checkpoints import Trail
 from tao.training.kernels import is_logged
-from tao.training.log import END
-from tao.training.proofs import SUMS
 from tao.training.record import Recording
-from training.cases import mlp
-from training.faults import Careless, Inventive
-from training.runs import OPTIONS, parts
-
-STEPS = 4
-SECOND_TRAINER = 4
-
-
-@pytest.fixture(scope="session")
-def job():
-    return build(steps=STEPS)
-
-
-@pytest.fixture
-def training(world, job):
-    return TrainingWorld(world, job)
-
-
-def actions(done):
-    return [each.action for each in done]
-
-
-def dispute(training):
-    (found,) = training.world.reader.view({training.job.bundle.model_id}).disputes
-    return found
-
-
-def credit(role):
-    return role.context.contracts.vault.functions.creditOf(role.address).call()
-
-
-def earned(role):
-    """What a challenger gets that has won without a vote."""
-    return role.context.reader.challenger_bond + role.context.reader.prover_bond * 8 // 10
-
-
-def expected(job, name):
-    """The step, and which nodes, a cheat must be caught at."""
-    graph = job.bundle.graph
-    nodes = list(enumerate(graph.nodes))
-    drawn = next(node.outputs[0] for _, node in nodes if node.target == SAMPLE)
-    looks_up = [i for i, node in nodes if any(o.value == drawn for o in node.operands)]
-    images, labels = sorted(looks_up, key=lambda i: graph.types[graph.nodes[i].outputs[0]].dtype.name)
-    carried = next(i for i, node in nodes if node.outputs[0] in graph.outputs[2:-3])
-    rate = next(
-        i
-        for i, node in nodes
-        if node.operator == "rounded.aten.mul.Scalar" and abs(node.args[1] - RATE) < 1e-6
-    )
-    logged = {i for i, node in nodes if is_logged(node)}
-    rounded = {i for i, node in nodes if node.operator.startswith(PREFIX)}
-    return {
-        "poisoned-batch": (AT, {images}),
-        "flipped-label": (AT, {labels}),
-        "backdoor": (AT, {min(images, labels)}),
-        "skipped-step": (AT, {carried}),
-        "fewer-epochs": (STEPS // 2, {carried}),
-        "learning-rate": (AT, {rate}),
-        "another-seed": (AT, {next(i for i, node in nodes if node.target == SAMPLE)}),
-        "always-up": (AT, rounded),
-        "forged-log": (AT, logged),
-    }[name]
 
 
 def test_an_honest_run_becomes_final_and_no_auditor_disputes_it(training):
@@ -202,50 +145,17 @@ def test_a_dispute_that_cannot_be_pursued_holds_up_no_other(training):
     assert "the first state is gone" in (training.world.folder / "log.jsonl").read_text()
 
 
-@pytest.mark.parametrize("cheat", [Inventive, Careless])
-@pytest.mark.parametrize("rate", [1e20, 3e38], ids=["sum-overflows", "state-is-infinite"])
-def test_a_run_that_goes_on_from_what_is_not_finite_is_refuted_where_it_broke_down(world, cheat, rate):
-    """One makes up what follows, the other one goes on with infinities. A state may be infinite by honest
-    arithmetic; then the next step has a sum that is not."""
-    training = breaking(world, rate)
-    done = world.play(training.trainer(cheat), training.auditor())
-    assert actions(done)[-1] == "prove" and "escalate" not in actions(done)
-    found = dispute(training)
-    assert found.outcome is Outcome.CHALLENGER_WON
-    assert training.job.bundle.graph.nodes[found.node].operator in SUMS
-
-
-def test_a_run_that_breaks_down_and_is_withheld_is_refuted(world):
-    training = breaking(world, 1e20)
-    done = world.play(
-        training.trainer(Careless, store=private(training)),
-        training.auditor(),
-        *world.members(),
-        each_round=lambda: let_pass(world.w3, 15),
-        rounds=60,
-    )
-    assert {"open", "demand"} <= set(actions(done))
-    assert dispute(training).outcome is Outcome.CHALLENGER_WON
-
-
-def breaking(world, rate):
-    """A job that was requested and that no honest trainer can do."""
-    case = mlp()
-    case.optimizer.param_groups[0]["lr"] = rate
-    training = TrainingWorld(world, prepare(*parts(case), **OPTIONS))
-    training.request()
-    assert training.trainer().tick() == [] and "NaN or infinite value in node" in world.log()
-    return training
-
-
 class Decorated(Recording):
     """Honest, but for entries of elements that have none."""
 
     def compute(self, state, step):
         outputs, log = super().compute(state, step)
         node = next(i for i, n in enumerate(self.job.bundle.graph.nodes) if i and not is_logged(n))
-        entries = {k: v for k, v in zip(*log.tolist(), strict=True) if k != END} | {node << 40: 7, 1 << 62: 7}
-        log = torch.tensor([[END], [0]]).repeat(1, log.shape[1])
+        entries = {k: v for k, v in zip(*log.tolist(), strict=True) if k != END} | {
+            node << ELEMENT_BITS: 7,
+            1 << 62: 7,
+        }
+        log = empty(log.shape[1])
         log[:, : len(entries)] = torch.tensor(sorted(entries.items())).T
         return (*outputs[:-1], log), log
 
@@ -306,95 +216,6 @@ def small_job():
     optimizer = torch.optim.SGD(module.parameters(), lr=0.1, momentum=0.9)
     data = torch.cat([torch.zeros(8, 1), torch.randn(8, 3)], 1), torch.randint(3, (8,))
     return prepare(module, optimizer, data, loss, steps=STEPS, batch_size=4, log_capacity=64)
-
-
-def run_of(training, index=PROVER):
-    address = training.world.context(index).address
-    return training.job.bundle.model_id, training.job.first, address
-
-
-def private(training):
-    """A store of the trainer's own, with what is public."""
-    folder = training.world.folder
-    shutil.copytree(folder / "store", folder / "private")
-    return str(folder / "private")
-
-
-def test_an_honest_run_whose_logs_are_not_published_is_left_alone(training):
-    """Rounded by itself the run ends where the claim says, so publishing late wins nobody's bond."""
-    training.request()
-    trainer, auditor = training.trainer(store=private(training)), training.auditor()
-    assert actions(trainer.tick()) == ["claim"]
-    assert auditor.tick() == []
-    let_pass(training.world.w3, 120)
-    assert auditor.tick() == []
-    let_pass(training.world.w3, 601)
-    assert actions(trainer.tick()) == ["finalise"]
-
-
-def test_a_cheat_that_publishes_nothing_loses_by_the_committee(training):
-    training.request()
-    auditor = training.auditor()
-    done = training.world.play(
-        training.trainer(PoisonedBatch, store=private(training)),
-        auditor,
-        *training.world.members(),
-        each_round=lambda: let_pass(training.world.w3, 15),
-        rounds=60,
-    )
-    assert actions(done).count("demand") == actions(done).count("answer") == 4
-    step, nodes = expected(training.job, "poisoned-batch")
-    found = dispute(training)
-    assert found.outcome is Outcome.CHALLENGER_WON
-    assert found.lo // found.node_count == step and found.node in nodes
-    assert credit(auditor) > auditor.context.reader.challenger_bond
-
-
-def test_a_cheat_that_publishes_when_a_value_is_demanded_loses_by_proof(training):
-    training.request()
-    folder, auditor = training.world.folder, training.auditor()
-
-    def publish():
-        let_pass(training.world.w3, 15)
-        disputes = training.world.reader.view().disputes
-        if disputes and disputes[0].demand is not None:
-            shutil.copytree(folder / "private", folder / "store", dirs_exist_ok=True)
-
-    trainer = training.trainer(PoisonedBatch, store=private(training))
-    done = training.world.play(trainer, auditor, each_round=publish)
-    assert {"demand", "prove"} <= set(actions(done))
-    assert dispute(training).outcome is Outcome.CHALLENGER_WON and credit(auditor) == earned(auditor)
-
-
-@pytest.mark.parametrize("restarted", [False, True], ids=["auditor goes on", "auditor restarts"])
-def test_logs_and_checkpoints_deleted_once_the_dispute_is_open_help_no_cheat(training, restarted):
-    training.request()
-    folder, auditor = training.world.folder, training.auditor()
-    public = folder / "store" / "named" / "runs"
-    trainer = training.trainer(FewerEpochs)
-    trainer.tick()
-    assert actions(auditor.tick()) == ["open"]
-    trainer = training.trainer(FewerEpochs, store=private(training))
-    shutil.rmtree(public)
-    shutil.rmtree(folder / "store" / "blobs")
-    if restarted:
-        auditor = training.auditor()
-    training.world.play(
-        trainer, auditor, *training.world.members(), each_round=lambda: let_pass(training.world.w3, 15)
-    )
-    step, nodes = expected(training.job, "fewer-epochs")
-    found = dispute(training)
-    assert found.outcome is Outcome.CHALLENGER_WON
-    assert found.lo // found.node_count == step and found.node in nodes
-
-
-def test_a_claim_whose_first_state_is_gone_is_left_alone(training):
-    training.request()
-    training.trainer(PoisonedBatch, store=private(training)).tick()
-    shutil.rmtree(training.world.folder / "store" / "tensors")
-    auditor = training.auditor()
-    let_pass(training.world.w3, 120)
-    assert auditor.tick() == [] and auditor.address == training.world.context(CHALLENGER).address
 
 
 @pytest.mark.parametrize(("which", "length"), [("logged", 1), ("loss", 1), ("logged", 7)])

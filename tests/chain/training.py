@@ -1,17 +1,25 @@
-"""A registered training job of a few steps, and the roles that play it."""
+"""A registered training job of a few steps, the roles that play it, and what becomes of it."""
 
+import shutil
 from dataclasses import dataclass
 
 from chain.world import CHALLENGER, CLIENT, FEE, OWNER, PROVER, World
+from demo.training.cheats import AT
+from demo.training.job import RATE
+from tao.graph.operators import SAMPLE
+from tao.graph.rounding import PREFIX
 from tao.protocol.challenger import Measured
 from tao.roles import client
 from tao.roles.audit_judge import AuditJudge
 from tao.roles.auditor import AuditorRole
 from tao.roles.trainer import TrainerRole
 from tao.training import TrainingJob
+from tao.training.kernels import is_logged
 from tao.training.record import Recording
 
 KEEP_EVERY = 2
+STEPS = 4
+SECOND_TRAINER = 4
 
 
 @dataclass
@@ -65,3 +73,61 @@ class Accuser(AuditJudge):
 
     def difference(self, claim):
         return "nothing"
+
+
+def actions(done):
+    return [each.action for each in done]
+
+
+def dispute(training):
+    (found,) = training.world.reader.view({training.job.bundle.model_id}).disputes
+    return found
+
+
+def credit(role):
+    return role.context.contracts.vault.functions.creditOf(role.address).call()
+
+
+def earned(role):
+    """What a challenger gets that has won without a vote."""
+    return role.context.reader.challenger_bond + role.context.reader.prover_bond * 8 // 10
+
+
+def expected(job, name):
+    """The step, and which nodes, a cheat must be caught at."""
+    graph = job.bundle.graph
+    nodes = list(enumerate(graph.nodes))
+    drawn = next(node.outputs[0] for _, node in nodes if node.target == SAMPLE)
+    looks_up = [i for i, node in nodes if any(o.value == drawn for o in node.operands)]
+    images, labels = sorted(looks_up, key=lambda i: graph.types[graph.nodes[i].outputs[0]].dtype.name)
+    carried = next(i for i, node in nodes if node.outputs[0] in graph.outputs[2:-3])
+    rate = next(
+        i
+        for i, node in nodes
+        if node.operator == "rounded.aten.mul.Scalar" and abs(node.args[1] - RATE) < 1e-6
+    )
+    logged = {i for i, node in nodes if is_logged(node)}
+    rounded = {i for i, node in nodes if node.operator.startswith(PREFIX)}
+    return {
+        "poisoned-batch": (AT, {images}),
+        "flipped-label": (AT, {labels}),
+        "backdoor": (AT, {min(images, labels)}),
+        "skipped-step": (AT, {carried}),
+        "fewer-epochs": (STEPS // 2, {carried}),
+        "learning-rate": (AT, {rate}),
+        "another-seed": (AT, {next(i for i, node in nodes if node.target == SAMPLE)}),
+        "always-up": (AT, rounded),
+        "forged-log": (AT, logged),
+    }[name]
+
+
+def run_of(training, index=PROVER):
+    address = training.world.context(index).address
+    return training.job.bundle.model_id, training.job.first, address
+
+
+def private(training):
+    """A store of the trainer's own, with what is public."""
+    folder = training.world.folder
+    shutil.copytree(folder / "store", folder / "private")
+    return str(folder / "private")

@@ -1,6 +1,6 @@
 """A deployed protocol with a registered network, and accounts that play the roles."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -8,7 +8,7 @@ from typing import Any
 from rich.console import Console
 from web3 import Web3
 
-from demo.small import inputs
+from benchmarks.small import inputs
 from tao.chain.build import Build
 from tao.chain.deployment import Deployment
 from tao.chain.local import account, mine
@@ -37,7 +37,6 @@ class World:
     build: Build
     bundle: ModelBundle
     folder: Path
-    problems: list[str] = field(default_factory=list)
 
     @cached_property
     def reader(self) -> Reader:

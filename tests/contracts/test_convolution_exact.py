@@ -1,10 +1,9 @@
-"""Convolutions and max pooling against exact rationals over torch's tensors: what torch's kernels make of a
-drawn shape stands, what is within tolerance is never refuted, and what is a hundredth beyond it always is.
+"""Convolutions against exact rationals over torch's tensors: what torch's kernels make of a drawn shape stands, what
+is within tolerance is never refuted, and what is a hundredth beyond it always is.
 """
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -18,63 +17,27 @@ from support.encoding import Tensor, operator_code
 from support.oracle import contraction_bound
 from support.proofs import LOWEST_WINDOW, SPAN
 from support.raises import refused
-from support.windows import Case, Window, convolution, pooling
+from support.windows import (
+    DRAWS,
+    KINDS,
+    NON_FINITE,
+    Case,
+    Window,
+    below,
+    convolution,
+    cost,
+    numbers,
+    refutes,
+    some_elements,
+)
 from support.wire import Reverted
 
-DEEP = os.environ.get("HYPOTHESIS_PROFILE") == "deep"
-DRAWS = 120 if DEEP else 12
-"""Convolutions or poolings drawn for each kind of numbers."""
-GAS = 1_000_000_000
-LARGEST_TRANSACTION = 128 * 1024
-KINDS = ("normal", "rectified", "wide", "integers", "tiny", "subnormal")
-POOLINGS = (
-    "max_pool2d.default",
-    "avg_pool2d.default",
-    "adaptive_avg_pool2d.default",
-    "_adaptive_avg_pool2d.default",
-    "upsample_bilinear2d.default",
-    "upsample_bilinear2d.vec",
-)
 CONV1D, CONV2D = "aten.conv1d.default", "aten.conv2d.default"
-NON_FINITE = tuple(np.array([0x7F800000, 0xFF800000, 0x7FC00000], np.uint32).view(np.float32))
 
 
 @pytest.fixture(scope="module")
-def adjudicators(deployment):
-    """The two contracts by name."""
-    return {
-        "ConvolutionAdjudicator": deployment.convolution,
-        "PoolingAdjudicator": deployment.pooling,
-    }
-
-
-def numbers(random: np.random.Generator, kind: str, shape: Sequence[int]) -> np.ndarray:
-    values = random.normal(0, 1, shape)
-    if kind == "rectified":
-        values = np.maximum(values, 0)
-    elif kind == "wide":
-        values *= 2.0 ** random.integers(-60, 60, shape)
-    elif kind == "integers":
-        values = random.integers(-9, 10, shape)
-    elif kind == "tiny":
-        values *= 2.0 ** random.integers(-75, -55, shape)
-    elif kind == "subnormal":
-        values *= 2.0 ** random.choice([-130, -127, 0], shape)
-    return values.astype(np.float32)
-
-
-def below(random: np.random.Generator, limits: Sequence[int]) -> tuple[int, ...]:
-    return tuple(int(random.integers(limit)) for limit in limits)
-
-
-def some_elements(random: np.random.Generator, shape: Sequence[int], count: int) -> set[int]:
-    """Corners, where most is padding, and others."""
-    corners = [tuple(int(random.integers(2)) * (size - 1) for size in shape) for _ in range(count)]
-    corners += [below(random, shape) for _ in range(count)]
-    return {int(np.ravel_multi_index(corner, shape)) for corner in corners}
-
-
-# ---- convolutions
+def adjudicator(deployment):
+    return deployment.convolution
 
 
 @dataclass(frozen=True)
@@ -172,13 +135,6 @@ def claims(exact: Fraction, tau: Fraction) -> Iterator[np.float32]:
     yield rounded(exact - outside, up=False)
 
 
-def refutes(adjudicators, wire, case: Case, y: np.ndarray, element: int, window: int | None) -> bool:
-    output = Tensor(y)
-    name = "PoolingAdjudicator" if window is None else "ConvolutionAdjudicator"
-    arguments = case.leaf(output), case.proof(output, element, window)
-    return wire.call(adjudicators[name], "refutes", *arguments, gas=GAS)
-
-
 def honest_results(call: Convolution) -> list[np.ndarray]:
     """What several kernels make of it."""
     results = [call.torch(), call.torch(channels_last=True)]
@@ -198,7 +154,7 @@ def layouts(call: Convolution) -> list[str]:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_convolutions_are_refuted_outside_the_bound_and_never_inside(adjudicators, wire, kind):
+def test_convolutions_are_refuted_outside_the_bound_and_never_inside(adjudicator, wire, kind):
     random = np.random.default_rng(list(kind.encode()))
     seen = {"honest": 0, "inside": 0, "sharp": 0, "outside": 0, "all padding": 0}
     for _ in range(DRAWS):
@@ -213,13 +169,13 @@ def test_convolutions_are_refuted_outside_the_bound_and_never_inside(adjudicator
                 case = call.case(layout)
                 seen["all padding"] += not case.window.runs(y.shape, element)
                 for result in results:
-                    assert not refutes(adjudicators, wire, case, result, element, window), (call, element)
+                    assert not refutes(adjudicator, wire, case, result, element, window), (call, element)
                     seen["honest"] += 1
                 for claim in claims(exact, tau):
                     claimed = y.copy()
                     claimed.ravel()[element] = claim
                     excess = abs(Fraction(float(claim)) - exact) / tau
-                    found = refutes(adjudicators, wire, case, claimed, element, window)
+                    found = refutes(adjudicator, wire, case, claimed, element, window)
                     if excess >= Fraction(101, 100):
                         assert found, (call, element, layout, float(excess))
                         seen["outside"] += 1
@@ -230,12 +186,12 @@ def test_convolutions_are_refuted_outside_the_bound_and_never_inside(adjudicator
                 assert total + tau < 2**127
                 claimed = y.copy()
                 claimed.ravel()[element] = random.choice(NON_FINITE)
-                assert refutes(adjudicators, wire, case, claimed, element, window)
+                assert refutes(adjudicator, wire, case, claimed, element, window)
     assert min(seen.values()) > DRAWS, seen
 
 
 @pytest.mark.parametrize("layout", ["first", "last"])
-def test_the_bound_is_met_within_one_part_in_2_16_where_the_sum_cancels(adjudicators, wire, layout):
+def test_the_bound_is_met_within_one_part_in_2_16_where_the_sum_cancels(adjudicator, wire, layout):
     """A bias that takes the sum away leaves claims as fine as the tolerance itself."""
     random = np.random.default_rng(16)
     sharp = 0
@@ -250,16 +206,16 @@ def test_the_bound_is_met_within_one_part_in_2_16_where_the_sum_cancels(adjudica
         y = call.torch().copy()
         case = call.case(layout, "aten.convolution.default")
         window = best_window(a, b, [bias])
-        assert not refutes(adjudicators, wire, case, y, element, window)
+        assert not refutes(adjudicator, wire, case, y, element, window)
         for claim in claims(exact, tau):
             y.ravel()[element] = claim
             excess = abs(Fraction(float(claim)) - exact) / tau
-            assert refutes(adjudicators, wire, case, y, element, window) == (excess > 1), float(excess)
+            assert refutes(adjudicator, wire, case, y, element, window) == (excess > 1), float(excess)
             sharp += 1 - Fraction(1, 2**15) < excess < 1
     assert sharp > DRAWS
 
 
-def test_a_window_exponent_can_only_make_a_proof_fail(adjudicators, wire):
+def test_a_window_exponent_can_only_make_a_proof_fail(adjudicator, wire):
     random = np.random.default_rng(7)
     call = drawn_convolution(random, "normal")
     y = call.torch()
@@ -268,15 +224,15 @@ def test_a_window_exponent_can_only_make_a_proof_fail(adjudicators, wire):
     found = []
     for window in range(LOWEST_WINDOW, 509, 3):
         try:
-            found.append(refutes(adjudicators, wire, case, y, element, window))
+            found.append(refutes(adjudicator, wire, case, y, element, window))
         except Reverted as reverted:
             assert reverted.error == "WindowTooLow"
     assert found and not any(found)
     with refused("WindowOutOfRange", 509):
-        refutes(adjudicators, wire, case, y, element, 509)
+        refutes(adjudicator, wire, case, y, element, 509)
 
 
-def test_infinite_inputs_refute_nothing(adjudicators, wire):
+def test_infinite_inputs_refute_nothing(adjudicator, wire):
     random = np.random.default_rng(8)
     call = Convolution(
         numbers(random, "normal", (1, 3, 4, 4)),
@@ -287,87 +243,12 @@ def test_infinite_inputs_refute_nothing(adjudicators, wire):
     )
     call.x[0, 1, 1, 1] = np.inf
     with refused("NonFiniteOperand"):
-        refutes(adjudicators, wire, call.case("last"), call.torch(), 5, 200)
+        refutes(adjudicator, wire, call.case("last"), call.torch(), 5, 200)
 
 
-# ---- pooling
-
-
-@dataclass(frozen=True)
-class Pooling:
-    x: np.ndarray
-    kernel: tuple[int, int]
-    stride: tuple[int, int]
-    padding: tuple[int, int]
-    dilation: tuple[int, int]
-    ceil: bool
-
-    def case(self, layout: str) -> Case:
-        window = pooling(self.x.shape, self.kernel, self.stride, self.padding, self.dilation, layout)
-        return Case.of("aten.max_pool2d.default", window, self.x)
-
-    def torch(self) -> np.ndarray:
-        settings = self.kernel, self.stride, self.padding, self.dilation, self.ceil
-        return functional.max_pool2d(torch.from_numpy(self.x), *settings).numpy()
-
-
-def drawn_pooling(random: np.random.Generator, kind: str) -> Pooling:
-    kernel = tuple(int(k) for k in random.integers(1, 5, 2))
-    dilation = tuple(int(d) for d in random.choice([1, 1, 1, 2], 2))
-    padding = below(random, [k // 2 + 1 for k in kernel])
-    extents = [d * (k - 1) + 1 + int(random.integers(6)) for d, k in zip(dilation, kernel, strict=True)]
-    x = numbers(random, kind, (int(random.integers(1, 3)), int(random.integers(1, 5)), *extents))
-    for special in (*NON_FINITE, np.float32(-0.0), np.float32(1e-45)):
-        x[random.random(x.shape) < 0.02] = special
-    stride = tuple(int(s) for s in random.integers(1, 4, 2))
-    return Pooling(x, kernel, stride, padding, dilation, bool(random.integers(2)))
-
-
-def same(x: np.float32, y: np.float32) -> bool:
-    return bool(x == y or np.isnan(x) and np.isnan(y))
-
-
-def flushed(*numbers: np.float32) -> list[np.float32]:
-    """The numbers with zero for subnormals, which kernels may take for zero."""
-    return [np.float32(0) if abs(number) < np.float32(2.0**-126) else number for number in numbers]
-
-
-@pytest.mark.parametrize("kind", KINDS)
-def test_max_pooling_is_refuted_iff_it_differs_from_torch(adjudicators, wire, kind):
-    random = np.random.default_rng(list(kind.encode()))
-    seen = {True: 0, False: 0}
-    for _ in range(DRAWS):
-        call = drawn_pooling(random, kind)
-        y = call.torch()
-        for element in some_elements(random, y.shape, 2):
-            true = y.ravel()[element]
-            tried = [true, np.nextafter(true, np.float32(np.inf)), np.nextafter(true, np.float32(-np.inf))]
-            tried += [np.float32(-true), *call.x[0].ravel()[:3], *NON_FINITE]
-            for claim, layout in zip(tried, ["first", "last"] * 5, strict=False):
-                claimed = y.copy()
-                claimed.ravel()[element] = claim
-                found = refutes(adjudicators, wire, call.case(layout), claimed, element, None)
-                assert found == (not same(*flushed(claim, true))), (call, element, layout, claim)
-                seen[found] += 1
-    assert min(seen.values()) > 3 * DRAWS, seen
-
-
-def test_a_pooling_window_of_padding_alone_refutes_nothing(adjudicators, wire):
-    """A dilated window over an input of one row steps over it."""
-    call = Pooling(np.ones((1, 2, 1, 3), np.float32), (2, 1), (1, 1), (1, 0), (2, 1), False)
-    y = call.torch()
-    assert not refutes(adjudicators, wire, call.case("last"), y, 0, None)
-    assert not refutes(adjudicators, wire, call.case("last"), np.zeros_like(y), 0, None)
-
-
-def test_the_adjudicators_name_their_operators(adjudicators, wire):
-    names = {
-        "ConvolutionAdjudicator": [CONV1D, CONV2D, "aten.convolution.default"],
-        "PoolingAdjudicator": [f"aten.{name}" for name in POOLINGS],
-    }
-    for contract, operators in names.items():
-        listed = wire.call(adjudicators[contract], "operators")
-        assert list(listed) == [operator_code(name) for name in operators]
+def test_the_adjudicator_names_its_operators(adjudicator, wire):
+    names = CONV1D, CONV2D, "aten.convolution.default"
+    assert list(wire.call(adjudicator, "operators")) == [operator_code(name) for name in names]
 
 
 # ---- cost
@@ -395,7 +276,7 @@ COSTS = {
 
 
 @pytest.mark.parametrize("name", COSTS)
-def test_a_convolution_fits_a_transaction(adjudicators, wire, people, name):
+def test_a_convolution_fits_a_transaction(adjudicator, wire, people, name):
     call, layout, limit = COSTS[name]
     case, y = call.case(layout), call.torch().copy()
     element = int(np.ravel_multi_index([size // 2 for size in y.shape], y.shape))
@@ -403,23 +284,4 @@ def test_a_convolution_fits_a_transaction(adjudicators, wire, people, name):
     lanes = call.lanes(y.shape, element)
     output = Tensor(y)
     arguments = case.leaf(output), case.proof(output, element, best_window(*lanes[:2], lanes[2:]))
-    cost(adjudicators["ConvolutionAdjudicator"], wire, people, arguments, limit)
-
-
-@pytest.mark.parametrize("layout", ["first", "last"])
-def test_a_max_pooling_fits_a_transaction(adjudicators, wire, people, layout):
-    random = np.random.default_rng(3)
-    call = Pooling(numbers(random, "normal", (1, 64, 56, 56)), (3, 3), (2, 2), (1, 1), (1, 1), False)
-    y = call.torch().copy()
-    y.ravel()[y.size // 2] += 1
-    output = Tensor(y)
-    arguments = call.case(layout).leaf(output), call.case(layout).proof(output, y.size // 2)
-    cost(adjudicators["PoolingAdjudicator"], wire, people, arguments, 180_000)
-
-
-def cost(contract, wire, people, arguments: tuple, limit: int) -> None:
-    """A refutation in one transaction of no more gas."""
-    assert wire.call(contract, "refutes", *arguments, gas=GAS)
-    size = len(contract.data("refutes", *arguments)) // 2 - 1
-    gas = wire.send(people[0], contract, "refutes", *arguments).gas_used
-    assert size < LARGEST_TRANSACTION and gas < limit, (gas, size)
+    cost(adjudicator, wire, people, arguments, limit)

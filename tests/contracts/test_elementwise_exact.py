@@ -15,6 +15,7 @@ from eth_hash.auto import keccak
 from flint import arb
 
 from support import exact_elementwise as reference
+from support.floats import around, bits_of, floats_of
 from support.harness import harness
 
 DEEP = os.environ.get("HYPOTHESIS_PROFILE") == "deep"
@@ -85,14 +86,6 @@ ATTRIBUTES: dict[str, list[tuple[float, ...]]] = {
     "aten.leaky_relu.default": [(0.01,), (0.2,), (-1.5,), (2.0**-130,)],
     "aten.gelu.default": [(), (0.0,), (1.0,)],
 }
-
-
-def bits_of(values: np.ndarray | Sequence[float]) -> list[int]:
-    return np.asarray(values, np.float32).view(np.uint32).tolist()
-
-
-def floats_of(bits: Sequence[int]) -> np.ndarray:
-    return np.asarray(bits, np.uint32).view(np.float32)
 
 
 @pytest.fixture(scope="module")
@@ -167,15 +160,6 @@ def honest(
         torch.set_flush_denormal(False)
 
 
-def around(target: arb) -> Iterator[int]:
-    """The FP32 number nearest to the target, and its neighbours."""
-    with np.errstate(over="ignore"):
-        center = np.float32(float(target.mid()))
-        yield from bits_of(
-            [np.nextafter(center, np.float32(-np.inf)), center, np.nextafter(center, np.float32(np.inf))]
-        )
-
-
 def claims(bound: reference.Bound) -> Iterator[int]:
     """Claimed results on both sides of the tolerance, and non-finite ones."""
     for factor in (1 - arb(2) ** -20, arb("1.01")):
@@ -183,10 +167,6 @@ def claims(bound: reference.Bound) -> Iterator[int]:
         yield from around(bound.exact - factor * bound.tolerance)
     yield INFINITY
     yield NAN
-
-
-def with_attributes(operators: Sequence[str]) -> list[tuple[str, tuple[float, ...]]]:
-    return [(operator, attributes) for operator in operators for attributes in ATTRIBUTES.get(operator, [()])]
 
 
 # ---- the rule

@@ -14,6 +14,7 @@ from flint import arb
 
 from support import exact_normalisation as reference
 from support.exact_elementwise import Bound, is_finite
+from support.floats import around
 from support.harness import harness
 from support.wire import Reverted
 
@@ -181,14 +182,6 @@ def results(name: str, x: np.ndarray, w: np.ndarray, b: np.ndarray, eps: float) 
 
 
 # ---- claims
-
-
-def around(target: arb) -> Iterator[int]:
-    """The FP32 number nearest to the target, and its neighbours."""
-    with np.errstate(over="ignore"):
-        center = np.float32(float(target.mid()))
-        for end in (-np.inf, center, np.inf):
-            yield int(words_of(np.nextafter(center, np.float32(end))))
 
 
 def claims(bound: Bound) -> Iterator[int]:

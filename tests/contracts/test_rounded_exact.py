@@ -19,6 +19,7 @@ import torch
 
 from support import philox
 from support import rounded_cases as cases
+from support.floats import bits_of, floats_of
 from support.harness import harness
 from tao.numerics import float32
 from tao.numerics.dot import window_exponent
@@ -32,7 +33,7 @@ EXCLUDED, SPLIT, UNDECIDED = 1, 2, 4
 PAIRS = ("add.Tensor", "sub.Tensor", "mul.Tensor", "div.Tensor")
 NUMBERS = ("add.Scalar", "sub.Scalar", "rsub.Scalar", "mul.Scalar", "div.Scalar")
 ROOTS = ("sqrt.default", "reciprocal.default")
-KINDS = cases.bits_of([0.0, -0.0, 1.0, -3.0, 2.0**-149, 3.4e38, -3.4e38, np.inf, -np.inf, np.nan])
+KINDS = bits_of([0.0, -0.0, 1.0, -3.0, 2.0**-149, 3.4e38, -3.4e38, np.inf, -np.inf, np.nan])
 """One number of each kind, as far as infinities and NaN go."""
 HARD = {
     "exp": """
@@ -152,8 +153,8 @@ def sum_cases(plain: bool) -> Iterator[tuple[np.random.Generator, list[int], lis
 
 
 def bits_of_products(a: Sequence[int], b: Sequence[int]) -> list[int]:
-    products = cases.floats_of(a).astype(np.float64) * cases.floats_of(b).astype(np.float64)
-    return cases.bits_of(products)
+    products = floats_of(a).astype(np.float64) * floats_of(b).astype(np.float64)
+    return bits_of(products)
 
 
 def zone_of(a: Sequence[int], b: Sequence[int], *window: int) -> rules.Zone | None:
@@ -219,9 +220,9 @@ def test_what_a_replay_computes_stands_and_what_orders_of_summation_round_otherw
         zone = zone_of(a, b)
         if zone is None:
             continue
-        terms = cases.floats_of(a).astype(np.float64)
+        terms = floats_of(a).astype(np.float64)
         if b:
-            terms = terms * cases.floats_of(b).astype(np.float64)
+            terms = terms * floats_of(b).astype(np.float64)
         right = int(sums.nearest_sum(torch.from_numpy(terms)[None], 24).view(torch.int32)) & 0xFFFFFFFF
         assert float32.order(right) == float32.nearest(zone.mid)
         shuffled = random.permutation(terms)
@@ -242,10 +243,10 @@ def test_what_a_replay_computes_stands_and_what_orders_of_summation_round_otherw
 
 def inputs(random: np.random.Generator, n: int) -> list[int]:
     """Ordinary numbers and all others."""
-    normal = cases.bits_of(random.normal(0, 3, n))
+    normal = bits_of(random.normal(0, 3, n))
     anything = random.integers(0, 2**32, n).tolist()
-    wide = cases.bits_of(random.normal(0, 1, n) * 2.0 ** random.integers(-140, 127, n))
-    short = cases.bits_of(random.integers(-64, 64, n) * 2.0 ** random.integers(-8, 8, n))
+    wide = bits_of(random.normal(0, 1, n) * 2.0 ** random.integers(-140, 127, n))
+    short = bits_of(random.integers(-64, 64, n) * 2.0 ** random.integers(-8, 8, n))
     edges = [0, 1, 2, 0x7FFFFF, 0x800000, cases.ONE, cases.LARGEST, float32.INFINITY, cases.NAN, 0x4E800000]
     return normal + anything + wide + short + edges + [x | float32.SIGN for x in edges]
 
@@ -328,9 +329,9 @@ def doubtful(name: str) -> list[int]:
     is all but a midpoint by its series, 1/2 + x/4 and 1 - x^2/2."""
     found = [int(word, 16) for word in HARD[name].split()]
     if name == "sigmoid":
-        found += cases.bits_of(np.arange(-255, 256, 2) * 2.0**-23)
+        found += bits_of(np.arange(-255, 256, 2) * 2.0**-23)
     if name == "cos":
-        found += cases.bits_of([2.0**-12, -(2.0**-12)])
+        found += bits_of([2.0**-12, -(2.0**-12)])
     return found
 
 
@@ -339,10 +340,10 @@ def test_what_torch_computes_of_elementary_functions_stands(batch, name):
     random = np.random.default_rng(5)
     bits = inputs(random, 250 * ROUNDS) + doubtful(name)
     bits = [x for x in bits if rules.elementary(name, x) is not None]
-    x = torch.from_numpy(cases.floats_of(bits).copy()).double()
+    x = torch.from_numpy(floats_of(bits).copy()).double()
     kernels = [getattr(torch, name)(x), getattr(torch, name)(x.repeat_interleave(2)[::2])]
     for f in kernels:
-        y = cases.bits_of(f.to(torch.float32).numpy())
+        y = bits_of(f.to(torch.float32).numpy())
         given = [(a, 0, b) for a, b in zip(bits, y, strict=True)]
         verdicts = call(batch, "elementwise", f"rounded.aten.{name}.default", [7], given)
         for case, verdict, result in zip(given, verdicts, f.tolist(), strict=True):

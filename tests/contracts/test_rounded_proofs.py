@@ -15,6 +15,7 @@ from support import rounded_cases as cases
 from support import steps
 from support.rounded_steps import KINDS, PROOF, changed, doubtful, encoding, floats, neighbour
 from support.wire import Reverted
+from tao.graph.operators import LOG
 from tao.training import proofs, rules
 from tao.training.proofs import BREAKDOWN, CONTRADICTION, OMISSION, VALUE
 
@@ -24,7 +25,7 @@ def test_each_operator_has_one_of_the_contracts(wire, deployment):
 
     families = ("rounded_contraction", "rounded_reduction", "rounded_elementwise", "training")
     found = [bytes(op) for f in families for op in wire.call(getattr(deployment, f), "operators")]
-    names = {*proofs.ROUNDED, *proofs.DRAWS, proofs.LOG}
+    names = {*proofs.ROUNDED, *proofs.DRAWS, LOG}
     assert sorted(found) == sorted(keccak(name.encode())[:4] for name in names)
 
 

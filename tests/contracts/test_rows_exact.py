@@ -16,6 +16,7 @@ from flint import arb
 from support import exact_rows as reference
 from support.exact_elementwise import Bound, is_finite
 from support.exact_rows import Row
+from support.floats import around, bits_of, floats_of
 from support.harness import harness
 
 DEEP = os.environ.get("HYPOTHESIS_PROFILE") == "deep"
@@ -35,15 +36,6 @@ INFINITY, NAN, NEGATIVE_NAN, NEGATIVE_INFINITY, SIGN = (
 LOWEST = float(np.finfo(np.float32).min)
 SOFT, SUMS = ("softmax", "log_softmax"), ("sum", "mean", "norm")
 STANDS, REFUTED, REVERTED = range(3)
-
-
-def bits_of(values: np.ndarray | Sequence[float]) -> list[int]:
-    with np.errstate(over="ignore"):
-        return np.asarray(values, np.float32).view(np.uint32).tolist()
-
-
-def floats_of(bits: Sequence[int]) -> np.ndarray:
-    return np.asarray(bits, np.uint32).view(np.float32)
 
 
 @pytest.fixture(scope="module")
@@ -152,15 +144,6 @@ def honest(name: str, row: Row) -> Iterator[list[int]]:
             yield bits_of([total if name == "sum" else total * np.float32(1 / row.n)])
         if name == "norm":
             yield bits_of([np.sqrt(np.add.accumulate(values * values, dtype=np.float32)[-1])])
-
-
-def around(target: arb) -> Iterator[int]:
-    """The FP32 number nearest to the target, and its neighbours."""
-    with np.errstate(over="ignore"):
-        center = np.float32(float(target.mid()))
-        yield from bits_of(
-            [np.nextafter(center, np.float32(-np.inf)), center, np.nextafter(center, np.float32(np.inf))]
-        )
 
 
 def claims(bound: Bound) -> Iterator[int]:

@@ -8,6 +8,7 @@ import torch
 
 from support import philox, steps
 from support.wire import Reverted
+from tao.graph.log_format import END
 from tao.training import proofs
 from tao.training.search import find_fault
 
@@ -105,7 +106,7 @@ def test_an_ascending_log_stands(judge):
         (0, 3, 7),  # behind the end
         (0, 7, -1),
         (0, 0, -1),
-        (0, 0, steps.END),
+        (0, 0, END),
         (1, 0, -1),
         (1, 1, 2**32),
         (1, 2, 1),  # a value without an entry

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 import tao
-from demo.small import Cheat, inputs, node, tiny_bundle
+from benchmarks.small import Cheat, inputs, node, tiny_bundle
 from tao.errors import InvalidTensor, ModelError
 from tao.execution import capture
 from tao.receipt import Receipt, run

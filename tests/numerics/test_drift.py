@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from benchmarks.substitutions import int8
 from numerics.transformer import example, forward
 from tao.numerics import variants
 from tao.numerics.drift import DRIFT_THRESHOLD, drift_ratio
@@ -21,11 +22,6 @@ def replays() -> tuple[Tensor, Tensor]:
     x, weights = example()
     single = forward(x, weights)
     return single, forward(x.double(), {name: w.double() for name, w in weights.items()})
-
-
-def int8(w: Tensor) -> Tensor:
-    scale = w.abs().amax(-1, keepdim=True) / 127
-    return (w / scale).round() * scale
 
 
 def noisy(w: Tensor) -> Tensor:

@@ -19,7 +19,6 @@ NEGATIVE_INFINITY = 0xFF800000
 SIGN = 0x80000000
 SMALL, LIMIT = arb(2) ** -8, arb(2) ** -6
 MORE = 1 + arb(2) ** -7
-NOTHING = arb(2) ** -1400
 
 
 def gamma(n: int) -> arb:

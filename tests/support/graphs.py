@@ -18,7 +18,6 @@ from support.encoding import (
     keccak,
     merkle_path,
     merkle_root,
-    state_hash,
     tolerance_leaf,
 )
 
@@ -297,11 +296,3 @@ def one_vote() -> Network:
 def one_calibrated() -> Network:
     x = np.linspace(1, 2, 6, dtype=np.float32).reshape(2, 3)
     return Network({"x": x}, {}, [doubled("y", "x")], ["y"])
-
-
-def commitments(state: Sequence[Tensor]) -> list[bytes]:
-    return [tensor.commitment for tensor in state]
-
-
-def hash_of(state: Sequence[Tensor]) -> bytes:
-    return state_hash(commitments(state))

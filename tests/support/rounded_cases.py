@@ -7,21 +7,13 @@ from fractions import Fraction
 
 import numpy as np
 
+from support.floats import bits_of
 from tao.numerics import float32
 from tao.training import rules
 
 ONE = 0x3F800000
 NAN, NEGATIVE_NAN, NEGATIVE_INFINITY = 0x7FC00000, 0xFFC00001, 0xFF800000
 LARGEST = 0x7F7FFFFF
-
-
-def bits_of(values: np.ndarray | Sequence[float]) -> list[int]:
-    with np.errstate(over="ignore"):
-        return np.asarray(values, np.float32).view(np.uint32).tolist()
-
-
-def floats_of(bits: Sequence[int]) -> np.ndarray:
-    return np.asarray(bits, np.uint32).view(np.float32)
 
 
 def midpoint(place: int) -> Fraction:

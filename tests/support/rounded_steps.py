@@ -7,7 +7,8 @@ import torch
 from eth_abi import decode, encode
 
 from support import steps
-from support.rounded_cases import bits_of, midpoint, split
+from support.floats import bits_of
+from support.rounded_cases import midpoint, split
 from tao.numerics import float32
 
 _OPENING = "(bytes,bytes32[],bytes32[])"

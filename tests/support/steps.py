@@ -11,16 +11,15 @@ from torch import Tensor
 
 from support.wire import Contract, Wire
 from tao.graph.canonical import Graph, Node, Operand
+from tao.graph.log_format import ELEMENT_BITS, empty
 from tao.graph.maps import IndexMap
 from tao.graph.views import View
 from tao.model import ModelBundle
 from tao.proofs import leaf_claim
 from tao.tensors.codec import TensorType
 from tao.tensors.tree import commit
-from tao.training.proofs import KEY_BITS
 from tao.training.sums import nearest_sum
 
-END = 2**63 - 1
 NUMBER = 5
 """Of the logged nodes here in their step's graph."""
 
@@ -96,9 +95,10 @@ class Step:
 def log(entries: dict[int, int], capacity: int = 8) -> Tensor:
     """Of element and encoding of entries of the node here, as the trainer keeps it."""
     keys = sorted(entries)
-    rows = [[NUMBER << KEY_BITS | element for element in keys], [entries[element] for element in keys]]
-    rest = capacity - len(keys)
-    return torch.tensor([rows[0] + [END] * rest, rows[1] + [0] * rest], dtype=torch.int64)
+    result = empty(capacity)
+    result[0, : len(keys)] = torch.tensor([NUMBER << ELEMENT_BITS | element for element in keys])
+    result[1, : len(keys)] = torch.tensor([entries[element] for element in keys])
+    return result
 
 
 def contraction(a: Tensor, b: Tensor) -> Step:

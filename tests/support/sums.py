@@ -15,6 +15,7 @@ from support.encoding import Map, Tensor, keccak, tag
 from support.graphs import Network, Node, Read
 from support.play import Play
 from support.proofs import OPERAND, OUTPUT
+from support.raises import refused
 from support.wire import Receipt
 
 LANES, ROWS = 150, 2
@@ -204,3 +205,32 @@ class SumPlay:
 
 def lied(sums: Triple, is_false: bool = True) -> Triple:
     return (sums[0] + 1, *sums[1:]) if is_false else sums
+
+
+# ---- how it ended
+
+
+def conserved(play) -> bool:
+    totals = (play.read("vault", name) for name in ("totalLocked", "totalCredited", "totalBurned"))
+    return play.wire.balance(play.deployment.vault.address) == sum(totals)
+
+
+def won_by_challenger(game) -> bool:
+    play, rules = game.play, game.play.rules
+    gained = rules.challenger_bond + rules.prover_bond - rules.burned(rules.prover_bond)
+    assert conserved(play) and play.status(game.claim) == "refuted"
+    return play.credit(play.challenger) == gained and play.credit(play.prover) == 0
+
+
+def won_by_prover(game) -> bool:
+    play, bond = game.play, game.play.rules.challenger_bond
+    assert conserved(play) and play.status(game.claim) == "pending"
+    return play.credit(play.prover) == bond - play.rules.burned(bond) and play.credit(play.challenger) == 0
+
+
+def end_on_time(game) -> None:
+    """Nobody can end it in the last second of the side to move, and anyone a second later."""
+    play, deadline = game.play, game.play.deadline(game.dispute)
+    with refused("ClockRunning", game.dispute):
+        play.send(play.stranger, "game", "timeout", game.dispute, at=deadline)
+    play.send(play.stranger, "game", "timeout", game.dispute, at=deadline + 1)

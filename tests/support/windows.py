@@ -4,6 +4,7 @@ proofs of one of their elements.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import product
@@ -18,6 +19,13 @@ PLAIN, ALONG_Y, ALONG_X = range(3)
 UNUSED_AXIS = (1, 1, 0, 1)
 LIVE = 3
 """Values before the node: the input is number 1."""
+DEEP = os.environ.get("HYPOTHESIS_PROFILE") == "deep"
+DRAWS = 120 if DEEP else 12
+"""Convolutions or poolings drawn for each kind of numbers."""
+GAS = 1_000_000_000
+LARGEST_TRANSACTION = 128 * 1024
+KINDS = ("normal", "rectified", "wide", "integers", "tiny", "subnormal")
+NON_FINITE = tuple(np.array([0x7F800000, 0xFF800000, 0x7FC00000], np.uint32).view(np.float32))
 
 
 @dataclass(frozen=True)
@@ -175,3 +183,47 @@ class Case:
         bias = [(*tensor.open(channel)[1:], bias_path) for tensor in self.tensors[2:]]
         values = (element, window, a, b, bias, tuple(opened))
         return encode([f"(uint256,uint256,{OPERAND}[],{OPERAND}[],{OPERAND}[],{OUTPUT})"], [values])
+
+
+# ---- drawn cases and their verdicts
+
+
+def numbers(random: np.random.Generator, kind: str, shape: Sequence[int]) -> np.ndarray:
+    values = random.normal(0, 1, shape)
+    if kind == "rectified":
+        values = np.maximum(values, 0)
+    elif kind == "wide":
+        values *= 2.0 ** random.integers(-60, 60, shape)
+    elif kind == "integers":
+        values = random.integers(-9, 10, shape)
+    elif kind == "tiny":
+        values *= 2.0 ** random.integers(-75, -55, shape)
+    elif kind == "subnormal":
+        values *= 2.0 ** random.choice([-130, -127, 0], shape)
+    return values.astype(np.float32)
+
+
+def below(random: np.random.Generator, limits: Sequence[int]) -> tuple[int, ...]:
+    return tuple(int(random.integers(limit)) for limit in limits)
+
+
+def some_elements(random: np.random.Generator, shape: Sequence[int], count: int) -> set[int]:
+    """Corners, where most is padding, and others."""
+    corners = [tuple(int(random.integers(2)) * (size - 1) for size in shape) for _ in range(count)]
+    corners += [below(random, shape) for _ in range(count)]
+    return {int(np.ravel_multi_index(corner, shape)) for corner in corners}
+
+
+def refutes(adjudicator, wire, case: Case, y: np.ndarray, element: int, window: int | None = None) -> bool:
+    """The verdict on an element of a claimed output; window: as for `Case.proof`."""
+    output = Tensor(y)
+    arguments = case.leaf(output), case.proof(output, element, window)
+    return wire.call(adjudicator, "refutes", *arguments, gas=GAS)
+
+
+def cost(contract, wire, people, arguments: tuple, limit: int) -> None:
+    """A refutation in one transaction of no more gas."""
+    assert wire.call(contract, "refutes", *arguments, gas=GAS)
+    size = len(contract.data("refutes", *arguments)) // 2 - 1
+    gas = wire.send(people[0], contract, "refutes", *arguments).gas_used
+    assert size < LARGEST_TRANSACTION and gas < limit, (gas, size)

@@ -16,11 +16,11 @@ from tao.graph.rounding import Kind, kind
 from tao.tensors.store import TensorStore
 from tao.training.job import TrainingJob
 from tao.training.kernels import Piece, is_logged
-from tao.training.log import ELEMENT_BITS, END
 from tao.training.policies import RECORDED, Recorder
 from tao.training.record import Recording
 from tao.training.replay import Replay
 from tao.training.rounding import round_to_grid
+from training.logs import with_entry
 
 KEEP_EVERY = 1
 """All states are stored, so that nothing has to be demanded."""
@@ -127,15 +127,6 @@ class Faulty(Recording, ABC):
     def _logged(self) -> int:
         return next(i for i, node in enumerate(self.graph.nodes) if is_logged(node))
 
-    def _with_entry(self, log: Tensor, value: float) -> Tensor:
-        """The log with one entry more, of the first element of a logged node."""
-        word = int(torch.tensor(value).view(torch.int32)) & 0xFFFFFFFF
-        entries = {k: v for k, v in zip(*log.tolist(), strict=True) if k != END}
-        entries[self._logged() << ELEMENT_BITS] = word
-        forged = torch.tensor([[END], [0]]).repeat(1, log.shape[1])
-        forged[:, : len(entries)] = torch.tensor(sorted(entries.items())).T
-        return forged
-
 
 def lookups(graph: Graph) -> Iterable[int]:
     """The nodes that look samples up."""
@@ -235,7 +226,7 @@ class ForgedEntry(Faulty):
         return changed
 
     def forge(self, log):
-        return self._with_entry(log, self._value)
+        return with_entry(log, self._logged(), 0, self._value)
 
 
 class OutsideEntry(ForgedEntry):
@@ -245,7 +236,7 @@ class OutsideEntry(ForgedEntry):
         return output
 
     def forge(self, log):
-        return self._with_entry(log, 2.0**23)
+        return with_entry(log, self._logged(), 0, 2.0**23)
 
 
 FAULTS: dict[str, type[Faulty]] = {

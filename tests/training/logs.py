@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from tao.graph import Graph
-from tao.training.log import ELEMENT_BITS, END
+from tao.graph.log_format import ELEMENT_BITS, END, empty
 from training.steps import Tape
 
 BOUNDARY = 2.0**-23
@@ -32,7 +32,7 @@ def _bits(x: Tensor) -> Tensor:
 
 
 def without_entries(log: Tensor) -> Tensor:
-    return torch.tensor([[END], [0]]).expand_as(log).clone()
+    return empty(log.shape[1])
 
 
 def with_entry(log: Tensor, node: int, element: int, value: float) -> Tensor:

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from tao.graph import Graph
 from tao.graph.builder import Builder, Ref
+from tao.graph.log_format import empty
 from tao.graph.operators import resolve
 
 CAPACITY = 4096
@@ -74,7 +75,7 @@ def perceptron(
     states = [
         [tape.input(w), tape.input(torch.zeros_like(w)), tape.input(torch.zeros_like(w))] for w in weights
     ]
-    log = tape.input(torch.tensor([[2**63 - 1], [0]]).repeat(1, CAPACITY))
+    log = tape.input(empty(CAPACITY))
     images, labels = torch.randn(256, inputs), torch.randint(0, classes, (256,))
     data = tape.parameter(images)
     targets = tape.parameter(torch.nn.functional.one_hot(labels, classes).float())

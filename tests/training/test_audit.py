@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from tao.errors import ModelError, StoreError
+from tao.graph.log_format import ELEMENT_BITS, empty
 from tao.numerics import variants
 from tao.tensors.store import TensorStore
 from tao.training import audit, prepare
@@ -86,8 +87,8 @@ class Forger(Recording):
         outputs, log = super().compute(state, step)
         if step == 2:
             node = next(i for i, n in enumerate(self.job.bundle.graph.nodes) if is_logged(n))
-            log = logs.empty(self.job.log_capacity)
-            log[:, 0] = torch.tensor([node << logs.ELEMENT_BITS, 0x4B000000])
+            log = empty(self.job.log_capacity)
+            log[:, 0] = torch.tensor([node << ELEMENT_BITS, 0x4B000000])
         return (*outputs[:-1], log), log
 
 
@@ -129,14 +130,14 @@ def test_a_claim_is_held_against_the_store_and_the_job(store, tmp_path):
 
 def test_a_log_file_of_another_kind_is_told_in_a_sentence(store):
     run = trail(store)
-    log = logs.empty(job().log_capacity)
+    log = empty(job().log_capacity)
     root = job().bundle.graph_root
     wrong = {
         "ends within its header": b"",
         "is no file of a rounding log": bytes(64),
         "a log of step 1 of graph": store.get_blob(run.read(2).log),
         "of graph 0000": logs.encode(log, 2),
-        "with 5 entries stands": logs.encode(logs.empty(5), 2, root),
+        "with 5 entries stands": logs.encode(empty(5), 2, root),
     }
     for reason, data in wrong.items():
         run.append(replace(run.read(3), log=store.put_blob(data)))
@@ -144,7 +145,7 @@ def test_a_log_file_of_another_kind_is_told_in_a_sentence(store):
             audit(job(), store)
         assert "\n" not in str(caught.value)
     entry = log.clone()
-    entry[:, 0] = torch.tensor([7 << logs.ELEMENT_BITS, 0x3F800000])
+    entry[:, 0] = torch.tensor([7 << ELEMENT_BITS, 0x3F800000])
     run.append(replace(run.read(3), log=store.put_blob(logs.encode(entry, 2, root))))
     with pytest.raises(
         StoreError, match="the log of step 2 in the store .* is not the one that its checkpoint"

@@ -12,13 +12,13 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from tao.graph import Graph
+from tao.graph.log_format import ELEMENT_BITS, empty
 from tao.tensors import commit
-from tao.training import kernels, trace_step
+from tao.training import kernels
 from tao.training.examine import StepReplay
 from tao.training.kernels import is_logged
-from tao.training.log import ELEMENT_BITS, empty
 from tao.training.replay import Replay
-from training.cases import BATCH, CASES, SEED
+from training.cases import CASES, SEED, traced
 from training.steps import perceptron
 
 SMALL = {"batch": 8, "inputs": 16, "hidden": 12, "classes": 4}
@@ -52,10 +52,9 @@ def bytes_of(graph: Graph, values: object) -> int:
     return sum(kind.numel * kind.dtype.torch.itemsize for kind in sizes.values())
 
 
-def traced(name: str) -> tuple[Replay, tuple[Tensor, ...], Tensor]:
+def replayable(name: str) -> tuple[Replay, tuple[Tensor, ...], Tensor]:
     """A network's step, the state before it and its log."""
-    case = CASES[name]()
-    step = trace_step(case.module, case.loss, case.description, case.dataset, BATCH, log_capacity=256)
+    case, step = CASES[name](), traced(name)
     replay, state = Replay(step.graph, step.parameters), step.pack(case.module, case.optimizer, SEED)
     return replay, state, replay.record(state)[1]
 
@@ -75,7 +74,7 @@ def changed_values(replay: Replay, state: tuple[Tensor, ...], log: Tensor) -> li
 
 @pytest.mark.parametrize("name", CASES)
 def test_no_operator_writes_to_a_value_that_has_been_computed(name, monkeypatch):
-    replay, state, log = traced(name)
+    replay, state, log = replayable(name)
     before = [commit(tensor) for tensor in state]
     assert changed_values(replay, state, log) == []
     assert before == [commit(tensor) for tensor in state]
@@ -98,7 +97,7 @@ def test_an_operator_that_writes_to_its_input_would_be_noticed(monkeypatch):
 
 @pytest.mark.parametrize("name", CASES)
 def test_states_asked_for_in_any_order_are_those_of_the_whole_step(name):
-    replay, state, log = traced(name)
+    replay, state, log = replayable(name)
     states: dict[int, list[Tensor]] = {}
     size = len(replay.graph)
     replay.advance(0, state, size, keep=states.__setitem__, log=log)
@@ -110,7 +109,7 @@ def test_states_asked_for_in_any_order_are_those_of_the_whole_step(name):
 
 
 def test_states_share_what_lives_on_and_keep_nothing_that_nobody_asked_for():
-    replay, state, log = traced("gpt2")
+    replay, state, log = replayable("gpt2")
     graph, size = replay.graph, len(replay.graph)
     cuts = range(0, size + 1, 9)
     with Memory() as memory:
@@ -132,7 +131,7 @@ def test_states_share_what_lives_on_and_keep_nothing_that_nobody_asked_for():
 
 def test_a_wrong_entry_is_blamed_on_its_node_and_states_before_it_are_there():
     graph, parameters, state = perceptron(**SMALL)
-    replay = Replay(graph, parameters, strict=False)
+    replay = Replay(graph, parameters, refuse_stray=False)
     log = empty(replay.capacity)
     node = [i for i, node in enumerate(graph.nodes) if is_logged(node)][-1]
     log[:, 0] = torch.tensor([node << ELEMENT_BITS, 0x4B000000])

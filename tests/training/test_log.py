@@ -10,7 +10,8 @@ import torch
 import zstandard
 from torch import Tensor
 
-from tao.training.log import ELEMENT_BITS, END, LogError, Writer, decode, encode, read
+from tao.graph.log_format import ELEMENT_BITS, END, empty
+from tao.training.log import LogError, Writer, decode, encode, read
 
 CAPACITY = 1 << 14
 ROOT = bytes(range(32))
@@ -28,7 +29,7 @@ def typical(entries: int = 10_000, seed: int = 0) -> Tensor:
 
 
 def log_of(*entries: tuple[int, int], capacity: int = 8) -> Tensor:
-    log = torch.tensor([[END], [0]]).repeat(1, capacity)
+    log = empty(capacity)
     log[:, : len(entries)] = torch.tensor(entries, dtype=torch.int64).view(-1, 2).T
     return log
 

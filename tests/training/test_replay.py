@@ -17,13 +17,13 @@ from tao.errors import ModelError
 from tao.execution import Executor
 from tao.graph.rounding import LOGGED, SUMS, Kind, kind
 from tao.numerics import variants
-from tao.training import kernels, sums, trace_step, zones
+from tao.training import kernels, sums, zones
 from tao.training.kernels import Piece
 from tao.training.log import read
 from tao.training.policies import ReplayError
 from tao.training.replay import Replay
 from tao.training.rounding import round_to_grid
-from training.cases import BATCH, CASES, SEED, graph_steps
+from training.cases import CASES, SEED, graph_steps, traced
 from training.logs import logistic, node_of, same, without_entries
 from training.orders import ORDERS, compute_in, compute_worst
 from training.steps import Tape, cancelling, perceptron
@@ -115,10 +115,9 @@ def test_a_run_of_many_steps_has_no_false_mismatch(monkeypatch: pytest.MonkeyPat
 
 @pytest.mark.parametrize("name", CASES)
 def test_traced_networks_replay_in_other_orders(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    case = CASES[name]()
-    traced = trace_step(case.module, case.loss, case.description, case.dataset, BATCH, log_capacity=8192)
-    replay = Replay(traced.graph, traced.parameters)
-    state = traced.pack(case.module, case.optimizer, SEED)
+    case, step_graph = CASES[name](), traced(name)
+    replay = Replay(step_graph.graph, step_graph.parameters)
+    state = step_graph.pack(case.module, case.optimizer, SEED)
     for step, order in enumerate(("backward", "blocked", "largest first")):
         outputs, log = replay.record(state, step)
         with monkeypatch.context() as patch:
@@ -128,7 +127,9 @@ def test_traced_networks_replay_in_other_orders(name: str, monkeypatch: pytest.M
         assert len(read(log)) < 3  # only functions are logged
         state = outputs
     again = CASES[name]()
-    reference, _ = graph_steps(traced, traced.pack(again.module, again.optimizer, SEED), 3, torch.float64)
+    reference, _ = graph_steps(
+        step_graph, step_graph.pack(again.module, again.optimizer, SEED), 3, torch.float64
+    )
     for mine, other in zip(state[2:-1], reference[2:-1], strict=True):
         assert torch.allclose(mine.double(), other.double(), rtol=1e-3, atol=1e-5)
 

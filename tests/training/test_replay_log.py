@@ -19,7 +19,6 @@ from tao.training.rounding import round_to_grid
 from training.logs import logistic, node_of, same, with_entry, without_entries
 from training.steps import cancelling, perceptron
 
-STEPS = 400
 SMALL = {"batch": 8, "inputs": 16, "hidden": 12, "classes": 4}
 
 
@@ -46,7 +45,7 @@ def test_an_entry_outside_the_zone_changes_nothing_in_a_dispute() -> None:
     replay = Replay(graph, parameters)
     outputs, log = replay.record(inputs)
     wrong = with_entry(log, node_of(graph, "aten.exp.default"), 3, 1e-3)
-    states = replay.advance(0, inputs, len(graph), log=wrong, strict=False)
+    states = replay.advance(0, inputs, len(graph), log=wrong, refuse_implausible=False)
     assert same(states[:-1], outputs[:-1]) and torch.equal(states[-1], wrong)
 
 
@@ -171,7 +170,7 @@ def test_a_trainer_who_always_rounds_sums_up_is_found() -> None:
     replay = Replay(graph, parameters)
     log = without_entries(torch.empty(2, replay.capacity))
     trainer = _AlwaysUp(Writer(replay.capacity), 24)
-    claimed = replay._run(0, inputs, len(graph), trainer, log, 0)
+    claimed = replay.run_with(trainer, inputs, log)
     replayed, corrections = replay.replay(inputs, log)
     assert trainer.wrong > 10
     assert not same(replayed[:-1], claimed[:-1]) and not corrections

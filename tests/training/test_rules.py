@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from support import rounded_cases as cases
+from support.floats import bits_of, floats_of
 from tao.numerics import float32
 from tao.numerics.dot import window_exponent
 from tao.training import rules
@@ -25,11 +26,11 @@ def test_to_float64_is_pythons_division():
 @pytest.mark.parametrize("name", ["add", "sub", "mul", "div"])
 def test_arithmetic_is_float64s(name):
     random = np.random.default_rng(3)
-    a, b = (cases.floats_of(random.integers(0, 2**31 - 2**24, 3000)) for _ in range(2))
+    a, b = (floats_of(random.integers(0, 2**31 - 2**24, 3000)) for _ in range(2))
     with np.errstate(all="ignore"):
         results = getattr(torch, name)(torch.from_numpy(a).double(), torch.from_numpy(b).double())
-        y = cases.bits_of(results.numpy())
-    for x, z, f, bits in zip(cases.bits_of(a), cases.bits_of(b), results.tolist(), y, strict=True):
+        y = bits_of(results.numpy())
+    for x, z, f, bits in zip(bits_of(a), bits_of(b), results.tolist(), y, strict=True):
         zone = rules.arithmetic(f"{name}.Tensor", x, float32.to_float(z))
         assert zone.mid == Fraction(f)
         assert not zone.excludes(bits) and zone.excludes(bits ^ 1) and not zone.is_split
@@ -47,8 +48,8 @@ def test_arithmetic_of_infinities_zeros_and_nan_is_ieee_754s(name):
     for x in KINDS:
         for z in [None] if name in ROOTS else KINDS:
             operands = [torch.tensor([each], dtype=torch.float64) for each in (x, z) if each is not None]
-            (y,) = cases.bits_of(getattr(torch, word)(*operands).numpy())
-            zone = rules.arithmetic(name, *cases.bits_of([x]), z)
+            (y,) = bits_of(getattr(torch, word)(*operands).numpy())
+            zone = rules.arithmetic(name, *bits_of([x]), z)
             if overload == "Scalar" and not (z == 0 or 2.0**-500 <= abs(z) < 2.0**500):
                 assert zone is None
                 continue
@@ -74,13 +75,13 @@ def test_arithmetic_of_infinities_zeros_and_nan_is_ieee_754s(name):
 def test_a_recording_ends_where_a_function_is_not_finite(name):
     for x in KINDS:
         y = getattr(torch, name)(torch.tensor(x, dtype=torch.float64)).float()
-        zone = rules.elementary(name, *cases.bits_of([x]))
+        zone = rules.elementary(name, *bits_of([x]))
         if zone is None:
             assert name in ("sin", "cos") and abs(x) > 2**30
             continue
-        assert zone.excludes(*cases.bits_of([y.item()])) != bool(y.isfinite()), x
+        assert zone.excludes(*bits_of([y.item()])) != bool(y.isfinite()), x
         for other in (np.inf, -np.inf, np.nan, 7.0):
-            assert zone.excludes(*cases.bits_of([other])), x
+            assert zone.excludes(*bits_of([other])), x
 
 
 def test_roots_that_are_off_by_three_units_round_as_exact_ones():
@@ -94,15 +95,13 @@ def test_roots_that_are_off_by_three_units_round_as_exact_ones():
         unit /= 2 if np.log2(float(zone.mid)) % 1 == 0 else 1  # below a power of two
         places = {float32.nearest(zone.mid + i * unit) for i in (-3, 0, 3)}
         assert len(places) == 1
-    x = torch.from_numpy(cases.floats_of(bits).copy()).double()
-    for b, y in zip(bits, cases.bits_of(x.sqrt().float().numpy()), strict=True):
+    x = torch.from_numpy(floats_of(bits).copy()).double()
+    for b, y in zip(bits, bits_of(x.sqrt().float().numpy()), strict=True):
         assert not rules.arithmetic("sqrt.default", b).excludes(y)
 
 
 def test_division_by_a_number_covers_multiplication_by_its_reciprocal():
-    for x, number in itertools.product(
-        cases.bits_of(np.random.default_rng(5).normal(0, 1, 500)), (0.1, 3.0, 7e-5)
-    ):
+    for x, number in itertools.product(bits_of(np.random.default_rng(5).normal(0, 1, 500)), (0.1, 3.0, 7e-5)):
         zone = rules.arithmetic("div.Scalar", x, number)
         product = float(float32.value(x)) * (1 / number)
         assert abs(Fraction(product) - zone.mid) <= zone.most
@@ -122,9 +121,9 @@ def test_windows_only_widen_what_is_known():
 
 
 def test_a_sum_is_its_nearest_number_and_its_zero_has_no_sign():
-    tie = cases.bits_of([1.0, 2.0**-24])
+    tie = bits_of([1.0, 2.0**-24])
     assert not rules.row(tie).excludes(cases.ONE) and rules.row(tie).excludes(cases.ONE + 1)
-    nothing = rules.contraction(cases.bits_of([3.0, -3.0]), cases.bits_of([1.0, 1.0]))
+    nothing = rules.contraction(bits_of([3.0, -3.0]), bits_of([1.0, 1.0]))
     assert not nothing.excludes(0) and nothing.excludes(float32.NEGATIVE_ZERO) and nothing.excludes(1)
     assert not rules.arithmetic("mul.Tensor", 0, -1.0).excludes(float32.NEGATIVE_ZERO)
 

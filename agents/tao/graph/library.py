@@ -11,9 +11,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from tao.graph.log_format import empty
+
 WORD = 0xFFFFFFFF
-NO_ENTRY = 2**63 - 1
-"""The key of the entries that a log does not have: it sorts after every other."""
 FEISTEL_ROUNDS = 4
 _MULTIPLIERS = (0xD2511F53, 0xCD9E8D57)
 _WEYL = (0x9E3779B9, 0xBB67AE85)
@@ -69,11 +69,11 @@ def _product(multiplier: int, word: Tensor) -> tuple[Tensor, Tensor]:
 
 @torch.library.impl(_library, "log", "CompositeExplicitAutograd")
 def log(capacity: int) -> Tensor:
-    """An empty rounding log, int64[2, capacity]: keys in row 0, float32 encodings in row 1.
+    """An empty rounding log, int64[2, capacity] (tao.graph.log_format).
 
     The executor of a training step provides the log that it has instead.
     """
-    return torch.tensor([[NO_ENTRY], [0]]).repeat(1, capacity)
+    return empty(capacity)
 
 
 @torch.library.impl(_library, "sample", "CompositeExplicitAutograd")

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from torch import Tensor
 
 from tao.errors import ModelError, StoreError
+from tao.graph import log_format
 from tao.graph.states import is_consistent, of_outputs
 from tao.model import ModelBundle
 from tao.protocol.challenger import Finding, Inconsistent, Measured, Missing, Refutable
@@ -18,7 +19,6 @@ from tao.roles.bits import log_value, stand_in
 from tao.roles.states import around, chunk_numbered, fetch, fetch_value
 from tao.tensors import commit
 from tao.tensors.store import TensorStore
-from tao.training import log as logs
 from tao.training.audit import AuditReport, audit
 from tao.training.checkpoints import Trail
 from tao.training.examine import StepReplay, differs, find_proof, same_bits
@@ -54,7 +54,7 @@ class AuditJudge:
     ) -> None:
         self.bundle, self.store, self.grace, self._progress = bundle, store, grace, progress
         self.now = 0
-        self.replay = Replay(bundle.graph, bundle.parameters, strict=False)
+        self.replay = Replay(bundle.graph, bundle.parameters, refuse_stray=False)
         self.cases: dict[bytes, _Case] = {}
         self.proofs: dict[bytes, tuple[int, bytes]] = {}
         self.unproven: set[bytes] = set()
@@ -155,7 +155,12 @@ class AuditJudge:
             stated = TrainingClaim(claim.model_id, claim.inputs, claim.outputs, root)
             try:
                 case.report = audit(
-                    case.job, self.store, stated, owner=claim.prover, progress=self._progress, strict=False
+                    case.job,
+                    self.store,
+                    stated,
+                    owner=claim.prover,
+                    progress=self._progress,
+                    refuse_stray=False,
                 )
             except (StoreError, ModelError):
                 return None
@@ -169,7 +174,7 @@ class AuditJudge:
 
     def _states(self, case: _Case) -> Iterator[tuple[Tensor, ...]]:
         """The states of a run that rounds by itself, as far as all is finite."""
-        state, log = case.job.initial, logs.empty(case.job.log_capacity)
+        state, log = case.job.initial, log_format.empty(case.job.log_capacity)
         yield state
         for step in range(case.job.steps):
             try:
@@ -195,7 +200,7 @@ class AuditJudge:
                 state = found.before
             else:
                 state = self._state(case, step)
-            given = logs.empty(case.job.log_capacity) if log is None else log
+            given = log_format.empty(case.job.log_capacity) if log is None else log
             case.steps[key] = replayed = StepReplay(self.replay, state, given, step)
             if found is not None and found.step == step and found.node is not None:
                 replayed.blamed = found.node if replayed.blamed is None else min(replayed.blamed, found.node)

@@ -1,4 +1,4 @@
-"""Training steps judged by bits: the values around operators, and whether one state follows from another."""
+"""Training steps judged by bits: the values around operators."""
 
 from __future__ import annotations
 
@@ -6,13 +6,10 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
+from tao.graph import log_format
 from tao.graph.canonical import Graph
 from tao.roles.states import fetch_segment, zeros
 from tao.tensors.store import TensorStore
-from tao.training import log as logs
-from tao.training.examine import same_bits
-from tao.training.policies import ReplayError
-from tao.training.replay import Replay
 
 States = tuple[tuple[Tensor, ...], tuple[Tensor, ...]]
 
@@ -25,7 +22,7 @@ def log_value(graph: Graph) -> int:
 def stand_in(graph: Graph, value: int) -> Tensor:
     """A tensor in the place of a value that nobody reads: zeros, or a log without entries."""
     if value == log_value(graph):
-        return logs.empty(graph.types[value].shape[1])
+        return log_format.empty(graph.types[value].shape[1])
     return zeros(graph, value)
 
 
@@ -42,18 +39,3 @@ def fetch_around(
         tuple(empty if held == value else tensor for held, tensor in zip(graph.live(cut), state, strict=True))
         for cut, state in ((lo, start), (hi, end))
     )
-
-
-def follows(replay: Replay, lo: int, hi: int, states: States) -> bool:
-    """Whether the state at cut hi follows from the one at lo, bit for bit, given the log in them.
-
-    An honest trainer's always does: devices agree on what is not logged, and obey its entries. Others are not
-    obeyed.
-    """
-    graph, (start, end) = replay.graph, states
-    held = dict(zip(graph.live(hi), end, strict=True))
-    try:
-        own = replay.advance(lo, start, hi, log=held.get(log_value(graph)), strict=False)
-    except (ReplayError, logs.LogError):
-        return False  # no honest run has such a log, or values on which an operator has no result
-    return all(same_bits(mine, theirs) for mine, theirs in zip(own, end, strict=True))

@@ -15,12 +15,13 @@ from tao.protocol import actions, committee
 from tao.protocol.actions import Action
 from tao.protocol.views import ChainView, DisputeView, Stage, Vote
 from tao.roles.ballots import MOST_ATTEMPTS, Ballot, Ballots
-from tao.roles.bits import fetch_around, follows
+from tao.roles.bits import fetch_around
 from tao.roles.context import Context
 from tao.roles.journal import Done
 from tao.roles.role import Role, dispute_facts, short
 from tao.roles.states import around, fetch_segment
 from tao.tensors.keccak import keccak
+from tao.training.examine import follows
 from tao.training.replay import Replay
 
 PATIENCE = 0.5
@@ -166,8 +167,10 @@ class MemberRole(Role):
         if not is_consistent(graph, lo, before, hi, after):
             return self._reject(())
         states = fetch_around(self.context.store, graph, lo, before, hi, after)
-        replay = self._replays.setdefault(bundle.model_id, Replay(graph, bundle.parameters, strict=False))
-        if not follows(replay, lo, hi, states):
+        replay = self._replays.setdefault(
+            bundle.model_id, Replay(graph, bundle.parameters, refuse_stray=False)
+        )
+        if not follows(replay, lo, hi, *states):
             return self._reject(())
         return Vote.ACCEPT, VoteStatistics((), (), (), 0.0, self.device).encode()
 

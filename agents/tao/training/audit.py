@@ -60,14 +60,14 @@ def audit(
     last: int | None = None,
     owner: str = "",
     progress: Progress | None = None,
-    strict: bool = True,
+    refuse_stray: bool = True,
 ) -> AuditReport:
     """Replay the steps from `first` to `last` of a recorded run and compare the state after each of them.
 
     job: as agreed, prepared by the auditor itself. claim: checked against the checkpoints in the store where
     it is given. first: where not 0, the audit starts from the recorded state, and is about the steps that
-    follow. strict: whether a log's entries must be of elements that can have some; no contract minds others.
-    Stops at the first difference. Raises StoreError where what the trainer must publish is missing,
+    follow. refuse_stray: whether an entry of an element that can have none is a difference; no contract minds
+    it. Stops at the first difference. Raises StoreError where what the trainer must publish is missing,
     damaged or not what the checkpoints commit to.
     """
     store = store if isinstance(store, TensorStore) else TensorStore(store)
@@ -79,39 +79,52 @@ def audit(
         _require_claimed(job, trail, claim)
     if trail.read(0).values != job.first:
         raise ModelError("the run starts from another state than the one agreed on")
-    replay = Replay(job.bundle.graph, job.bundle.parameters, strict=strict)
+    replay = Replay(job.bundle.graph, job.bundle.parameters, refuse_stray=refuse_stray)
     state = job.initial if first == 0 else rebuild(job, trail, first, replay)
     report = AuditReport(first)
     try:
         for position in range(first, last):
-            start = time.monotonic()
-            checkpoint, before = trail.read(position + 1), state
-            log = read_log(job, trail, checkpoint)
-            try:
-                state, corrections = replay.replay(before, log, position)
-            except ReplayError as error:
-                report.difference = Difference(position, before, reason=str(error), node=error.node)
-                break
-            differing = tuple(differences(job, checkpoint, state))
-            report.seconds.append(time.monotonic() - start)
-            report.corrections.append(corrections)
-            if differing:
-                report.difference = Difference(position, before, differing)
-                break
-            wrong = find_implausible(replay, job.bundle, before, log, position, corrections)
-            if wrong is not None:
-                where = f"element {wrong.element} of node {wrong.node} ({job.bundle.graph.names[wrong.node]})"
-                reason = f"{where} is rounded to {wrong.logged!r}, to which no device rounds it"
-                report.difference = Difference(position, before, reason=reason, node=wrong.node)
+            state = _replay_step(job, trail, replay, state, position, report)
+            if report.difference is not None:
                 break
             report.steps += 1
             if progress is not None:
-                progress(
-                    f"step {position}: equal, {len(corrections)} corrections, {report.seconds[-1]:.2f} s"
-                )
+                corrections, seconds = len(report.corrections[-1]), report.seconds[-1]
+                progress(f"step {position}: equal, {corrections} corrections, {seconds:.2f} s")
     finally:
         memory.release()
     return report
+
+
+def _replay_step(
+    job: TrainingJob,
+    trail: Trail,
+    replay: Replay,
+    before: tuple[Tensor, ...],
+    position: int,
+    report: AuditReport,
+) -> tuple[Tensor, ...]:
+    """The state after a step, which is noted in the report, its difference where there is one."""
+    start = time.monotonic()
+    checkpoint = trail.read(position + 1)
+    log = read_log(job, trail, checkpoint)
+    try:
+        state, corrections = replay.replay(before, log, position)
+    except ReplayError as error:
+        report.difference = Difference(position, before, reason=str(error), node=error.node)
+        return before
+    differing = tuple(differences(job, checkpoint, state))
+    report.seconds.append(time.monotonic() - start)
+    report.corrections.append(corrections)
+    if differing:
+        report.difference = Difference(position, before, differing)
+        return state
+    wrong = find_implausible(replay, job.bundle, before, log, position, corrections)
+    if wrong is not None:
+        where = f"element {wrong.element} of node {wrong.node} ({job.bundle.graph.names[wrong.node]})"
+        reason = f"{where} is rounded to {wrong.logged!r}, to which no device rounds it"
+        report.difference = Difference(position, before, reason=reason, node=wrong.node)
+    return state
 
 
 def _require_claimed(job: TrainingJob, trail: Trail, claim: TrainingClaim) -> None:

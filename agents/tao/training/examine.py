@@ -80,18 +80,32 @@ def find_proof(
     return None if fault is None else (fault.element, fault.proof)
 
 
+def follows(replay: Replay, lo: int, hi: int, before: Sequence[Tensor], after: Sequence[Tensor]) -> bool:
+    """Whether the values live at cut hi follow from those live at cut lo, bit for bit, given the log in them.
+
+    An honest trainer's always do: devices agree on what is not logged, signs of zeros included, and obey its
+    entries. Implausible entries are not obeyed.
+    """
+    held = dict(zip(replay.graph.live(hi), after, strict=True))
+    node = replay.log_node
+    log = None if node is None else held.get(replay.graph.nodes[node].outputs[0])
+    try:
+        own = replay.advance(lo, before, hi, log=log, refuse_implausible=False)
+    except (ReplayError, LogError):
+        return False  # no honest run has such a log, or values on which an operator has no result
+    pairs = zip(own, after, strict=True)
+    return all(mine is theirs or same_bits(mine, theirs) for mine, theirs in pairs)
+
+
 def differs(replay: Replay, node: int, before: Sequence[Tensor], outputs: Sequence[Tensor]) -> bool:
     """Whether a node's claimed outputs are others than on every conforming device, provably or not.
 
-    before, outputs: as for `find_proof`. Devices that follow the log in `before` all have the same bits, signs of
-    zeros included.
+    before, outputs: as for `find_proof`.
     """
-    try:
-        after = replay.advance(node, before, node + 1, strict=False)
-    except (ReplayError, LogError):
-        return True  # no honest run goes on from there
-    own = of_outputs(replay.graph, node, after)
-    return not all(same_bits(mine, theirs) for mine, theirs in zip(own, outputs, strict=True))
+    graph = replay.graph
+    held = dict(zip(graph.live(node), before, strict=True))
+    held |= dict(zip(graph.nodes[node].outputs, outputs, strict=True))
+    return not follows(replay, node, node + 1, before, [held[value] for value in graph.live(node + 1)])
 
 
 def same_bits(mine: Tensor, theirs: Tensor) -> bool:

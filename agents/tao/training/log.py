@@ -1,7 +1,6 @@
 """The rounding log of a step: what a trainer rounded to where devices may round apart.
 
-As a value of the graph it is int64[2, capacity]. Row 0: keys `node << 40 | element`, strictly ascending, then
-2^63 - 1. Row 1: the float32 encodings (0 .. 2^32 - 1) of the rounded values, then 0.
+A value of the step's graph has the form of `tao.graph.log_format`, a file that of `encode`.
 """
 
 from __future__ import annotations
@@ -16,10 +15,8 @@ import zstandard
 from torch import Tensor
 
 from tao.errors import TaoError
+from tao.graph.log_format import ELEMENT_BITS, END, empty
 
-ELEMENT_BITS = 40
-END = 2**63 - 1
-MAX_NODE = 2**22
 _MAGIC = b"TAOLOG1\n"
 _HEADER = struct.Struct(">8sQ32sQQ")  # magic, step, graph root, capacity, entries
 _NO_ROOT = bytes(32)
@@ -46,11 +43,6 @@ class Entries:
         """Elements and encodings of one node."""
         start, stop = np.searchsorted(self.nodes, (node, node + 1))
         return self.elements[start:stop], self.values[start:stop]
-
-
-def empty(capacity: int) -> Tensor:
-    """A log without entries, int64[2, capacity]."""
-    return torch.tensor([[END], [0]]).repeat(1, capacity)
 
 
 def read(log: Tensor, step: int = 0) -> Entries:
@@ -111,8 +103,7 @@ class Writer:
                 f"{self.capacity}; most, {counts[node]}, are of node {node}{name}. Trace the step again with "
                 f"a log of at least {1 << total.bit_length()} entries, or keep that node's values in range"
             )
-        log = torch.zeros(2, self.capacity, dtype=torch.int64)
-        log[0] = END
+        log = empty(self.capacity)
         at = 0
         for node in sorted(self._parts):
             for elements, values in self._parts[node]:
@@ -164,8 +155,7 @@ def decode(data: bytes, step: int, capacity: int, root: bytes = _NO_ROOT) -> Ten
     if (keys[1:] <= keys[:-1]).any() or (keys >= END).any():
         raise LogError(f"the log of step {step} has keys out of order")
     planes = np.frombuffer(body, np.uint8, 4 * count, split).reshape(4, count)
-    log = torch.zeros(2, capacity, dtype=torch.int64)
-    log[0] = END
+    log = empty(capacity)
     log[0, :count] = torch.from_numpy(keys.astype(np.int64))
     values = np.ascontiguousarray(planes.T).view(">u4").reshape(-1).astype(np.int64)
     log[1, :count] = torch.from_numpy(values)

@@ -82,14 +82,19 @@ class Recorder:
 
 
 class Follower:
-    """Rounds to nearest but where the log says otherwise, if it may. strict: raises where it may not, rather
-    than do as if there were no such entry."""
+    """Rounds to nearest but where the log says otherwise, if it may. refuse_implausible: raises where it may not,
+    rather than do as if there were no such entry."""
 
     def __init__(
-        self, entries: Entries, bits: int, step: int, names: Sequence[str], strict: bool = True
+        self,
+        entries: Entries,
+        bits: int,
+        step: int,
+        names: Sequence[str],
+        refuse_implausible: bool = True,
     ) -> None:
         self._entries, self._bits, self._step, self._names = entries, bits, step, names
-        self._strict = strict
+        self._refuse_implausible = refuse_implausible
         self.corrections: list[Correction] = []
 
     def settle(self, index: int, piece: Piece, out: Tensor) -> bool:
@@ -116,7 +121,7 @@ class Follower:
         allowed &= nearest(logged.double(), self._bits) == logged
         allowed &= (words != NEGATIVE_ZERO) & (words & INFINITY != INFINITY)
         own, elements = values[places], piece.elements(places)
-        if self._strict and not bool(allowed.all()):
+        if self._refuse_implausible and not bool(allowed.all()):
             at = int((~allowed).nonzero()[0])
             raise ReplayError(
                 f"the log of step {self._step} has {float(logged[at])!r} for node {index} "

@@ -15,6 +15,8 @@ from eth_abi import encode
 from torch import Tensor
 
 from tao.errors import UnsupportedOperator
+from tao.graph.log_format import ELEMENT_BITS
+from tao.graph.operators import KEEP, SAMPLE
 from tao.model import ModelBundle
 from tao.numerics.dot import window_exponent
 from tao.numerics.float32 import ONE, to_float
@@ -29,7 +31,6 @@ VALUE, CONTRADICTION, OMISSION, BREAKDOWN = range(4)
 CONTRACTION = "rounded.contraction"
 SUM = "rounded.aten.sum.dim_IntList"
 EMBEDDING_GRADIENT = "rounded.tao.embedding_gradient.default"
-SAMPLE, KEEP, LOG = "tao.sample.default", "tao.keep.default", "tao.log.default"
 DRAWS = frozenset({SAMPLE, KEEP})
 
 _ROUNDED = "rounded.aten."
@@ -47,7 +48,6 @@ SUMS = frozenset({CONTRACTION, SUM, EMBEDDING_GRADIENT})
 LOGGED = frozenset(ELEMENTARY)
 ROUNDED = SUMS | LOGGED | frozenset(ARITHMETIC)
 
-KEY_BITS = 40
 Read = tuple[int, int, int]
 """Operand, first element and length of a run that an element is made of."""
 
@@ -59,7 +59,7 @@ _EVIDENCE = f"(uint256,uint256,{_OPENING}[])"
 
 def key(leaf: Leaf, element: int) -> int:
     """Of an element of a logged node in its step's log."""
-    return leaf.node.attributes[-1] << KEY_BITS | element
+    return leaf.node.attributes[-1] << ELEMENT_BITS | element
 
 
 def log_of(leaf: Leaf) -> Tensor:

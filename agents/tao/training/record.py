@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from tao.errors import ModelError, StoreError
+from tao.graph.log_format import END
 from tao.tensors import commit
 from tao.tensors.store import TensorStore
 from tao.training import log as logs
@@ -100,7 +101,7 @@ class Recording:
         self._write(self.position + 1, outputs, data, loss)
         done = time.monotonic()
         self.state, self.position = outputs, self.position + 1
-        entries = int((log[0] != logs.END).sum())
+        entries = int((log[0] != END).sum())
         return Step(self.position - 1, loss, entries, len(data), done - start, done - computed)
 
     def compute(self, state: tuple[Tensor, ...], step: int) -> tuple[tuple[Tensor, ...], Tensor]:

@@ -46,17 +46,17 @@ class Replay(Executor):
         bits: int = FLOAT32_BITS,
         block: int | None = None,
         watch: Iterable[int] = (),
-        strict: bool = True,
+        refuse_stray: bool = True,
     ) -> None:
         """bits: of significand of the record grid. block: elements of a run of elementwise nodes computed at
-        a time. watch: values that are kept in `watched` whenever a run computes them. strict: whether a log's
-        entries must be of elements that can have some; no contract minds others, which do nothing.
+        a time. watch: values that are kept in `watched` whenever a run computes them. refuse_stray: whether an
+        entry of an element that can have none raises; no contract minds such an entry, and it does nothing.
 
         Raises ModelError where the parameters are not those of the graph or a rounded node is of no known
         kind.
         """
         super().__init__(graph, parameters)
-        self.bits, self._block, self._strict = bits, block, strict
+        self.bits, self._block, self._refuse_stray = bits, block, refuse_stray
         self.watched: dict[int, Tensor | None] = dict.fromkeys(watch)
         self.recorder: Callable[[Writer, int], Policy] = Recorder
         self._calls: dict[int, Call] = {}
@@ -109,8 +109,17 @@ class Replay(Executor):
         inputs do not fit.
         """
         follower = self._follower(log, step)
-        outputs = self._run(0, tuple(inputs), len(self.graph), follower, log, step)
-        return outputs, follower.corrections
+        return self.run_with(follower, inputs, log, step), follower.corrections
+
+    def run_with(
+        self, policy: Policy, inputs: Sequence[Tensor], log: Tensor, step: int = 0
+    ) -> tuple[Tensor, ...]:
+        """The step's outputs, where a policy rounds the results of sums and logged nodes.
+
+        log: int64[2, capacity], what the graph's log node has as output. Raises NotFinite where the policy says
+        that a result is not finite, ModelError where the inputs do not fit, and what the policy raises.
+        """
+        return self._run(0, tuple(inputs), len(self.graph), policy, log, step)
 
     def advance(
         self,
@@ -123,35 +132,35 @@ class Replay(Executor):
         log: Tensor | None = None,
         step: int = 0,
         cuts: Iterable[int] | None = None,
-        strict: bool = True,
+        refuse_implausible: bool = True,
     ) -> tuple[Tensor, ...]:
         """The values live at cut `stop`, given those live at cut `start`, replayed with a log.
 
         log: wanted only where the segment contains the log node; elsewhere the state holds it. keep: called
-        with each of `cuts` from `start` to `stop` (all of them by default) and the values live there. strict:
-        whether an entry outside its zone raises; else it is not obeyed, which is how the states of a dispute
-        about it are computed. Raises as `replay` does otherwise.
+        with each of `cuts` from `start` to `stop` (all of them by default) and the values live there.
+        refuse_implausible: whether an entry outside its zone raises; else it is not obeyed, which is how the
+        states of a dispute about it are computed. Raises as `replay` does otherwise.
         """
         if self.log_node is not None and self.log_node < start:
             live = self.graph.live(start)
             value = self.graph.nodes[self.log_node].outputs[0]
             log = state[live.index(value)] if value in live and len(live) == len(state) else None
-        follower = self._follower(log, step, strict)
+        follower = self._follower(log, step, refuse_implausible)
         return self._run(start, state, stop, follower, log, step, override, keep, cuts)
 
-    def _follower(self, log: Tensor | None, step: int, strict: bool = True) -> Follower:
+    def _follower(self, log: Tensor | None, step: int, refuse_implausible: bool = True) -> Follower:
         if log is None:
             return Follower(read(torch.empty(2, 0, dtype=torch.int64)), self.bits, step, self.graph.names)
         entries = read(log, step)
         if self.log_node is not None and log.shape[1] != self.capacity:
             raise ReplayError(f"the log of step {step} is {list(log.shape)}, not [2, {self.capacity}]")
-        for node in np.unique(entries.nodes).tolist() if self._strict else ():
+        for node in np.unique(entries.nodes).tolist() if self._refuse_stray else ():
             most = int(entries.of(node)[0][-1])
             logged = node < len(self.graph) and kernels.is_logged(self.graph.nodes[node])
             if not logged or most >= self.graph.types[self.graph.nodes[node].outputs[0]].numel:
                 what = "has no such element" if logged else "is not a logged node"
                 raise ReplayError(f"the log of step {step} names node {node}, element {most}; it {what}")
-        return Follower(entries, self.bits, step, self.graph.names, strict)
+        return Follower(entries, self.bits, step, self.graph.names, refuse_implausible)
 
     def _run(
         self,

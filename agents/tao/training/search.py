@@ -9,17 +9,17 @@ import torch
 from torch import Tensor
 
 from tao.errors import UnsupportedOperator
+from tao.graph.log_format import ELEMENT_BITS, END
+from tao.graph.operators import KEEP, LOG, SAMPLE
 from tao.model import ModelBundle
 from tao.numerics.float32 import is_finite
 from tao.proofs import MAX_OPENED
 from tao.proofs.leaf import Leaf
 from tao.training import proofs
-from tao.training.proofs import BREAKDOWN, CONTRADICTION, KEEP, KEY_BITS, LOG, OMISSION, SAMPLE, VALUE
+from tao.training.proofs import BREAKDOWN, CONTRADICTION, OMISSION, VALUE
 
 _CANDIDATES = 64
 """Elements that are looked at exactly, for each rule."""
-
-_END = 2**63 - 1
 
 
 @dataclass(frozen=True)
@@ -69,8 +69,8 @@ def find_fault(
 
 def _of_log(log: Tensor) -> Fault | None:
     keys, values = log
-    unordered = (keys[:-1] >= keys[1:]) & ~((keys[:-1] == _END) & (keys[1:] == _END))
-    broken = (keys < 0) | (values < 0) | (values >= torch.where(keys == _END, 1, 1 << 32))
+    unordered = (keys[:-1] >= keys[1:]) & ~((keys[:-1] == END) & (keys[1:] == END))
+    broken = (keys < 0) | (values < 0) | (values >= torch.where(keys == END, 1, 1 << 32))
     for wrong, of_order in ((unordered, True), (broken, False)):
         if wrong.any():
             slot = int(wrong.byte().argmax())
@@ -84,7 +84,7 @@ def _of_rounding(leaf: Leaf, results: Tensor, tolerance: Tensor | None) -> Itera
     entries = torch.zeros(0, dtype=torch.int64)
     if logged:
         keys, values = proofs.log_of(leaf)
-        first = leaf.node.attributes[-1] << KEY_BITS
+        first = leaf.node.attributes[-1] << ELEMENT_BITS
         mine = (keys >= first) & (keys < first + len(claimed))
         entries, values = keys[mine] - first, values[mine]
         encodings = claimed.view(torch.int32).to(torch.int64) & 0xFFFFFFFF

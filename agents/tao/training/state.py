@@ -11,8 +11,9 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from tao.errors import ModelError
+from tao.graph import log_format
 from tao.graph.canonical import Graph
-from tao.graph.library import NO_ENTRY, WORD
+from tao.graph.library import WORD
 from tao.graph.rounding import Kind, kind
 from tao.training.banks import Bank, allocate
 from tao.training.optimizers import AdamW, Optimizer, Rule
@@ -238,7 +239,7 @@ class StepGraph:
                 state += [torch.tensor([weight], dtype=torch.float32) for weight in weights]
             state += [bank.join(tensors).clone() for bank in self.layout.buffers]
             state += [torch.zeros(shape, dtype=dtype) for shape, dtype in self.layout.batch]
-            empty = torch.tensor([[NO_ENTRY], [0]]).repeat(1, self.layout.log_capacity)
+            empty = log_format.empty(self.layout.log_capacity)
         return (*state, empty)
 
     def unpack(

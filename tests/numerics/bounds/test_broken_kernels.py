@@ -2,6 +2,7 @@
 
 import torch
 
+from benchmarks.substitutions import tf32
 from tao.graph.literals import Slot
 from tao.numerics.bounds import bound
 
@@ -44,12 +45,6 @@ def test_a_convolution_by_fourier_transform_leaves_the_bound():
     y = torch.fft.irfft2(spectrum, s=(32, 32))[..., :30, :30]
     assert torch.allclose(y, torch.conv2d(x, w), atol=0.1)
     assert convolution_excess(x, w, y) > 1
-
-
-def tf32(x: torch.Tensor) -> torch.Tensor:
-    """Rounded to 10 bits of fraction, to nearest."""
-    bits = x.view(torch.int32)
-    return ((bits + 0xFFF + (bits >> 13 & 1)) & ~0x1FFF).view(torch.float32)
 
 
 def test_inputs_rounded_to_tf32_or_bfloat16_leave_the_bound():

@@ -7,7 +7,7 @@ import flint
 import pytest
 import torch
 
-from benchmarks.cases import KINDS, anything, draw
+from benchmarks.kernels import KINDS, anything, draw
 from tao.graph.literals import Slot
 from tao.numerics import dot
 from tao.numerics.bounds import bound, tolerance

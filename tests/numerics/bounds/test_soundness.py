@@ -5,7 +5,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from benchmarks.cases import FAMILIES, KINDS, draw, flush, sums
+from benchmarks.cases import FAMILIES
+from benchmarks.kernels import KINDS, draw, flush, sums
 from benchmarks.soundness import check
 from tao.graph.literals import Slot
 from tao.numerics.bounds import Bound, bound, tolerance

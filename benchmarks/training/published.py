@@ -18,9 +18,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from tao.graph import log_format
 from tao.training import kernels
 from tao.training.kernels import Piece
-from tao.training.log import END, LogError
+from tao.training.log import LogError
 from tao.training.replay import Replay
 from tao.training.rounding import nearest
 
@@ -143,7 +144,7 @@ class PublishedReplay(Replay):
     def record_trits(self, inputs: Sequence[Tensor]) -> tuple[tuple[Tensor, ...], dict[int, bytes]]:
         """The step's outputs, and its log by node."""
         recorder = _Recorder(self)
-        outputs = self._run(0, inputs, len(self.graph), recorder, self._no_log(), 0)
+        outputs = self.run_with(recorder, inputs, self._no_log())
         return outputs, {index: pack(trits) for index, trits in recorder.trits.items()}
 
     def replay_trits(self, inputs: Sequence[Tensor], log: Mapping[int, bytes]) -> tuple[Tensor, ...]:
@@ -151,12 +152,12 @@ class PublishedReplay(Replay):
         logged = [index for index, node in enumerate(self.graph.nodes) if kernels.comes_in_pieces(node)]
         if sorted(log) != logged:
             raise LogError(f"a log of {len(log)} nodes is not one of the graph's {len(logged)}")
-        return self._run(0, inputs, len(self.graph), _Follower(self, log), self._no_log(), 0)
+        return self.run_with(_Follower(self, log), inputs, self._no_log())
 
-    def results(self, inputs: Sequence[Tensor]) -> dict[int, Tensor]:
+    def float64_results(self, inputs: Sequence[Tensor]) -> dict[int, Tensor]:
         """The float64 results of every sum and logged node, for `adapt`."""
         found: dict[int, list[Tensor]] = {}
-        self._run(0, inputs, len(self.graph), _Collector(found), self._no_log(), 0)
+        self.run_with(_Collector(found), inputs, self._no_log())
         return {index: torch.cat(parts) for index, parts in found.items()}
 
     def adapt(self, here: Mapping[int, Tensor], there: Mapping[int, Tensor]) -> None:
@@ -164,7 +165,7 @@ class PublishedReplay(Replay):
         self.thresholds = {index: threshold(here[index], there[index]) for index in here}
 
     def _no_log(self) -> Tensor:
-        return torch.tensor([[END], [0]]).repeat(1, self.capacity)
+        return log_format.empty(self.capacity)
 
 
 def _elements(piece: Piece) -> np.ndarray | slice:

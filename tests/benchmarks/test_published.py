@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 import torch
 
-from tao.training import kernels, published
+from benchmarks.training import published
+from benchmarks.training.published import DOWN, HIGHEST, LOWEST, NONE, UP, PublishedReplay
+from tao.training import kernels
 from tao.training.log import LogError, encode
-from tao.training.published import DOWN, HIGHEST, LOWEST, NONE, UP, PublishedReplay
 from tao.training.replay import Replay
 from training.orders import ORDERS, compute_in
 from training.steps import cancelling, perceptron
@@ -53,11 +54,11 @@ def test_a_step_replays_in_another_order_and_needs_a_trit_for_every_result(
 ) -> None:
     graph, parameters, inputs = perceptron()
     ours, theirs = Replay(graph, parameters), PublishedReplay(graph, parameters)
-    here = theirs.results(inputs)
+    here = theirs.float64_results(inputs)
     outputs, log = theirs.record_trits(inputs)
     _, entries = ours.record(inputs)
     compute_in(monkeypatch, ORDERS["blocked"])
-    theirs.adapt(here, theirs.results(inputs))
+    theirs.adapt(here, theirs.float64_results(inputs))
     assert all(LOWEST <= t <= HIGHEST for t in theirs.thresholds.values())
     assert same(theirs.replay_trits(inputs, log)[:-1], outputs[:-1])
     results = sum(graph.types[n.outputs[0]].numel for n in graph.nodes if kernels.comes_in_pieces(n))

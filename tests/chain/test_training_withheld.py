@@ -1,0 +1,88 @@
+"""What is withheld or deleted of a training run: an honest trainer loses nothing by it, a cheat wins nothing."""
+
+import shutil
+
+import pytest
+
+from chain.training import actions, credit, dispute, earned, expected, private
+from chain.world import CHALLENGER
+from demo.training.cheats import FewerEpochs, PoisonedBatch
+from tao.chain.local import let_pass
+from tao.protocol.views import Outcome
+
+
+def test_an_honest_run_whose_logs_are_not_published_is_left_alone(training):
+    """Rounded by itself the run ends where the claim says, so publishing late wins nobody's bond."""
+    training.request()
+    trainer, auditor = training.trainer(store=private(training)), training.auditor()
+    assert actions(trainer.tick()) == ["claim"]
+    assert auditor.tick() == []
+    let_pass(training.world.w3, 120)
+    assert auditor.tick() == []
+    let_pass(training.world.w3, 601)
+    assert actions(trainer.tick()) == ["finalise"]
+
+
+def test_a_cheat_that_publishes_nothing_loses_by_the_committee(training):
+    training.request()
+    auditor = training.auditor()
+    done = training.world.play(
+        training.trainer(PoisonedBatch, store=private(training)),
+        auditor,
+        *training.world.members(),
+        each_round=lambda: let_pass(training.world.w3, 15),
+        rounds=60,
+    )
+    assert actions(done).count("demand") == actions(done).count("answer") == 4
+    step, nodes = expected(training.job, "poisoned-batch")
+    found = dispute(training)
+    assert found.outcome is Outcome.CHALLENGER_WON
+    assert found.lo // found.node_count == step and found.node in nodes
+    assert credit(auditor) > auditor.context.reader.challenger_bond
+
+
+def test_a_cheat_that_publishes_when_a_value_is_demanded_loses_by_proof(training):
+    training.request()
+    folder, auditor = training.world.folder, training.auditor()
+
+    def publish():
+        let_pass(training.world.w3, 15)
+        disputes = training.world.reader.view().disputes
+        if disputes and disputes[0].demand is not None:
+            shutil.copytree(folder / "private", folder / "store", dirs_exist_ok=True)
+
+    trainer = training.trainer(PoisonedBatch, store=private(training))
+    done = training.world.play(trainer, auditor, each_round=publish)
+    assert {"demand", "prove"} <= set(actions(done))
+    assert dispute(training).outcome is Outcome.CHALLENGER_WON and credit(auditor) == earned(auditor)
+
+
+@pytest.mark.parametrize("restarted", [False, True], ids=["auditor goes on", "auditor restarts"])
+def test_logs_and_checkpoints_deleted_once_the_dispute_is_open_help_no_cheat(training, restarted):
+    training.request()
+    folder, auditor = training.world.folder, training.auditor()
+    public = folder / "store" / "named" / "runs"
+    trainer = training.trainer(FewerEpochs)
+    trainer.tick()
+    assert actions(auditor.tick()) == ["open"]
+    trainer = training.trainer(FewerEpochs, store=private(training))
+    shutil.rmtree(public)
+    shutil.rmtree(folder / "store" / "blobs")
+    if restarted:
+        auditor = training.auditor()
+    training.world.play(
+        trainer, auditor, *training.world.members(), each_round=lambda: let_pass(training.world.w3, 15)
+    )
+    step, nodes = expected(training.job, "fewer-epochs")
+    found = dispute(training)
+    assert found.outcome is Outcome.CHALLENGER_WON
+    assert found.lo // found.node_count == step and found.node in nodes
+
+
+def test_a_claim_whose_first_state_is_gone_is_left_alone(training):
+    training.request()
+    training.trainer(PoisonedBatch, store=private(training)).tick()
+    shutil.rmtree(training.world.folder / "store" / "tensors")
+    auditor = training.auditor()
+    let_pass(training.world.w3, 120)
+    assert auditor.tick() == [] and auditor.address == training.world.context(CHALLENGER).address
