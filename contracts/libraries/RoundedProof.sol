@@ -112,15 +112,11 @@ library RoundedProof {
     function read(IAdjudicator.Leaf calldata leaf, NodeRecord.Node memory node, Proof calldata proof, uint256 index)
         internal
         pure
-        returns (uint32 bits)
+        returns (uint32)
     {
         NodeRecord.Operand memory operand = node.operands[index];
         DType.requireFloat32(operand.tensorType.dtype);
-        uint256 first = position(node, proof, index, 0);
-        uint256 run = OperandProof.openOperand(leaf, operand, proof.operands[index], first, 1);
-        assembly ("memory-safe") {
-            bits := shr(224, calldataload(run))
-        }
+        return OperandProof.openFloat32(leaf, operand, proof.operands[index], position(node, proof, index, 0));
     }
 
     /// @notice Where the map of operand `index`, of the given lane stride, puts the output element.

@@ -77,15 +77,12 @@ library RowProof {
     function read(IAdjudicator.Leaf calldata leaf, NodeRecord.Node memory node, Proof calldata proof, uint256 index)
         internal
         pure
-        returns (uint32 bits)
+        returns (uint32)
     {
         NodeRecord.Operand memory operand = node.operands[index];
         if (operand.laneStride != 0) revert WrongLaneStride(index, operand.laneStride, 0);
         uint256 position = operand.firstElement(node.outputs[0], proof.element);
-        uint256 run = OperandProof.openOperand(leaf, operand, proof.operands[index], position, 1);
-        assembly ("memory-safe") {
-            bits := shr(224, calldataload(run))
-        }
+        return OperandProof.openFloat32(leaf, operand, proof.operands[index], position);
     }
 
     /// @notice The FP32 bits of the output element.
