@@ -84,7 +84,7 @@ contract PoolingAdjudicator is IAdjudicator {
         if (!averages) return _rank(y) != _largest(positions, runs.length);
         uint256 lanes = positions.length * runs.length;
         uint256 divisor = adapts ? lanes : _divisor(node, proof.element, lanes);
-        return Reduction.refutesAverageOf(_sums(positions, runs.length, proof.hint), lanes, divisor, y);
+        return Reduction.refutesAverage(_sums(positions, runs.length, proof.hint), lanes, divisor, y);
     }
 
     function _claimed(Leaf calldata leaf, NodeRecord.Node memory node, Proof calldata proof)
