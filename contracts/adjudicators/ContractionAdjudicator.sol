@@ -2,6 +2,7 @@
 pragma solidity 0.8.30;
 
 import { IAdjudicator } from "../interfaces/IAdjudicator.sol";
+import { Calldata } from "../libraries/Calldata.sol";
 import { Float32Dot } from "../libraries/Float32Dot.sol";
 import { NodeRecord } from "../libraries/NodeRecord.sol";
 import { OperandProof } from "../libraries/OperandProof.sol";
@@ -108,10 +109,9 @@ contract ContractionAdjudicator is ProductSums {
 
     /// @dev The proof in place: decoding into memory would copy all lanes.
     function _decode(NodeRecord.Node memory node, bytes calldata encoded) private pure returns (Proof calldata proof) {
-        // INVARIANT: the encoding is that of one dynamic struct; its members are checked where they are read.
-        if (encoded.length < 0xa0 || bytes32(encoded) != bytes32(uint256(0x20))) revert MalformedProof();
+        uint256 at = Calldata.dynamicStruct(encoded, 0xa0);
         assembly ("memory-safe") {
-            proof := add(encoded.offset, 0x20)
+            proof := at
         }
         uint256 count = node.operands.length;
         if (proof.operands.length != count) revert WrongOpeningCount(proof.operands.length, count);

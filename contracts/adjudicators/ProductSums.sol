@@ -2,6 +2,7 @@
 pragma solidity 0.8.30;
 
 import { ICalibratedAdjudicator } from "../interfaces/ICalibratedAdjudicator.sol";
+import { Calldata } from "../libraries/Calldata.sol";
 import { DType } from "../libraries/DType.sol";
 import { Float32Dot } from "../libraries/Float32Dot.sol";
 import { NodeRecord } from "../libraries/NodeRecord.sol";
@@ -15,13 +16,12 @@ abstract contract ProductSums is ICalibratedAdjudicator, PartialSums {
 
     uint256 private constant BIAS = 2;
 
-    error MalformedProof();
     error WrongLaneStride(uint256 operand, uint256 given, uint256 required);
 
     /// @inheritdoc ICalibratedAdjudicator
     function exceeds(Leaf calldata leaf, bytes calldata encoded, uint32 theta) external view returns (bool) {
         // INVARIANT: records have no squares, which the calibrated bound is made of.
-        if (_isRecorded(encoded)) revert MalformedProof();
+        if (_isRecorded(encoded)) revert Calldata.MalformedProof();
         Total memory nothing;
         (Float32Dot.Sum memory sum, uint256 terms, uint256 window, uint32 y) = _evaluate(leaf, encoded, true, nothing);
         return sum.exceeds(terms, window, y, theta);

@@ -2,6 +2,7 @@
 pragma solidity 0.8.30;
 
 import { IAdjudicator } from "../interfaces/IAdjudicator.sol";
+import { Calldata } from "./Calldata.sol";
 import { NodeRecord } from "./NodeRecord.sol";
 import { OperandProof } from "./OperandProof.sol";
 import { TensorProof } from "./TensorProof.sol";
@@ -25,7 +26,6 @@ library RowProof {
         TensorProof.Opening output;
     }
 
-    error MalformedProof();
     error NotARow(uint256 outputs, uint256 reduction);
     error WrongOpeningCount(uint256 given, uint256 required);
     error WrongLaneStride(uint256 operand, uint256 given, uint256 required);
@@ -43,10 +43,9 @@ library RowProof {
         pure
         returns (Proof calldata proof)
     {
-        // INVARIANT: the encoding is that of one dynamic struct; its members are checked where they are read.
-        if (encoded.length < 0xa0 || bytes32(encoded) != bytes32(uint256(0x20))) revert MalformedProof();
+        uint256 at = Calldata.dynamicStruct(encoded, 0xa0);
         assembly ("memory-safe") {
-            proof := add(encoded.offset, 0x20)
+            proof := at
         }
         if (node.outputs.length != 1 || node.reduction == 0) revert NotARow(node.outputs.length, node.reduction);
     }

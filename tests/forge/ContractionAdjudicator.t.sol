@@ -6,6 +6,7 @@ import { Math } from "@openzeppelin/contracts/utils/math/Math.sol";
 import { ContractionAdjudicator } from "../../contracts/adjudicators/ContractionAdjudicator.sol";
 import { ProductSums } from "../../contracts/adjudicators/ProductSums.sol";
 import { IAdjudicator } from "../../contracts/interfaces/IAdjudicator.sol";
+import { Calldata } from "../../contracts/libraries/Calldata.sol";
 import { DType } from "../../contracts/libraries/DType.sol";
 import { Float32Dot } from "../../contracts/libraries/Float32Dot.sol";
 import { NodeRecord } from "../../contracts/libraries/NodeRecord.sol";
@@ -294,9 +295,9 @@ contract ContractionAdjudicatorTest {
     function test_refutes_otherEncodingsRevert() external {
         Scene memory scene = _small();
         IAdjudicator.Leaf memory leaf = scene.leaf();
-        vm.expectRevert(abi.encodeWithSelector(ProductSums.MalformedProof.selector));
+        vm.expectRevert(abi.encodeWithSelector(Calldata.MalformedProof.selector));
         adjudicator.refutes(leaf, "");
-        vm.expectRevert(abi.encodeWithSelector(ProductSums.MalformedProof.selector));
+        vm.expectRevert(abi.encodeWithSelector(Calldata.MalformedProof.selector));
         adjudicator.refutes(leaf, bytes.concat(bytes32(uint256(0x40)), new bytes(512)));
     }
 

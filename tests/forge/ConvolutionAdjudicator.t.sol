@@ -4,6 +4,7 @@ pragma solidity 0.8.30;
 import { ConvolutionAdjudicator } from "../../contracts/adjudicators/ConvolutionAdjudicator.sol";
 import { ProductSums } from "../../contracts/adjudicators/ProductSums.sol";
 import { IAdjudicator } from "../../contracts/interfaces/IAdjudicator.sol";
+import { Calldata } from "../../contracts/libraries/Calldata.sol";
 import { DType } from "../../contracts/libraries/DType.sol";
 import { Float32Dot } from "../../contracts/libraries/Float32Dot.sol";
 import { NodeRecord } from "../../contracts/libraries/NodeRecord.sol";
@@ -279,9 +280,9 @@ contract ConvolutionAdjudicatorTest {
 
     function test_refutes_otherEncodingsRevert() external {
         IAdjudicator.Leaf memory leaf = _small().leaf();
-        vm.expectRevert(abi.encodeWithSelector(ProductSums.MalformedProof.selector));
+        vm.expectRevert(abi.encodeWithSelector(Calldata.MalformedProof.selector));
         adjudicator.refutes(leaf, "");
-        vm.expectRevert(abi.encodeWithSelector(ProductSums.MalformedProof.selector));
+        vm.expectRevert(abi.encodeWithSelector(Calldata.MalformedProof.selector));
         adjudicator.refutes(leaf, bytes.concat(bytes32(uint256(0x40)), new bytes(512)));
     }
 
