@@ -18,16 +18,15 @@ import { Settlement } from "./libraries/Settlement.sol";
 import { States } from "./libraries/States.sol";
 import { Tags } from "./libraries/Tags.sol";
 import { TensorProof } from "./libraries/TensorProof.sol";
-import { ClaimId, DisputeId, Duration, Operator, Timestamp } from "./types/Types.sol";
+import { Turns } from "./Turns.sol";
+import { ClaimId, DisputeId, Duration, Operator } from "./types/Types.sol";
 
 /// @title DisputeGame
 /// @dev Documented in IDisputeGame.
-contract DisputeGame is IDisputeGame {
+contract DisputeGame is Turns {
     IBondVault public immutable vault;
     IModelRegistry public immutable models;
-    IClaimRegistry public immutable claims;
     IOperatorCommittee public immutable committee;
-    ISumGame public immutable sums;
 
     uint8 private immutable _fanOut;
     uint256 private immutable _challengerBond;
@@ -39,7 +38,6 @@ contract DisputeGame is IDisputeGame {
 
     /// @inheritdoc IDisputeGame
     mapping(bytes4 operator => address adjudicator) public adjudicatorOf;
-    mapping(DisputeId disputeId => Dispute) private _disputes;
 
     constructor(
         IBondVault vault_,
@@ -49,7 +47,7 @@ contract DisputeGame is IDisputeGame {
         ISumGame sums_,
         IAdjudicator[] memory adjudicators,
         Parameters memory parameters_
-    ) {
+    ) Turns(claims_, sums_) {
         IClaimRegistry.Parameters memory stakes = claims_.parameters();
         IOperatorCommittee.Parameters memory panel = committee_.parameters();
         uint256 share = parameters_.burnShareBps;
@@ -83,9 +81,7 @@ contract DisputeGame is IDisputeGame {
 
         vault = vault_;
         models = models_;
-        claims = claims_;
         committee = committee_;
-        sums = sums_;
         _fanOut = parameters_.fanOut;
         _challengerBond = parameters_.challengerBond;
         _burnShareBps = parameters_.burnShareBps;
@@ -262,14 +258,6 @@ contract DisputeGame is IDisputeGame {
     }
 
     /// @inheritdoc IDisputeGame
-    function passTurn(DisputeId disputeId, address mover, Phase required, Phase next) external {
-        _requireSumGame();
-        (Dispute storage dispute, IClaimRegistry.Claim memory claim) = _gate(disputeId, required, true);
-        _requireTurn(dispute, claim, mover);
-        _passTurn(dispute, next);
-    }
-
-    /// @inheritdoc IDisputeGame
     function winBySums(DisputeId disputeId, Phase required) external {
         _requireSumGame();
         (Dispute storage dispute,) = _gate(disputeId, required, true);
@@ -309,18 +297,8 @@ contract DisputeGame is IDisputeGame {
     }
 
     /// @inheritdoc IDisputeGame
-    function getDispute(DisputeId disputeId) external view returns (Dispute memory) {
-        return _known(disputeId);
-    }
-
-    /// @inheritdoc IDisputeGame
     function idOf(ClaimId claimId, address challenger) public view returns (DisputeId) {
         return DisputeId.wrap(keccak256(abi.encode(Tags.DISPUTE, block.chainid, address(this), claimId, challenger)));
-    }
-
-    /// @inheritdoc IDisputeGame
-    function deadlineOf(DisputeId disputeId) external view returns (Timestamp) {
-        return _deadline(_known(disputeId));
     }
 
     /// @inheritdoc IDisputeGame
@@ -335,65 +313,7 @@ contract DisputeGame is IDisputeGame {
         });
     }
 
-    // The gate and the turns
-
-    /// @dev The gate of every move. With `anyone` the caller need not be the side to move.
-    function _gate(DisputeId disputeId, Phase required, bool anyone)
-        private
-        view
-        returns (Dispute storage dispute, IClaimRegistry.Claim memory claim)
-    {
-        (dispute, claim) = _inPlay(disputeId);
-        // INVARIANT: the first refutation takes the prover's bond; every other dispute can only be closed.
-        if (claim.refuted) revert ClaimRefutedElsewhere(dispute.claimId);
-        if (dispute.phase != required) revert WrongPhase(disputeId, dispute.phase, required);
-        if (!anyone) _requireTurn(dispute, claim, msg.sender);
-        // INVARIANT: at any second either the side to move may move or anyone may call timeout, never both.
-        if (Clock.hasPassed(_deadline(dispute))) revert ClockExpired(disputeId);
-    }
-
-    function _requireTurn(Dispute storage dispute, IClaimRegistry.Claim memory claim, address caller) private view {
-        address mover = _isProversTurn(dispute) ? claim.prover : dispute.challenger;
-        if (caller != mover) revert NotYourTurn(caller, mover);
-    }
-
-    function _requireSumGame() private view {
-        if (msg.sender != address(sums)) revert NotSumGame(msg.sender);
-    }
-
-    function _inPlay(DisputeId disputeId)
-        private
-        view
-        returns (Dispute storage dispute, IClaimRegistry.Claim memory claim)
-    {
-        dispute = _known(disputeId);
-        if (dispute.phase == Phase.Closed) revert AlreadyClosed(disputeId);
-        claim = claims.getClaim(dispute.claimId);
-    }
-
-    function _known(DisputeId disputeId) private view returns (Dispute storage dispute) {
-        dispute = _disputes[disputeId];
-        if (dispute.phase == Phase.None) revert UnknownDispute(disputeId);
-    }
-
-    function _isProversTurn(Dispute storage dispute) private view returns (bool) {
-        Phase phase = dispute.phase;
-        return phase == Phase.Reveal || phase == Phase.Answer || phase == Phase.Defence || phase == Phase.Doubt;
-    }
-
-    function _deadline(Dispute storage dispute) private view returns (Timestamp) {
-        if (dispute.phase == Phase.Vote || dispute.phase == Phase.Closed) return Timestamp.wrap(type(uint64).max);
-        Duration left = _isProversTurn(dispute) ? dispute.proverLeft : dispute.challengerLeft;
-        return Clock.deadline(dispute.turnStart, left);
-    }
-
-    /// @dev The time the turn took is the mover's own.
-    function _passTurn(Dispute storage dispute, Phase next) private {
-        if (_isProversTurn(dispute)) dispute.proverLeft = Clock.spend(dispute.proverLeft, dispute.turnStart);
-        else dispute.challengerLeft = Clock.spend(dispute.challengerLeft, dispute.turnStart);
-        dispute.turnStart = Clock.present();
-        dispute.phase = next;
-    }
+    // The segment
 
     /// @dev Steps or operators: what the present segment is cut into.
     function _unit(Dispute storage dispute) private view returns (uint256) {

@@ -9,7 +9,7 @@ import { ModelId } from "./types/Types.sol";
 /// @dev Documented in IModelRegistry.
 contract ModelRegistry is IModelRegistry {
     /// @dev A node record names a live value by a position below its output flag.
-    uint256 private constant MAX_VALUES = 0x8000;
+    uint256 private constant MAX_POSITIONS = 0x8000;
     /// @dev A node record names a parameter by a uint16.
     uint256 private constant MAX_PARAMETERS = 0x10000;
 
@@ -19,7 +19,7 @@ contract ModelRegistry is IModelRegistry {
     function register(Model calldata model, string calldata uri) external returns (ModelId modelId) {
         // INVARIANT: every claim of a model has operators to partition and states a record can describe.
         bool isPlayable = model.nodeCount > 0 && model.inputCount > 0 && model.outputCount > 0
-            && model.inputCount <= MAX_VALUES && model.outputCount <= MAX_VALUES
+            && model.inputCount <= MAX_POSITIONS && model.outputCount <= MAX_POSITIONS
             && model.parameterCount <= MAX_PARAMETERS;
         // INVARIANT: a run has at least one step, its operators are numbered by a uint32, and the state that ends a
         // step can begin the next.

@@ -40,8 +40,6 @@ contract OperatorCommittee is IOperatorCommittee {
     uint256 public constant MAX_SEED_DELAY = 256;
     uint256 public constant MAX_STATISTICS = 1024;
 
-    bytes32 private constant TAG_DRAW = keccak256("TAO.draw.v1");
-
     /// @inheritdoc IOperatorCommittee
     IBondVault public immutable vault;
 
@@ -167,7 +165,7 @@ contract OperatorCommittee is IOperatorCommittee {
             return;
         }
         --pendingDraws;
-        bytes32 seed = keccak256(abi.encode(TAG_DRAW, blockHash, caseId));
+        bytes32 seed = keccak256(abi.encode(Tags.DRAW, blockHash, caseId));
         address[] memory panel = _members.draw(c.announcement, _parameters.size, seed);
         for (uint256 i = 0; i < panel.length; ++i) {
             ++_members.seats[panel[i]].duties;

@@ -2,22 +2,20 @@
 pragma solidity 0.8.30;
 
 import { IAdjudicator } from "../interfaces/IAdjudicator.sol";
-import { ICalibratedAdjudicator } from "../interfaces/ICalibratedAdjudicator.sol";
-import { DType } from "../libraries/DType.sol";
+import { Calldata } from "../libraries/Calldata.sol";
 import { Float32Dot } from "../libraries/Float32Dot.sol";
 import { NodeRecord } from "../libraries/NodeRecord.sol";
 import { OperandProof } from "../libraries/OperandProof.sol";
 import { TensorProof } from "../libraries/TensorProof.sol";
 import { Windows } from "../libraries/Windows.sol";
 import { Operator } from "../types/Types.sol";
-import { PartialSums } from "./PartialSums.sol";
+import { ProductSums } from "./ProductSums.sol";
 
 /// @title Decides one element of an FP32 convolution of one or two dimensions: padded, strided, dilated, grouped.
 /// @notice The element is refuted iff it is proven outside the bound of a contraction of as many lanes as the kernel
 /// has (docs/protocol.md, section 4); lanes in the zero padding are exact zeros. The runs may be recorded piece by piece
 /// (see IPartialSums).
-contract ConvolutionAdjudicator is ICalibratedAdjudicator, PartialSums {
-    using OperandProof for NodeRecord.Operand;
+contract ConvolutionAdjudicator is ProductSums {
     using Float32Dot for Float32Dot.Sum;
     using Windows for Windows.Runs;
 
@@ -40,11 +38,8 @@ contract ConvolutionAdjudicator is ICalibratedAdjudicator, PartialSums {
     Operator public constant CONV2D = Operator.wrap(bytes4(keccak256("aten.conv2d.default")));
     Operator public constant CONVOLUTION = Operator.wrap(bytes4(keccak256("aten.convolution.default")));
 
-    error MalformedProof();
     error UnsupportedOperator(Operator op);
-    error UnsupportedType(uint8 dtype);
     error NotAConvolution(uint256 outputs, uint256 operands);
-    error WrongLaneStride(uint256 operand, uint256 given, uint256 required);
     error WrongOpeningCount(uint256 operand, uint256 given, uint256 required);
 
     /// @inheritdoc IAdjudicator
@@ -53,31 +48,11 @@ contract ConvolutionAdjudicator is ICalibratedAdjudicator, PartialSums {
         (list[0], list[1], list[2]) = (CONV1D, CONV2D, CONVOLUTION);
     }
 
-    /// @inheritdoc PartialSums
-    function _refutes(Leaf calldata leaf, bytes calldata encoded, Total memory total)
+    /// @inheritdoc ProductSums
+    function _evaluate(Leaf calldata leaf, bytes calldata encoded, bool squared, Total memory total)
         internal
         view
         override
-        returns (bool)
-    {
-        (Float32Dot.Sum memory sum, uint256 terms, uint256 window, uint32 y) = _evaluate(leaf, encoded, false, total);
-        return sum.refutes(terms, window, y);
-    }
-
-    /// @inheritdoc ICalibratedAdjudicator
-    function exceeds(Leaf calldata leaf, bytes calldata encoded, uint32 theta) external view returns (bool) {
-        // INVARIANT: records have no squares, which the calibrated bound is made of.
-        if (_isRecorded(encoded)) revert MalformedProof();
-        Total memory nothing;
-        (Float32Dot.Sum memory sum, uint256 terms, uint256 window, uint32 y) = _evaluate(leaf, encoded, true, nothing);
-        return sum.exceeds(terms, window, y, theta);
-    }
-
-    /// @dev The sum of the products that the element is made of, their number with those in the padding, and the
-    /// claimed element y.
-    function _evaluate(Leaf calldata leaf, bytes calldata encoded, bool squared, Total memory total)
-        private
-        view
         returns (Float32Dot.Sum memory sum, uint256 terms, uint256 window, uint32 y)
     {
         NodeRecord.Node memory node = NodeRecord.decode(leaf.record);
@@ -96,13 +71,7 @@ contract ConvolutionAdjudicator is ICalibratedAdjudicator, PartialSums {
         uint256 biases = node.operands.length - 2;
         if (proof.bias.length != biases) revert WrongOpeningCount(2, proof.bias.length, biases);
         if (biases == 1) {
-            uint256 position = node.operands[2].firstElement(node.outputs[0], proof.element);
-            uint256 bias = OperandProof.openOperand(leaf, node.operands[2], proof.bias[0], position, 1);
-            uint32 bits;
-            assembly ("memory-safe") {
-                bits := shr(224, calldataload(bias))
-            }
-            sum.add(bits, window);
+            _addBias(sum, leaf, node, proof.bias[0], proof.element, window);
             ++terms;
         }
         y = uint32(OperandProof.openOutput(leaf, node.outputs[0], proof.output, proof.element));
@@ -147,22 +116,6 @@ contract ConvolutionAdjudicator is ICalibratedAdjudicator, PartialSums {
         (sum.positive, sum.negative, sum.subnormal) = (total.first, total.second, total.third);
     }
 
-    /// @inheritdoc PartialSums
-    function _runCount() internal pure override returns (uint256) {
-        return 2;
-    }
-
-    /// @inheritdoc PartialSums
-    function _sumsOver(uint256[2] memory runs, uint256 lanes, uint256 window)
-        internal
-        pure
-        override
-        returns (uint256, uint256, uint256)
-    {
-        Float32Dot.Sum memory sum = Float32Dot.dot(runs[0], runs[1], lanes, window);
-        return (sum.positive, sum.negative, sum.subnormal);
-    }
-
     function _check(NodeRecord.Node memory node) private pure {
         if (!_is(node.op, CONV1D) && !_is(node.op, CONV2D) && !_is(node.op, CONVOLUTION)) {
             revert UnsupportedOperator(node.op);
@@ -171,24 +124,14 @@ contract ConvolutionAdjudicator is ICalibratedAdjudicator, PartialSums {
         if (node.outputs.length != 1 || operands < 2 || operands > 3) {
             revert NotAConvolution(node.outputs.length, operands);
         }
-        uint8 dtype = node.outputs[0].dtype;
-        if (dtype != DType.FLOAT32) revert UnsupportedType(dtype);
-        for (uint256 i; i < operands; ++i) {
-            dtype = node.operands[i].tensorType.dtype;
-            if (dtype != DType.FLOAT32) revert UnsupportedType(dtype);
-            // INVARIANT: a and b are read in contiguous runs, the bias once.
-            uint256 required = i < 2 ? 1 : 0;
-            uint256 given = node.operands[i].laneStride;
-            if (given != required) revert WrongLaneStride(i, given, required);
-        }
+        _requireOperands(node);
     }
 
     /// @dev The proof in place: decoding into memory would copy all lanes.
     function _decode(bytes calldata encoded) private pure returns (Proof calldata proof) {
-        // INVARIANT: the encoding is that of one dynamic struct; its members are checked where they are read.
-        if (encoded.length < 0xe0 || bytes32(encoded) != bytes32(uint256(0x20))) revert MalformedProof();
+        uint256 at = Calldata.dynamicStruct(encoded, 0xe0);
         assembly ("memory-safe") {
-            proof := add(encoded.offset, 0x20)
+            proof := at
         }
     }
 

@@ -213,14 +213,11 @@ abstract contract PartialSums is IAdjudicator, IPartialSums {
         RecordedProof calldata recorded,
         uint256 index,
         uint256 position
-    ) internal pure returns (uint32 bits) {
+    ) internal pure returns (uint32) {
         if (index >= recorded.points.length) {
             revert WrongPointCount(recorded.points.length, index + 1);
         }
-        uint256 run = OperandProof.openOperand(leaf, node.operands[0], recorded.points[index], position, 1);
-        assembly ("memory-safe") {
-            bits := shr(224, calldataload(run))
-        }
+        return OperandProof.openFloat32(leaf, node.operands[0], recorded.points[index], position);
     }
 
     function _post(Piece calldata piece) private {

@@ -2,6 +2,7 @@
 pragma solidity 0.8.30;
 
 import { IAdjudicator } from "../interfaces/IAdjudicator.sol";
+import { Calldata } from "../libraries/Calldata.sol";
 import { DType } from "../libraries/DType.sol";
 import { NodeRecord } from "../libraries/NodeRecord.sol";
 import { OperandProof } from "../libraries/OperandProof.sol";
@@ -45,9 +46,7 @@ contract PoolingAdjudicator is IAdjudicator {
     /// @dev Attributes of an average pooling behind those of its window.
     uint256 private constant DIVISORS = 1;
 
-    error MalformedProof();
     error UnsupportedOperator(Operator op);
-    error UnsupportedType(uint8 dtype);
     error NotAPooling(uint256 outputs, uint256 operands);
     error WrongLaneStride(uint256 operand, uint256 given, uint256 required);
     error WrongOpeningCount(uint256 operand, uint256 given, uint256 required);
@@ -84,7 +83,7 @@ contract PoolingAdjudicator is IAdjudicator {
         if (!averages) return _rank(y) != _largest(positions, runs.length);
         uint256 lanes = positions.length * runs.length;
         uint256 divisor = adapts ? lanes : _divisor(node, proof.element, lanes);
-        return Reduction.refutesAverageOf(_sums(positions, runs.length, proof.hint), lanes, divisor, y);
+        return Reduction.refutesAverage(_sums(positions, runs.length, proof.hint), lanes, divisor, y);
     }
 
     function _claimed(Leaf calldata leaf, NodeRecord.Node memory node, Proof calldata proof)
@@ -162,10 +161,8 @@ contract PoolingAdjudicator is IAdjudicator {
         if (node.outputs.length != 1 || node.operands.length != 1) {
             revert NotAPooling(node.outputs.length, node.operands.length);
         }
-        uint8 dtype = node.outputs[0].dtype;
-        if (dtype != DType.FLOAT32) revert UnsupportedType(dtype);
-        dtype = node.operands[0].tensorType.dtype;
-        if (dtype != DType.FLOAT32) revert UnsupportedType(dtype);
+        DType.requireFloat32(node.outputs[0].dtype);
+        DType.requireFloat32(node.operands[0].tensorType.dtype);
         // INVARIANT: the input is read in contiguous runs.
         uint256 laneStride = node.operands[0].laneStride;
         if (laneStride != 1) revert WrongLaneStride(0, laneStride, 1);
@@ -173,10 +170,9 @@ contract PoolingAdjudicator is IAdjudicator {
 
     /// @dev The proof in place: decoding into memory would copy all lanes.
     function _decode(bytes calldata encoded) private pure returns (Proof calldata proof) {
-        // INVARIANT: the encoding is that of one dynamic struct; its members are checked where they are read.
-        if (encoded.length < 0xa0 || bytes32(encoded) != bytes32(uint256(0x20))) revert MalformedProof();
+        uint256 at = Calldata.dynamicStruct(encoded, 0xa0);
         assembly ("memory-safe") {
-            proof := add(encoded.offset, 0x20)
+            proof := at
         }
     }
 }

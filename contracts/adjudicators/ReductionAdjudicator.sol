@@ -60,37 +60,59 @@ contract ReductionAdjudicator is PartialSums {
             _checkCounts(node, 0);
             return Position.refutes(leaf, node, lanes, op == ARGMIN);
         }
-        if (_isRecorded(encoded)) return _refutesRecorded(leaf, node, _decodeRecorded(encoded), total);
-        RowProof.Proof calldata proof = RowProof.decode(node, encoded);
+        bool recorded = _isRecorded(encoded);
+        RowProof.Proof calldata proof = RowProof.decode(node, recorded ? _decodeRecorded(encoded).proof : encoded);
         _check(node, proof.element);
+        if (_isSum(op) || _isMean(op)) {
+            RowSums.Sums memory sums = recorded
+                ? _recordedRow(leaf, node, proof, _decodeRecorded(encoded), total)
+                : _openedRow(leaf, node, proof);
+            uint32 y = RowProof.claimed(leaf, node, proof);
+            if (_isSum(op)) return Reduction.refutesSum(sums, node.reduction, y);
+            return Reduction.refutesMean(sums, node.reduction, y);
+        }
+        // INVARIANT: records are of sums.
+        if (recorded) revert UnsupportedOperator(node.op);
+        return _refutesRun(leaf, node, proof);
+    }
+
+    /// @dev The verdict of a rule that reads the lanes themselves.
+    function _refutesRun(Leaf calldata leaf, NodeRecord.Node memory node, RowProof.Proof calldata proof)
+        private
+        pure
+        returns (bool)
+    {
         uint256 run = RowProof.openReduced(leaf, node, proof);
         uint32 y = RowProof.claimed(leaf, node, proof);
-        if (_isSum(op)) return Reduction.refutesSum(run, node.reduction, proof.hint, y);
-        if (op == MEAN || op == MEAN_DIM) return Reduction.refutesMean(run, node.reduction, proof.hint, y);
+        bytes4 op = Operator.unwrap(node.op);
         if (op == NORM) return Reduction.refutesNorm(run, node.reduction, proof.hint, y);
         if (op == AMAX || op == MAX) return Reduction.refutesMaximum(run, node.reduction, y);
         if (op == AMIN || op == MIN) return Reduction.refutesMinimum(run, node.reduction, y);
         revert UnsupportedOperator(node.op);
     }
 
-    function _refutesRecorded(
+    /// @dev The sums of the element's row, from the row's opening.
+    function _openedRow(Leaf calldata leaf, NodeRecord.Node memory node, RowProof.Proof calldata proof)
+        private
+        pure
+        returns (RowSums.Sums memory)
+    {
+        return RowSums.sum(RowProof.openReduced(leaf, node, proof), node.reduction, proof.hint);
+    }
+
+    /// @dev The same from the records of the row's pieces.
+    function _recordedRow(
         Leaf calldata leaf,
         NodeRecord.Node memory node,
+        RowProof.Proof calldata proof,
         RecordedProof calldata recorded,
         Total memory total
-    ) private view returns (bool) {
-        RowProof.Proof calldata proof = RowProof.decode(node, recorded.proof);
-        _check(node, proof.element);
+    ) private view returns (RowSums.Sums memory) {
         Row memory row = _row(leaf, node, recorded.tensors, 0, RowProof.rowStart(node, proof.element));
         Row memory none;
         _addRecords(total, recorded.lanes, proof.hint, row, none, node.reduction);
         RowSums.Parts memory parts = RowSums.Parts(total.first, total.second, total.third);
-        RowSums.Sums memory sums = RowSums.enclose(parts, node.reduction, proof.hint);
-        uint32 y = RowProof.claimed(leaf, node, proof);
-        bytes4 op = Operator.unwrap(node.op);
-        if (_isSum(op)) return Reduction.refutesSumOf(sums, node.reduction, y);
-        if (op == MEAN || op == MEAN_DIM) return Reduction.refutesMeanOf(sums, node.reduction, y);
-        revert UnsupportedOperator(node.op);
+        return RowSums.enclose(parts, node.reduction, proof.hint);
     }
 
     /// @inheritdoc PartialSums
@@ -111,6 +133,10 @@ contract ReductionAdjudicator is PartialSums {
 
     function _isSum(bytes4 op) private pure returns (bool) {
         return op == SUM || op == SUM_DIM || op == CUMSUM;
+    }
+
+    function _isMean(bytes4 op) private pure returns (bool) {
+        return op == MEAN || op == MEAN_DIM;
     }
 
     /// @dev Also cuts the row of a running sum off behind the element's own lane.

@@ -47,8 +47,8 @@ contract SoftmaxAdjudicator is PartialSums {
             recorded ? _recordedRow(leaf, node, proof, _decodeRecorded(encoded), total) : _openedRow(leaf, node, proof);
         uint32 y = RowProof.claimed(leaf, node, proof);
         bytes4 op = Operator.unwrap(node.op);
-        if (op == SOFTMAX || op == SOFTMAX_INT) return Softmax.refutesOf(sums, node.reduction, x, y);
-        if (op == LOG_SOFTMAX || op == LOG_SOFTMAX_INT) return Softmax.refutesLogOf(sums, node.reduction, x, y);
+        if (op == SOFTMAX || op == SOFTMAX_INT) return Softmax.refutes(sums, node.reduction, x, y);
+        if (op == LOG_SOFTMAX || op == LOG_SOFTMAX_INT) return Softmax.refutesLog(sums, node.reduction, x, y);
         revert UnsupportedOperator(node.op);
     }
 

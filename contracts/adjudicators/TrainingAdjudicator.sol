@@ -2,6 +2,7 @@
 pragma solidity 0.8.30;
 
 import { IAdjudicator } from "../interfaces/IAdjudicator.sol";
+import { Calldata } from "../libraries/Calldata.sol";
 import { DType } from "../libraries/DType.sol";
 import { Draws } from "../libraries/Draws.sol";
 import { ElementProof } from "../libraries/ElementProof.sol";
@@ -38,9 +39,7 @@ contract TrainingAdjudicator is IAdjudicator {
     uint256 private constant SEED = 1;
     uint256 private constant WORD = 0xffffffff;
 
-    error MalformedProof();
     error UnsupportedOperator(Operator op);
-    error UnsupportedType(uint8 dtype);
     error WrongOperandCount(uint256 given, uint256 required);
     error WrongAttributeCount(uint256 given, uint256 required);
     error SlotOutOfRange(uint256 slot, uint256 capacity);
@@ -101,11 +100,10 @@ contract TrainingAdjudicator is IAdjudicator {
         pure
         returns (bool)
     {
-        // INVARIANT: the encoding is that of one dynamic struct; its members are checked where they are read.
-        if (encoded.length < 0xa0 || bytes32(encoded) != bytes32(uint256(0x20))) revert MalformedProof();
         LogProof calldata proof;
+        uint256 position = Calldata.dynamicStruct(encoded, 0xa0);
         assembly ("memory-safe") {
-            proof := add(encoded.offset, 0x20)
+            proof := position
         }
         uint256 columns = RoundingLog.capacity(node.outputs[0]);
         uint256 slot = proof.slot;
@@ -123,6 +121,6 @@ contract TrainingAdjudicator is IAdjudicator {
 
     function _requireType(NodeRecord.TensorType memory tensorType, uint8 dtype) private pure {
         // INVARIANT: elements are read as what they are.
-        if (tensorType.dtype != dtype) revert UnsupportedType(tensorType.dtype);
+        if (tensorType.dtype != dtype) revert DType.UnsupportedType(tensorType.dtype);
     }
 }

@@ -4,6 +4,7 @@ pragma solidity 0.8.30;
 import { Math } from "@openzeppelin/contracts/utils/math/Math.sol";
 import { DType } from "./DType.sol";
 import { Element, Elements } from "./Element.sol";
+import { Rounding } from "./Rounding.sol";
 
 /// @title Casts between element types, in integers alone.
 /// @notice Integers wrap among themselves and are false iff zero, like floating-point numbers, of which NaN is true.
@@ -90,18 +91,9 @@ library Cast {
         int256 dropped = place - int256(fraction) - exponent;
         uint256 kept = significand;
         if (dropped <= 0) kept <<= uint256(-dropped);
-        else kept = _shiftToNearestEven(kept, uint256(dropped));
+        else kept = Rounding.shift(kept, uint256(dropped));
         uint256 bits = (uint256(place - smallest) << fraction) + kept;
         return Element(to, sign | Math.min(bits, infinity));
-    }
-
-    function _shiftToNearestEven(uint256 value, uint256 shift) private pure returns (uint256 kept) {
-        // INVARIANT: significands are below 2^64, so that a longer shift leaves less than one half.
-        if (shift > 64) return 0;
-        kept = value >> shift;
-        uint256 rest = value - (kept << shift);
-        uint256 half = 1 << (shift - 1);
-        if (rest > half || (rest == half && kept & 1 == 1)) ++kept;
     }
 
     /// @dev The magnitude of a finite floating-point number as significand * 2^exponent.

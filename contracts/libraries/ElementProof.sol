@@ -2,6 +2,7 @@
 pragma solidity 0.8.30;
 
 import { IAdjudicator } from "../interfaces/IAdjudicator.sol";
+import { Calldata } from "./Calldata.sol";
 import { DType } from "./DType.sol";
 import { NodeRecord } from "./NodeRecord.sol";
 import { OperandProof } from "./OperandProof.sol";
@@ -21,17 +22,15 @@ library ElementProof {
         TensorProof.Opening output;
     }
 
-    error MalformedProof();
     error WrongOutputCount(uint256 given, uint256 required);
     error WrongOpeningCount(uint256 given, uint256 required);
     error WrongLaneStride(uint256 operand, uint256 given, uint256 required);
 
     /// @notice The proof in place, with one opening per operand and one output.
     function decode(NodeRecord.Node memory node, bytes calldata encoded) internal pure returns (Proof calldata proof) {
-        // INVARIANT: the encoding is that of one dynamic struct; its members are checked where they are read.
-        if (encoded.length < 0x80 || bytes32(encoded) != bytes32(uint256(0x20))) revert MalformedProof();
+        uint256 at = Calldata.dynamicStruct(encoded, 0x80);
         assembly ("memory-safe") {
-            proof := add(encoded.offset, 0x20)
+            proof := at
         }
         uint256 count = node.operands.length;
         if (node.outputs.length != 1) revert WrongOutputCount(node.outputs.length, 1);

@@ -88,7 +88,6 @@ library ExactRule {
     bytes4 private constant TO_COPY = bytes4(keccak256("aten._to_copy.default"));
 
     error UnsupportedOperator(Operator op);
-    error UnsupportedType(uint8 dtype);
     error TypeMismatch(uint8 given, uint8 required);
     error WrongOperandCount(uint256 given, uint256 required);
     error WrongAttributeCount(uint256 given, uint256 required);
@@ -164,7 +163,7 @@ library ExactRule {
     /// @dev The number that an element of type `dtype` is compared with.
     function _numberBeside(uint8 dtype, uint32 word) private pure returns (bool defined, Element memory number) {
         if (dtype == DType.FLOAT32) return (true, Element(dtype, word));
-        if (dtype == DType.BOOL || DType.isFloat(dtype)) revert UnsupportedType(dtype);
+        if (dtype == DType.BOOL || DType.isFloat(dtype)) revert DType.UnsupportedType(dtype);
         Element memory integer = Element(DType.INT32, word);
         (, number) = Cast.convert(integer, dtype);
         defined = number.order() == integer.order();
@@ -173,7 +172,7 @@ library ExactRule {
     function _checkTypes(Rule rule, Element[] memory arguments, uint8 output) private pure {
         if (rule == Rule.CAST) return;
         uint8 first = arguments[0].dtype;
-        if (rule <= Rule.ABS && first == DType.BOOL) revert UnsupportedType(first);
+        if (rule <= Rule.ABS && first == DType.BOOL) revert DType.UnsupportedType(first);
         // INVARIANT: conditions and the operands of logic are bool.
         if (rule >= Rule.AND || rule == Rule.WHERE) _requireType(first, DType.BOOL);
         // INVARIANT: the other arguments are of the type of the result, or of the first where that is bool.

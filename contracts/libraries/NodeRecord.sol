@@ -30,7 +30,7 @@ library NodeRecord {
 
     /// @param op Operator that the node applies.
     /// @param call Hash of the canonical ATen call.
-    /// @param reduction Lanes of a contraction, else 0.
+    /// @param reduction Lanes of the contraction, row or window that an output element reads, else 0.
     /// @param attributes Numbers among the call's arguments that decide an element, by the operator's own rule.
     /// @param liveBefore Number of values live at the cut before the node.
     /// @param afterEntries What each value live at the cut after the node is: below OUTPUT_FLAG a position in

@@ -63,6 +63,20 @@ library OperandProof {
         requireOperand(leaf, operand, commitment, opening.weightsPath);
     }
 
+    /// @notice Opens one FP32 element of an operand and checks its commitment.
+    /// @return bits Its encoding.
+    function openFloat32(
+        IAdjudicator.Leaf calldata leaf,
+        NodeRecord.Operand memory operand,
+        OperandOpening calldata opening,
+        uint256 position
+    ) internal pure returns (uint32 bits) {
+        uint256 run = openOperand(leaf, operand, opening, position, 1);
+        assembly ("memory-safe") {
+            bits := shr(224, calldataload(run))
+        }
+    }
+
     /// @notice Checks that a commitment is the operand's.
     /// @param weightsPath As in OperandOpening.
     function requireOperand(

@@ -36,13 +36,8 @@ import { RowSums } from "./RowSums.sol";
 library Reduction {
     uint256 private constant SIGN = 1 << 255;
 
-    /// @param window As in RowSums, a hint.
-    function refutesSum(uint256 run, uint256 lanes, uint256 window, uint32 y) internal pure returns (bool) {
-        return refutesSumOf(RowSums.sum(run, lanes, window), lanes, y);
-    }
-
-    /// @notice As `refutesSum`, from the sums of the row.
-    function refutesSumOf(RowSums.Sums memory sums, uint256 lanes, uint32 y) internal pure returns (bool) {
+    /// @notice Whether y is proven not to be the sum of a row with these sums.
+    function refutesSum(RowSums.Sums memory sums, uint256 lanes, uint32 y) internal pure returns (bool) {
         Bound memory bound;
         bound.value = sums.value;
         bound.tolerance = _tolerance(sums, lanes - 1, lanes);
@@ -50,18 +45,13 @@ library Reduction {
         return bound.refutes(y);
     }
 
-    /// @param window As in RowSums, a hint.
-    function refutesMean(uint256 run, uint256 lanes, uint256 window, uint32 y) internal pure returns (bool) {
-        return refutesMeanOf(RowSums.sum(run, lanes, window), lanes, y);
+    /// @notice As `refutesSum`, of the mean.
+    function refutesMean(RowSums.Sums memory sums, uint256 lanes, uint32 y) internal pure returns (bool) {
+        return refutesAverage(sums, lanes, lanes, y);
     }
 
-    /// @notice As `refutesMean`, from the sums of the row.
-    function refutesMeanOf(RowSums.Sums memory sums, uint256 lanes, uint32 y) internal pure returns (bool) {
-        return refutesAverageOf(sums, lanes, lanes, y);
-    }
-
-    /// @notice As `refutesMeanOf`, where the sum is divided by `divisor`, at least 1.
-    function refutesAverageOf(RowSums.Sums memory sums, uint256 lanes, uint256 divisor, uint32 y)
+    /// @notice As `refutesMean`, where the sum is divided by `divisor`, at least 1.
+    function refutesAverage(RowSums.Sums memory sums, uint256 lanes, uint256 divisor, uint32 y)
         internal
         pure
         returns (bool)
@@ -74,6 +64,7 @@ library Reduction {
         return bound.refutes(y);
     }
 
+    /// @notice Whether y is proven not to be the 2-norm of a run.
     /// @param window As in Float32Dot, a hint.
     function refutesNorm(uint256 run, uint256 lanes, uint256 window, uint32 y) internal pure returns (bool) {
         Float32Dot.Sum memory sum = Float32Dot.dot(run, run, lanes, window);

@@ -2,6 +2,7 @@
 pragma solidity 0.8.30;
 
 import { IAdjudicator } from "../interfaces/IAdjudicator.sol";
+import { Calldata } from "./Calldata.sol";
 import { DType } from "./DType.sol";
 import { Limits } from "./Limits.sol";
 import { NodeRecord } from "./NodeRecord.sol";
@@ -42,7 +43,6 @@ library RoundedProof {
 
     uint32 private constant NEGATIVE_ZERO = 0x80000000;
 
-    error MalformedProof();
     error UnknownRule(uint256 rule);
     error WrongOutputCount(uint256 given, uint256 required);
     error WrongOpeningCount(uint256 given, uint256 required);
@@ -50,10 +50,9 @@ library RoundedProof {
 
     /// @notice The proof in place: decoding into memory would copy all lanes.
     function decode(NodeRecord.Node memory node, bytes calldata encoded) internal pure returns (Proof calldata proof) {
-        // INVARIANT: the encoding is that of one dynamic struct; its members are checked where they are read.
-        if (encoded.length < 0xc0 || bytes32(encoded) != bytes32(uint256(0x20))) revert MalformedProof();
+        uint256 at = Calldata.dynamicStruct(encoded, 0xc0);
         assembly ("memory-safe") {
-            proof := add(encoded.offset, 0x20)
+            proof := at
         }
         if (node.outputs.length != 1) revert WrongOutputCount(node.outputs.length, 1);
         // INVARIANT: elements are FP32; other grids round otherwise.
@@ -112,15 +111,11 @@ library RoundedProof {
     function read(IAdjudicator.Leaf calldata leaf, NodeRecord.Node memory node, Proof calldata proof, uint256 index)
         internal
         pure
-        returns (uint32 bits)
+        returns (uint32)
     {
         NodeRecord.Operand memory operand = node.operands[index];
         DType.requireFloat32(operand.tensorType.dtype);
-        uint256 first = position(node, proof, index, 0);
-        uint256 run = OperandProof.openOperand(leaf, operand, proof.operands[index], first, 1);
-        assembly ("memory-safe") {
-            bits := shr(224, calldataload(run))
-        }
+        return OperandProof.openFloat32(leaf, operand, proof.operands[index], position(node, proof, index, 0));
     }
 
     /// @notice Where the map of operand `index`, of the given lane stride, puts the output element.

@@ -34,7 +34,7 @@ library Rounding {
                 if (place < SMALLEST_EXPONENT) place = SMALLEST_EXPONENT;
                 int256 dropped = place - int256(FRACTION) - exp;
                 if (dropped <= 0) kept <<= uint256(-dropped);
-                else kept = _shift(kept, uint256(dropped));
+                else kept = shift(kept, uint256(dropped));
                 // The significand's leading bit adds 1 to the exponent's field, and so does one that rounding carries.
                 result = int256((uint256(place - SMALLEST_EXPONENT) << FRACTION) + kept);
             }
@@ -48,19 +48,21 @@ library Rounding {
             uint256 size = SignedMath.abs(mid);
             if (size >> FLOAT64_DIGITS == 0) return (mid, exp);
             uint256 dropped = Math.log2(size) + 1 - FLOAT64_DIGITS;
-            int256 kept = int256(_shift(size, dropped));
+            int256 kept = int256(shift(size, dropped));
             return (mid < 0 ? -kept : kept, exp + int256(dropped));
         }
     }
 
-    /// @dev RN(value / 2^shift) to an integer; shift is at least 1.
-    function _shift(uint256 value, uint256 shift) private pure returns (uint256 kept) {
+    /// @notice RN(value / 2^digits) to an integer.
+    /// @param value Below 2^254.
+    /// @param digits Binary digits to drop, at least 1.
+    function shift(uint256 value, uint256 digits) internal pure returns (uint256 kept) {
         unchecked {
             // INVARIANT: values are below 2^254, so that a longer shift leaves less than one half.
-            if (shift > 255) return 0;
-            kept = value >> shift;
-            uint256 rest = value - (kept << shift);
-            uint256 half = 1 << (shift - 1);
+            if (digits > 255) return 0;
+            kept = value >> digits;
+            uint256 rest = value - (kept << digits);
+            uint256 half = 1 << (digits - 1);
             if (rest > half || (rest == half && kept & 1 == 1)) ++kept;
         }
     }

@@ -2,6 +2,7 @@
 pragma solidity 0.8.30;
 
 import { IAdjudicator } from "../interfaces/IAdjudicator.sol";
+import { Calldata } from "./Calldata.sol";
 import { NodeRecord } from "./NodeRecord.sol";
 import { OperandProof } from "./OperandProof.sol";
 import { TensorProof } from "./TensorProof.sol";
@@ -25,7 +26,6 @@ library RowProof {
         TensorProof.Opening output;
     }
 
-    error MalformedProof();
     error NotARow(uint256 outputs, uint256 reduction);
     error WrongOpeningCount(uint256 given, uint256 required);
     error WrongLaneStride(uint256 operand, uint256 given, uint256 required);
@@ -43,10 +43,9 @@ library RowProof {
         pure
         returns (Proof calldata proof)
     {
-        // INVARIANT: the encoding is that of one dynamic struct; its members are checked where they are read.
-        if (encoded.length < 0xa0 || bytes32(encoded) != bytes32(uint256(0x20))) revert MalformedProof();
+        uint256 at = Calldata.dynamicStruct(encoded, 0xa0);
         assembly ("memory-safe") {
-            proof := add(encoded.offset, 0x20)
+            proof := at
         }
         if (node.outputs.length != 1 || node.reduction == 0) revert NotARow(node.outputs.length, node.reduction);
     }
@@ -77,15 +76,12 @@ library RowProof {
     function read(IAdjudicator.Leaf calldata leaf, NodeRecord.Node memory node, Proof calldata proof, uint256 index)
         internal
         pure
-        returns (uint32 bits)
+        returns (uint32)
     {
         NodeRecord.Operand memory operand = node.operands[index];
         if (operand.laneStride != 0) revert WrongLaneStride(index, operand.laneStride, 0);
         uint256 position = operand.firstElement(node.outputs[0], proof.element);
-        uint256 run = OperandProof.openOperand(leaf, operand, proof.operands[index], position, 1);
-        assembly ("memory-safe") {
-            bits := shr(224, calldataload(run))
-        }
+        return OperandProof.openFloat32(leaf, operand, proof.operands[index], position);
     }
 
     /// @notice The FP32 bits of the output element.

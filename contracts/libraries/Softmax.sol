@@ -46,19 +46,9 @@ import { ExponentialSums } from "./ExponentialSums.sol";
 library Softmax {
     uint32 private constant NEGATIVE_INFINITY = 0xff800000;
 
-    /// @notice Whether y is proven not to be element `lane` of the softmax of a run of FP32 numbers in calldata.
-    /// @param largest The lane that holds M, a hint.
-    function refutes(uint256 run, uint256 lanes, uint256 lane, uint256 largest, uint32 y) internal pure returns (bool) {
-        return refutesOf(ExponentialSums.sum(run, lanes, largest), lanes, ExponentialSums.load(run, lane), y);
-    }
-
-    /// @notice As `refutes`, from the sums of the row.
+    /// @notice Whether y is proven not to be an element of the softmax of a row with these sums.
     /// @param x The element's lane x_i as an FP32 encoding.
-    function refutesOf(ExponentialSums.Sums memory sums, uint256 lanes, uint32 x, uint32 y)
-        internal
-        pure
-        returns (bool)
-    {
+    function refutes(ExponentialSums.Sums memory sums, uint256 lanes, uint32 x, uint32 y) internal pure returns (bool) {
         Bound memory bound;
         Ball memory d = _shift(sums.maximum, x);
         if (d.exceeds(Balls.exact(1, 10))) {
@@ -74,19 +64,8 @@ library Softmax {
         return bound.refutes(y);
     }
 
-    /// @notice Whether y is proven not to be element `lane` of the log_softmax of a run of FP32 numbers in calldata.
-    /// @param largest The lane that holds M, a hint.
-    function refutesLog(uint256 run, uint256 lanes, uint256 lane, uint256 largest, uint32 y)
-        internal
-        pure
-        returns (bool)
-    {
-        return refutesLogOf(ExponentialSums.sum(run, lanes, largest), lanes, ExponentialSums.load(run, lane), y);
-    }
-
-    /// @notice As `refutesLog`, from the sums of the row.
-    /// @param x The element's lane x_i as an FP32 encoding.
-    function refutesLogOf(ExponentialSums.Sums memory sums, uint256 lanes, uint32 x, uint32 y)
+    /// @notice As `refutes`, of the log_softmax.
+    function refutesLog(ExponentialSums.Sums memory sums, uint256 lanes, uint32 x, uint32 y)
         internal
         pure
         returns (bool)

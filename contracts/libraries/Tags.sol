@@ -14,4 +14,5 @@ library Tags {
     bytes32 internal constant SUMS = keccak256("TAO.sums.v1");
     bytes32 internal constant PARTIALS = keccak256("TAO.partials.v1");
     bytes32 internal constant VOTE = keccak256("TAO.vote.v1");
+    bytes32 internal constant DRAW = keccak256("TAO.draw.v1");
 }

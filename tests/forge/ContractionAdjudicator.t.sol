@@ -4,7 +4,9 @@ pragma solidity 0.8.30;
 import { Math } from "@openzeppelin/contracts/utils/math/Math.sol";
 
 import { ContractionAdjudicator } from "../../contracts/adjudicators/ContractionAdjudicator.sol";
+import { ProductSums } from "../../contracts/adjudicators/ProductSums.sol";
 import { IAdjudicator } from "../../contracts/interfaces/IAdjudicator.sol";
+import { Calldata } from "../../contracts/libraries/Calldata.sol";
 import { DType } from "../../contracts/libraries/DType.sol";
 import { Float32Dot } from "../../contracts/libraries/Float32Dot.sol";
 import { NodeRecord } from "../../contracts/libraries/NodeRecord.sol";
@@ -199,12 +201,12 @@ contract ContractionAdjudicatorTest {
         bytes memory proof = _proof(scene, 0);
         scene.node.operands[1].tensorType.dtype = DType.INT32;
         IAdjudicator.Leaf memory leaf = scene.leaf();
-        vm.expectRevert(abi.encodeWithSelector(ContractionAdjudicator.UnsupportedType.selector, DType.INT32));
+        vm.expectRevert(abi.encodeWithSelector(DType.UnsupportedType.selector, DType.INT32));
         adjudicator.refutes(leaf, proof);
         scene = _small();
         scene.node.outputs[0].dtype = DType.FLOAT64;
         leaf.record = scene.leaf().record;
-        vm.expectRevert(abi.encodeWithSelector(ContractionAdjudicator.UnsupportedType.selector, DType.FLOAT64));
+        vm.expectRevert(abi.encodeWithSelector(DType.UnsupportedType.selector, DType.FLOAT64));
         adjudicator.refutes(leaf, proof);
     }
 
@@ -212,7 +214,7 @@ contract ContractionAdjudicatorTest {
         Scene memory scene = _small();
         bytes memory proof = _proof(scene, 0);
         scene.node.operands[0].hasMap = false;
-        vm.expectPartialRevert(ContractionAdjudicator.WrongLaneStride.selector);
+        vm.expectPartialRevert(ProductSums.WrongLaneStride.selector);
         adjudicator.refutes(scene.leaf(), proof);
     }
 
@@ -228,7 +230,7 @@ contract ContractionAdjudicatorTest {
         Scene memory scene = _small();
         bytes memory proof = _proof(scene, 0);
         scene.node.operands[1].laneStride = 2;
-        vm.expectRevert(abi.encodeWithSelector(ContractionAdjudicator.WrongLaneStride.selector, 1, 2, 1));
+        vm.expectRevert(abi.encodeWithSelector(ProductSums.WrongLaneStride.selector, 1, 2, 1));
         adjudicator.refutes(scene.leaf(), proof);
     }
 
@@ -293,9 +295,9 @@ contract ContractionAdjudicatorTest {
     function test_refutes_otherEncodingsRevert() external {
         Scene memory scene = _small();
         IAdjudicator.Leaf memory leaf = scene.leaf();
-        vm.expectRevert(abi.encodeWithSelector(ContractionAdjudicator.MalformedProof.selector));
+        vm.expectRevert(abi.encodeWithSelector(Calldata.MalformedProof.selector));
         adjudicator.refutes(leaf, "");
-        vm.expectRevert(abi.encodeWithSelector(ContractionAdjudicator.MalformedProof.selector));
+        vm.expectRevert(abi.encodeWithSelector(Calldata.MalformedProof.selector));
         adjudicator.refutes(leaf, bytes.concat(bytes32(uint256(0x40)), new bytes(512)));
     }
 

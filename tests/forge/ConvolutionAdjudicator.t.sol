@@ -2,7 +2,9 @@
 pragma solidity 0.8.30;
 
 import { ConvolutionAdjudicator } from "../../contracts/adjudicators/ConvolutionAdjudicator.sol";
+import { ProductSums } from "../../contracts/adjudicators/ProductSums.sol";
 import { IAdjudicator } from "../../contracts/interfaces/IAdjudicator.sol";
+import { Calldata } from "../../contracts/libraries/Calldata.sol";
 import { DType } from "../../contracts/libraries/DType.sol";
 import { Float32Dot } from "../../contracts/libraries/Float32Dot.sol";
 import { NodeRecord } from "../../contracts/libraries/NodeRecord.sol";
@@ -151,7 +153,7 @@ contract ConvolutionAdjudicatorTest {
     }
 
     function test_refutes_otherTypesRevert() external {
-        bytes4 unsupported = ConvolutionAdjudicator.UnsupportedType.selector;
+        bytes4 unsupported = DType.UnsupportedType.selector;
         Scene memory scene = _small();
         bytes memory proof = _proof(scene, 0);
         scene.node.operands[1].tensorType.dtype = DType.INT32;
@@ -191,7 +193,7 @@ contract ConvolutionAdjudicatorTest {
     }
 
     function test_refutes_otherLaneStridesRevert() external {
-        bytes4 wrong = ConvolutionAdjudicator.WrongLaneStride.selector;
+        bytes4 wrong = ProductSums.WrongLaneStride.selector;
         Layer memory layer = _layer();
         layer.hasBias = true;
         for (uint256 i; i < 3; ++i) {
@@ -278,9 +280,9 @@ contract ConvolutionAdjudicatorTest {
 
     function test_refutes_otherEncodingsRevert() external {
         IAdjudicator.Leaf memory leaf = _small().leaf();
-        vm.expectRevert(abi.encodeWithSelector(ConvolutionAdjudicator.MalformedProof.selector));
+        vm.expectRevert(abi.encodeWithSelector(Calldata.MalformedProof.selector));
         adjudicator.refutes(leaf, "");
-        vm.expectRevert(abi.encodeWithSelector(ConvolutionAdjudicator.MalformedProof.selector));
+        vm.expectRevert(abi.encodeWithSelector(Calldata.MalformedProof.selector));
         adjudicator.refutes(leaf, bytes.concat(bytes32(uint256(0x40)), new bytes(512)));
     }
 

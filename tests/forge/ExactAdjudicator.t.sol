@@ -3,6 +3,7 @@ pragma solidity 0.8.30;
 
 import { ExactAdjudicator } from "../../contracts/adjudicators/ExactAdjudicator.sol";
 import { IAdjudicator } from "../../contracts/interfaces/IAdjudicator.sol";
+import { Calldata } from "../../contracts/libraries/Calldata.sol";
 import { Cast } from "../../contracts/libraries/Cast.sol";
 import { DType } from "../../contracts/libraries/DType.sol";
 import { ElementProof } from "../../contracts/libraries/ElementProof.sol";
@@ -169,7 +170,7 @@ contract ExactAdjudicatorTest {
 
     function test_refutes_whatTheRuleDoesNotCoverReverts() external {
         _expect(_single(0x12345678, DType.FLOAT32), ExactRule.UnsupportedOperator.selector);
-        _expect(_single(RELU, DType.BOOL), ExactRule.UnsupportedType.selector);
+        _expect(_single(RELU, DType.BOOL), DType.UnsupportedType.selector);
         _expect(_single(MAXIMUM, DType.FLOAT32), ExactRule.WrongOperandCount.selector);
         _expect(_single(GT_SCALAR, DType.FLOAT32), ExactRule.WrongAttributeCount.selector);
         _expect(_single(bytes4(keccak256("aten.logical_not.default")), DType.UINT8), ExactRule.TypeMismatch.selector);
@@ -236,9 +237,9 @@ contract ExactAdjudicatorTest {
 
     function test_refutes_otherEncodingsRevert() external {
         IAdjudicator.Leaf memory leaf = _single(RELU, DType.FLOAT32).leaf();
-        vm.expectRevert(abi.encodeWithSelector(ElementProof.MalformedProof.selector));
+        vm.expectRevert(abi.encodeWithSelector(Calldata.MalformedProof.selector));
         adjudicator.refutes(leaf, "");
-        vm.expectRevert(abi.encodeWithSelector(ElementProof.MalformedProof.selector));
+        vm.expectRevert(abi.encodeWithSelector(Calldata.MalformedProof.selector));
         adjudicator.refutes(leaf, new bytes(512));
     }
 

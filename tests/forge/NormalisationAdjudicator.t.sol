@@ -3,6 +3,7 @@ pragma solidity 0.8.30;
 
 import { NormalisationAdjudicator } from "../../contracts/adjudicators/NormalisationAdjudicator.sol";
 import { IAdjudicator } from "../../contracts/interfaces/IAdjudicator.sol";
+import { Calldata } from "../../contracts/libraries/Calldata.sol";
 import { DType } from "../../contracts/libraries/DType.sol";
 import { ElementProof } from "../../contracts/libraries/ElementProof.sol";
 import { Moments } from "../../contracts/libraries/Moments.sol";
@@ -238,10 +239,10 @@ contract NormalisationAdjudicatorTest {
 
     function test_refutes_otherEncodingsRevert() external {
         IAdjudicator.Leaf memory leaf = _small().leaf();
-        vm.expectRevert(abi.encodeWithSelector(RowProof.MalformedProof.selector));
+        vm.expectRevert(abi.encodeWithSelector(Calldata.MalformedProof.selector));
         adjudicator.refutes(leaf, "");
         leaf = _batch(Random(1), BATCH, 5).leaf();
-        vm.expectRevert(abi.encodeWithSelector(ElementProof.MalformedProof.selector));
+        vm.expectRevert(abi.encodeWithSelector(Calldata.MalformedProof.selector));
         adjudicator.refutes(leaf, bytes.concat(bytes32(uint256(0x40)), new bytes(512)));
     }
 

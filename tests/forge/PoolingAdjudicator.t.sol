@@ -3,6 +3,7 @@ pragma solidity 0.8.30;
 
 import { PoolingAdjudicator } from "../../contracts/adjudicators/PoolingAdjudicator.sol";
 import { IAdjudicator } from "../../contracts/interfaces/IAdjudicator.sol";
+import { Calldata } from "../../contracts/libraries/Calldata.sol";
 import { DType } from "../../contracts/libraries/DType.sol";
 import { NodeRecord } from "../../contracts/libraries/NodeRecord.sol";
 import { OperandProof } from "../../contracts/libraries/OperandProof.sol";
@@ -156,12 +157,12 @@ contract PoolingAdjudicatorTest {
 
         scene.node.operands[0].tensorType.dtype = DType.INT32;
         leaf.record = scene.leaf().record;
-        vm.expectRevert(abi.encodeWithSelector(PoolingAdjudicator.UnsupportedType.selector, DType.INT32));
+        vm.expectRevert(abi.encodeWithSelector(DType.UnsupportedType.selector, DType.INT32));
         adjudicator.refutes(leaf, proof);
 
         scene.node.outputs[0].dtype = DType.FLOAT64;
         leaf.record = scene.leaf().record;
-        vm.expectRevert(abi.encodeWithSelector(PoolingAdjudicator.UnsupportedType.selector, DType.FLOAT64));
+        vm.expectRevert(abi.encodeWithSelector(DType.UnsupportedType.selector, DType.FLOAT64));
         adjudicator.refutes(leaf, proof);
 
         scene.node.outputs = new NodeRecord.TensorType[](2);
@@ -194,9 +195,9 @@ contract PoolingAdjudicatorTest {
 
     function test_refutes_otherEncodingsRevert() external {
         IAdjudicator.Leaf memory leaf = _scene(Random(1)).leaf();
-        vm.expectRevert(abi.encodeWithSelector(PoolingAdjudicator.MalformedProof.selector));
+        vm.expectRevert(abi.encodeWithSelector(Calldata.MalformedProof.selector));
         adjudicator.refutes(leaf, "");
-        vm.expectRevert(abi.encodeWithSelector(PoolingAdjudicator.MalformedProof.selector));
+        vm.expectRevert(abi.encodeWithSelector(Calldata.MalformedProof.selector));
         adjudicator.refutes(leaf, bytes.concat(bytes32(uint256(0x40)), new bytes(512)));
     }
 

@@ -137,10 +137,10 @@ contract SoftmaxTest {
     function test_softmax_tooManyTermsForTheBoundRefuteNothing() external pure {
         uint256 lanes = 262_000; // gamma is above 2^-6
         ExponentialSums.Sums memory sums = ExponentialSums.enclose(ExponentialSums.Parts(lanes << 80, 0), lanes, 0);
-        require(!Softmax.refutesOf(sums, lanes, 0, ONE) && !Softmax.refutesLogOf(sums, lanes, 0, ONE), "refuted");
+        require(!Softmax.refutes(sums, lanes, 0, ONE) && !Softmax.refutesLog(sums, lanes, 0, ONE), "refuted");
         lanes = 250_000;
         sums = ExponentialSums.enclose(ExponentialSums.Parts(lanes << 80, 0), lanes, 0);
-        require(Softmax.refutesOf(sums, lanes, 0, ONE) && Softmax.refutesLogOf(sums, lanes, 0, ONE), "not refuted");
+        require(Softmax.refutes(sums, lanes, 0, ONE) && Softmax.refutesLog(sums, lanes, 0, ONE), "not refuted");
     }
 
     function _softmax(bytes memory row, uint256 lane, uint256 largest, uint32 y) private view returns (bool) {

@@ -3,6 +3,7 @@ pragma solidity 0.8.30;
 
 import { SoftmaxAdjudicator } from "../../contracts/adjudicators/SoftmaxAdjudicator.sol";
 import { IAdjudicator } from "../../contracts/interfaces/IAdjudicator.sol";
+import { Calldata } from "../../contracts/libraries/Calldata.sol";
 import { DType } from "../../contracts/libraries/DType.sol";
 import { NodeRecord } from "../../contracts/libraries/NodeRecord.sol";
 import { OperandProof } from "../../contracts/libraries/OperandProof.sol";
@@ -113,7 +114,7 @@ contract SoftmaxAdjudicatorTest {
         proof.operands = new OperandProof.OperandOpening[](0);
         vm.expectRevert(abi.encodeWithSelector(RowProof.WrongOpeningCount.selector, 0, 1));
         adjudicator.refutes(scene.leaf(), abi.encode(proof));
-        vm.expectRevert(abi.encodeWithSelector(RowProof.MalformedProof.selector));
+        vm.expectRevert(abi.encodeWithSelector(Calldata.MalformedProof.selector));
         adjudicator.refutes(scene.leaf(), "");
     }
 

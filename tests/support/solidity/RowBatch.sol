@@ -41,10 +41,14 @@ contract RowBatch {
     {
         (uint256 run, uint256 lanes) = (_at(row), row.length / 4);
         bytes32 hash = keccak256(bytes(name));
-        if (hash == keccak256("softmax")) return Softmax.refutes(run, lanes, lane, hint, y);
-        if (hash == keccak256("log_softmax")) return Softmax.refutesLog(run, lanes, lane, hint, y);
-        if (hash == keccak256("sum")) return Reduction.refutesSum(run, lanes, hint, y);
-        if (hash == keccak256("mean")) return Reduction.refutesMean(run, lanes, hint, y);
+        if (hash == keccak256("softmax")) {
+            return Softmax.refutes(ExponentialSums.sum(run, lanes, hint), lanes, ExponentialSums.load(run, lane), y);
+        }
+        if (hash == keccak256("log_softmax")) {
+            return Softmax.refutesLog(ExponentialSums.sum(run, lanes, hint), lanes, ExponentialSums.load(run, lane), y);
+        }
+        if (hash == keccak256("sum")) return Reduction.refutesSum(RowSums.sum(run, lanes, hint), lanes, y);
+        if (hash == keccak256("mean")) return Reduction.refutesMean(RowSums.sum(run, lanes, hint), lanes, y);
         if (hash == keccak256("norm")) return Reduction.refutesNorm(run, lanes, hint, y);
         if (hash == keccak256("amax")) return Reduction.refutesMaximum(run, lanes, y);
         revert UnknownFunction(name);
