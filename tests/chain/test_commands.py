@@ -87,6 +87,13 @@ def test_a_request_is_served_and_read_from_the_command_line(world, run):
     assert status.exit_code == 0 and "pending" in status.output and model[:10] in status.output
 
 
+def test_the_status_counts_what_a_model_is_made_of(world, run):
+    (row,) = [line for line in run("status").output.splitlines() if world.bundle.model_id.hex()[:8] in line]
+    graph = world.bundle.graph
+    shown = [cell.strip() for cell in row.split("│")[2:6]]
+    assert shown == [str(n) for n in (len(graph), 1, graph.input_count, len(graph.outputs))]
+
+
 @pytest.mark.parametrize(
     ("command", "index", "options", "sentence"),
     [
