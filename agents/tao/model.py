@@ -14,6 +14,7 @@ from tao import receipt
 from tao.errors import ModelError
 from tao.execution.run import Executor
 from tao.graph import Graph, export
+from tao.graph.export import require_tuple
 from tao.graph.literals import canonical_json
 from tao.numerics.profile import Profile
 from tao.receipt import Receipt
@@ -61,7 +62,8 @@ class ModelBundle:
             )
         first, last = ([self.graph.types[value] for value in self.graph.live(cut)] for cut in (0, nodes))
         if self.steps > 1 and first != last:
-            raise ModelError(f"a step cannot begin with {first} where the one before ends with {last}")
+            begin, end = (", ".join(map(str, types)) for types in (first, last))
+            raise ModelError(f"a step cannot begin with {begin} where the one before ends with {end}")
         if self.profile is not None:
             self.profile.require(self.graph.root, len(self.graph))
 
@@ -120,16 +122,21 @@ class ModelBundle:
     def run(self, inputs: Sequence[Tensor]) -> Receipt:
         """Run the model, or one of its steps, with this machine's kernels and commit to inputs and outputs.
 
-        Raises ModelError where the inputs do not fit the graph.
+        inputs: a tuple of tensors, one for each of the graph's. Raises ModelError where they do not fit it.
         """
+        require_tuple(inputs)
         return receipt.run(lambda *given: self._executor.run(given), inputs)
 
     def verify(
         self, claimed: Receipt, inputs: Sequence[Tensor], states: Mapping[int, Sequence[Tensor]] | None = None
     ) -> Report:
-        """Whether a run's outputs are plausible, and which operator is to blame; see tao.verification."""
+        """Whether a run's outputs are plausible, and given `states`, by cut, which operator is to blame.
+
+        See tao.verification. An honest prover gets the states with `tao.execution.capture`.
+        """
         from tao.verification import verify  # which itself builds on this module
 
+        require_tuple(inputs)
         return verify(self, claimed, inputs, states)
 
     @cached_property

@@ -1,4 +1,5 @@
-"""The page of all measured figures, docs/evaluation.md, and its picture, made from results/*.json.
+"""The page of all measured figures, docs/evaluation.md, and its picture, made from results/*.json; and the page of
+supported operators.
 
     python -m benchmarks.evaluation
 
@@ -12,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.environment import RESULTS
+from benchmarks.evaluation import operators
 from benchmarks.evaluation.cells import PAGE, PICTURE, Result
 from benchmarks.evaluation.inference import (
     attack,
@@ -29,9 +31,9 @@ from benchmarks.evaluation.training import demo_training, theta, training
 
 INTRODUCTION = """# Evaluation
 
-Made by `python -m benchmarks.evaluation` from the files in `results/`; nothing here is typed by hand. Under
-each heading stand the command that measured, the machine and the day. A dash is a figure that a file does not
-have.
+Made by `python -m benchmarks.evaluation` from the files in `results/`; nothing here is typed by hand. Each heading
+is followed by the command, the machine and the date of the measurement; a dash marks a figure that the file does not
+contain.
 """
 
 
@@ -66,8 +68,10 @@ SECTIONS = (
 
 def origin(section: Section, result: Result) -> str:
     """By what, on what and when the figures were measured."""
-    machine = result["machine"]
+    machine, threads = result["machine"], result.get("threads")
     where = f"{machine['processor']}, {machine['cores']} cores, {machine['system']}"
+    if threads is not None:
+        where += f", {threads} thread{'s' if threads > 1 else ''}"
     return f"`{section.command}` · {where} · torch {result['versions']['torch']} · {result['date']}"
 
 
@@ -95,8 +99,9 @@ def read_results(folder: Path = RESULTS) -> dict[str, Result]:
 
 
 def main() -> None:
-    """Write the page, and the picture where there is something to draw."""
+    """Write the pages, and the picture where there is something to draw."""
     results = read_results()
+    operators.PAGE.write_text(operators.page(), "utf-8")
     PAGE.write_text(page(results), "utf-8")
     if "tightness" in results:
         from benchmarks.tightness import draw  # whose networks take a while to load

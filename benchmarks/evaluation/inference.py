@@ -176,6 +176,11 @@ def attack(result: Result) -> list[str]:
         "to change the prediction. Drift is the most by which the margins of honest devices differ on any "
         "sample; reach is how far the adversary moves a margin. Beside it: how often the region rejects "
         "honest operators.",
+        "Regions: *worst-case* the proven bound; *probabilistic* its square-root form; *empirical* the "
+        "calibrated percentiles (xN: with safety factor N); *without segments* bound and percentiles; "
+        "*deployed* these and the segments' thresholds. *Flipped beyond 3x drift* is the share among samples "
+        "whose margin exceeds three times the drift; *margin consumed* is reach over the clean margin; "
+        "*largest excess* is the deviation of an operator over its limit (1: at the limit).",
         table(searched, cases),
         "What cheats in use meet: the share of claims that is caught, and how.",
         table(cheats, result.get("cheats", [])),
@@ -243,7 +248,8 @@ def gas(result: Result) -> list[str]:
     dispute = result["dispute_minilm"]
     return [
         f"EVM version {result['evm']}. Proofs of one element by the number of values it is made of, "
-        "as a move of the game and by the adjudicator alone:",
+        "as a move of the game and by the adjudicator alone. At 4096 products both columns are the price of "
+        "calldata (EIP-7623), not of computation:",
         table(
             [
                 Column("proof", "proof", text),
@@ -253,8 +259,10 @@ def gas(result: Result) -> list[str]:
             proofs,
         ),
         "A dispute of int8 weights in MiniLM, from the opening to the proof: "
-        f"{count(dispute['transactions'])} transactions, {count(dispute['gas'])} gas. The most that each "
-        "function used:",
+        f"{count(dispute['transactions'])} transactions, {count(dispute['gas'])} gas. The dearest "
+        "call of each function, in disputes of a six-operator model with a fan-out of 4, an accusation about "
+        "1,024 products and a dispute about one sum of 250,000 numbers; proofs of longer rows cost more, as the "
+        "table above shows, because they open more values:",
         table([Column("function", "function", text), Column("gas", "gas", count)], functions),
     ]
 

@@ -1,20 +1,23 @@
 """The page of measured figures is what its command makes of the results; its ratios are what it says."""
 
 import json
+import re
 
 import pytest
 import torch
 from torch import nn
 
 from benchmarks.__main__ import names
-from benchmarks.evaluation import SECTIONS, page, read_results
+from benchmarks.evaluation import SECTIONS, operators, page, read_results
 from benchmarks.evaluation.cells import PAGE, Column, count, figure, share, table, text
 from benchmarks.tightness import Judged, draw, ratios, tolerances
+from tao.graph.operators import SUPPORTED, TRAINING
 from tao.model import trace
 from tao.numerics.profile import Device, NodeTolerance, Profile
 from tao.numerics.statistics import GRID
 
 RESULTS = read_results()
+ATEN = {name.removesuffix(".default") for name in SUPPORTED - TRAINING}
 
 TIGHTNESS = {
     "models": {"A": {"contraction": 40.0}, "B": {"contraction": 4.0, "softmax": 0.5}},
@@ -38,6 +41,26 @@ TIGHTNESS = {
 
 def test_committed_page_is_what_the_results_give():
     assert PAGE.read_text("utf-8") == page(RESULTS), "run python -m benchmarks.evaluation"
+
+
+def test_committed_list_of_operators_is_what_the_tables_give():
+    assert operators.PAGE.read_text("utf-8") == operators.page(), "run python -m benchmarks.evaluation"
+
+
+def test_every_supported_operator_is_listed_once():
+    listed = [name for name in re.findall(r"`([^` ]+)`", operators.page()) if f"aten.{name}" in ATEN]
+    assert sorted(f"aten.{name}" for name in listed) == sorted(ATEN)
+
+
+def test_published_logs_stand_beside_ours_by_their_origin():
+    made = page({"training": RESULTS["training"]})
+    assert "| gpt2 | 120 | 42,100,000 | 73,678,767 | 1.600 | 0.943 | yes |" in made
+    assert "| small_cnn | 73 | – | 3,987 | 0.772 | 0.766 | yes |" in made
+    assert "Srivastava, Arora and Boneh" in made
+
+
+def test_threads_stand_beside_the_machine_where_they_are_known():
+    assert "P, 2 cores, S, 1 thread · torch 1" in page({"tightness": TIGHTNESS | {"threads": 1}})
 
 
 def test_page_has_a_section_for_every_result_and_none_for_the_others():

@@ -6,22 +6,31 @@ import subprocess
 import sys
 
 import pytest
+import torch
 from click.testing import CliRunner
 from safetensors.torch import load_file, save_file
 
 from benchmarks.small import inputs
-from chain.world import CLIENT, PROVER
+from chain.world import CLIENT, FEE, OWNER, PROVER
 from tao.chain.accounts import load_account
+from tao.chain.build import ROOT
 from tao.chain.local import account, free_port
 from tao.commands.main import main
+from tao.commands.models import decidable
 from tao.errors import ChainError
+from tao.model import trace
+
+MODELS = ROOT / "examples" / "models.py"
 
 COMMANDS = [
     "prover",
     "challenger",
     "committee",
+    "trainer",
+    "auditor",
     "client request",
     "client read",
+    "client cancel",
     "calibrate",
     "register",
     "withdraw",
@@ -78,6 +87,13 @@ def test_a_request_is_served_and_read_from_the_command_line(world, run):
     assert status.exit_code == 0 and "pending" in status.output and model[:10] in status.output
 
 
+def test_the_status_counts_what_a_model_is_made_of(world, run):
+    (row,) = [line for line in run("status").output.splitlines() if world.bundle.model_id.hex()[:8] in line]
+    graph = world.bundle.graph
+    shown = [cell.strip() for cell in row.split("│")[2:6]]
+    assert shown == [str(n) for n in (len(graph), 1, graph.input_count, len(graph.outputs))]
+
+
 @pytest.mark.parametrize(
     ("command", "index", "options", "sentence"),
     [
@@ -101,7 +117,7 @@ def test_a_request_is_served_and_read_from_the_command_line(world, run):
             {"model": "0x" + "11" * 32, "variant": "quantum"},
             "ernel variant 'quantum'",
         ),
-        ("register nothing.py:build", 1, {}, "names no function; give FILE.py:FUNCTION"),
+        ("register nothing.py:build", 1, {}, "there is no file nothing.py; give FILE.py:FUNCTION"),
     ],
 )
 def test_a_wrong_start_is_told_in_one_sentence(run, command, index, options, sentence):
@@ -130,8 +146,90 @@ def test_inputs_of_the_wrong_names_are_told(world, run):
     assert result.exit_code == 1 and "name the inputs 0, 1" in result.output
 
 
+@pytest.mark.parametrize(
+    ("tensors", "sentence"),
+    [
+        (
+            [torch.zeros(3, 12)],
+            r"input 0 must be float32[2, 12], but is float32[3, 12]; the model is registered",
+        ),
+        ([torch.zeros(2, 12, dtype=torch.float64)], "must be float32[2, 12], but is float64[2, 12]"),
+        ([torch.zeros(2, 12)] * 2, "2 inputs are given and the model takes 1"),
+    ],
+)
+def test_inputs_that_nobody_could_serve_are_refused_before_anything_is_paid(world, run, tensors, sentence):
+    save_file({str(i): tensor.clone() for i, tensor in enumerate(tensors)}, world.folder / "in.safetensors")
+    model = "0x" + world.bundle.model_id.hex()
+    result = run("client request", 1, model=model, inputs=str(world.folder / "in.safetensors"), fee="1 ether")
+    assert result.exit_code == 1 and sentence in result.output.replace("\n", " ")
+    assert not world.reader.view().requests
+
+
+def test_a_request_that_nobody_serves_is_taken_back_with_its_fee(world, run):
+    request = "0x" + world.request().hex()
+    assert "not client" in run("client cancel", PROVER, request=request).output
+    cancelled = run("client cancel", CLIENT, request=request)
+    assert cancelled.exit_code == 0 and "cancelled request" in cancelled.output
+    vault = world.context(CLIENT).contracts.vault.functions
+    assert vault.creditOf(account(CLIENT).address).call() == FEE
+    assert "was cancelled" in run("client read", request=request).output
+    assert run("withdraw", CLIENT).exit_code == 0
+    assert vault.creditOf(account(CLIENT).address).call() == 0
+    again = run("client cancel", CLIENT, request=request)
+    assert again.exit_code == 1 and "request not open" in again.output
+
+
+def test_a_served_request_cannot_be_taken_back(world, run):
+    request = "0x" + world.request().hex()
+    world.prover().tick()
+    result = run("client cancel", CLIENT, request=request)
+    assert result.exit_code == 1 and "request not open" in result.output
+
+
+def test_a_training_job_is_registered_asked_for_and_served(world, run):
+    state = world.folder / "first.safetensors"
+    registered = run(f"register {MODELS}:training --training", OWNER, **{"first-state": str(state)})
+    assert registered.exit_code == 0, registered.output
+    model = registered.stdout.split()[-1]
+    posted = run("client request", CLIENT, model=model, inputs=str(state), fee="0.01 ether")
+    assert posted.exit_code == 0, posted.output
+    log = world.folder / "trainer.jsonl"
+    served = run("trainer --once", PROVER, model=model, log=str(log))
+    assert served.exit_code == 0, served.output
+    assert [json.loads(line)["action"] for line in log.read_text().splitlines()] == ["start", "claim"]
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ("--training --safety 2", "--training calibrates nothing"),
+        ("--first-state x.safetensors", "--first-state goes with --training"),
+    ],
+)
+def test_options_of_inference_and_training_do_not_mix(run, options, sentence):
+    result = run(f"register {MODELS}:training {options}", OWNER)
+    assert result.exit_code == 2 and sentence in result.output
+
+
+def test_what_only_a_vote_can_decide_is_counted():
+    class Attention(torch.nn.Module):
+        def forward(self, x):
+            return torch.nn.functional.scaled_dot_product_attention(x, x, x) + 1
+
+    single, half = (torch.zeros(1, 2, 4, 4, dtype=dtype) for dtype in (torch.float32, torch.float16))
+    said = decidable(trace(Attention(), (single,)).graph)
+    assert said == (
+        "1 of 2 operators can be decided by a contract; the others by vote only: "
+        "aten.scaled_dot_product_attention.default x1"
+    )
+    assert decidable(trace(Attention(), (half,)).graph).startswith("0 of 2 operators")
+    assert (
+        decidable(trace(torch.nn.ReLU(), (single,)).graph) == "1 of 1 operators can be decided by a contract"
+    )
+
+
 def test_a_node_that_is_away_is_told(run, monkeypatch):
-    monkeypatch.setattr("tao.chain.rpc.connect.__defaults__", (0.3,))
+    monkeypatch.setattr("tao.chain.rpc.connect.__defaults__", (0.3, 0.3))
     result = run("status", rpc=f"http://127.0.0.1:{free_port()}")
     assert result.exit_code == 1 and "cannot reach the node at http://127.0.0.1" in result.output
 

@@ -1,12 +1,13 @@
 """Dropped connections, lost answers, and nodes that are not there."""
 
+import time
 from dataclasses import replace
 
 import pytest
 
 from benchmarks.small import Cheat, node
 from chain.proxy import Faults, flaky
-from tao.chain.rpc import connect
+from tao.chain.rpc import PATIENCE, connect
 from tao.errors import ChainError
 from tao.protocol.views import Outcome
 
@@ -48,3 +49,11 @@ def test_a_node_that_is_not_there_is_named_without_its_key(url, sentence):
     with pytest.raises(ChainError, match=sentence) as caught:
         connect(url, patience=0.3)
     assert "secret-key" not in str(caught.value)
+
+
+def test_a_node_that_never_answered_is_given_up_sooner_than_one_that_did(world):
+    start = time.monotonic()
+    with pytest.raises(ChainError, match="cannot reach the node"):
+        connect("http://127.0.0.1:9", first=0.3)
+    assert time.monotonic() - start < PATIENCE / 2
+    assert connect(world.url).provider.patience == PATIENCE

@@ -133,6 +133,20 @@ def test_malformed_manifests_are_refused(tmp_path: Path, key: str) -> None:
             ModelBundle.load(store, model_id)
 
 
+def test_a_tensor_in_the_place_of_a_tuple_of_them_is_told() -> None:
+    x = torch.ones(2, 3)
+    model = trace(torch.nn.Tanh(), (x,))
+    receipt = model.run((x,))
+    calls = (
+        lambda: trace(torch.nn.Tanh(), x),
+        lambda: model.run(x),
+        lambda: model.verify(receipt, x),
+    )
+    for call in calls:
+        with pytest.raises(ModelError, match=r"inputs are a tuple of tensors; give \(tensor,\)"):
+            call()
+
+
 def test_parameters_of_other_types_are_refused() -> None:
     graph, parameters = exported("mlp")
     with pytest.raises(ModelError, match="5 parameters, not 4"):

@@ -233,7 +233,7 @@ def build():
 def test_the_command_calibrates_on_the_kernels_chosen_and_keeps_its_work(tmp_path):
     source, out = tmp_path / "model.py", tmp_path / "out" / "profile.json"
     source.write_text(MODEL)
-    words = ["calibrate", f"{source}:build", "--devices", "native", "--devices", "numpy", "--out", str(out)]
+    words = ["calibrate", f"{source}:build", "--variant", "native", "--variant", "numpy", "--out", str(out)]
     words += ["--store", str(tmp_path / "store"), "--work", str(tmp_path / "work"), "--fan-out", "2"]
     result = CliRunner().invoke(main, words)
     assert result.exit_code == 0, result.output
@@ -247,8 +247,8 @@ def test_the_command_calibrates_on_the_kernels_chosen_and_keeps_its_work(tmp_pat
     ("words", "message"),
     [
         (["a.py:f", "b.py:g"], "Give one FILE.py:FUNCTION"),
-        (["a.py:f", "--ray", "x", "--devices", "native"], "this machine's kernels"),
-        (["missing.py:f"], "names no function"),
+        (["a.py:f", "--ray", "x", "--variant", "native"], "this machine's kernels"),
+        (["missing.py:f"], "there is no file missing.py"),
     ],
 )
 def test_a_wrong_call_of_the_command_is_told_in_one_sentence(words, message, tmp_path):

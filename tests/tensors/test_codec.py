@@ -63,6 +63,11 @@ def test_tree_sizes_of_float32(shape, rows, chunks, row_height, height):
     assert (t.rows, t.chunks_per_row, t.row_height, t.height) == (rows, chunks, row_height, height)
 
 
+def test_a_type_is_written_as_people_write_it():
+    assert str(TensorType(DType.FLOAT32, (2, 8))) == "float32[2, 8]"
+    assert str(TensorType(DType.BOOL, ())) == "bool[]"
+
+
 def test_sizes_of_a_type():
     t = TensorType(DType.BFLOAT16, (2, 3, 5))
     assert (t.numel, t.row_length, t.row_size) == (30, 5, 10)

@@ -271,6 +271,12 @@ def _sgd(module: nn.Module, **options: Any) -> torch.optim.Optimizer:
     return torch.optim.SGD(module.parameters(), lr=0.1, **options)
 
 
+def _scheduled() -> None:
+    optimizer = _sgd(mlp().module)
+    torch.optim.lr_scheduler.StepLR(optimizer, 2)
+    describe(optimizer)
+
+
 def _unused() -> None:
     module, extra = _two()
     module.register_parameter("extra", extra)
@@ -298,6 +304,11 @@ REFUSED = {
         "AdamW with amsgrad",
     ),
     "clip": (lambda: describe(_sgd(mlp().module), clip_norm=0.0), "must be positive"),
+    "scheduler": (_scheduled, "scheduler attached, which a recording does not run; give schedule="),
+    "loss": (
+        lambda: _trace(m := mlp().module, describe(_sgd(m)), nn.CrossEntropyLoss()),
+        r"called as loss\(module, \*batch\) and fails .*; give a function such as lambda m, x, y",
+    ),
     "unused": (_unused, "parameter extra gets no gradient"),
     "foreign": (_foreign, "a parameter that is not the module's"),
     "vector": (

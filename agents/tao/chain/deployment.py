@@ -85,7 +85,7 @@ class Deployment:
         """Read a record; raises DeploymentError where it is missing or not a deployment record."""
         if not path.is_file():
             raise DeploymentError(
-                f"no deployment is recorded in {path}; run `ape run deploy` or give its --deployment"
+                f"no deployment is recorded in {path}; run `ape run deploy` or pass --deployment FILE"
             )
         try:
             data = json.loads(path.read_text())

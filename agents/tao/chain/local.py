@@ -48,7 +48,7 @@ def start(*options: str) -> tuple[subprocess.Popen, str]:
         raise ChainError("anvil is not on PATH; run `. tools/env.sh` first, or install Foundry") from error
     url = f"http://127.0.0.1:{port}"
     try:
-        connect(url, patience=PATIENCE)
+        connect(url, PATIENCE, first=PATIENCE)
     except BaseException:
         end(process)
         raise

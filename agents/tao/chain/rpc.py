@@ -11,6 +11,10 @@ from tao.errors import ChainError
 
 PATIENCE = 60.0
 """Seconds for which one request is repeated before the node counts as unreachable."""
+FIRST_PATIENCE = 5.0
+"""The same before the node has ever answered: then the address is more likely wrong than the node overloaded."""
+TIMEOUTS = (FIRST_PATIENCE, 30)
+"""Seconds to wait for a connection, and for an answer."""
 
 _TRANSPORT = (requests.ConnectionError, requests.Timeout, requests.exceptions.ChunkedEncodingError)
 _OVERLOADED = frozenset({429, 500, 502, 503, 504})
@@ -38,18 +42,18 @@ class PatientProvider(HTTPProvider):
     def __init__(self, url: str, patience: float = PATIENCE):
         super().__init__(
             url,
-            request_kwargs={"timeout": 30},
+            request_kwargs={"timeout": TIMEOUTS},
             exception_retry_configuration=None,
             cache_allowed_requests=True,  # web3 asks for the chain id before every call
             cacheable_requests={"eth_chainId"},
         )
-        self._patience = patience
+        self.patience = patience
 
     def _make_request(self, method, request_data: bytes) -> bytes:
         retrying = Retrying(
             retry=retry_if_exception(_is_transient),
             wait=wait_random_exponential(multiplier=0.1, max=5),
-            stop=stop_after_delay(self._patience),
+            stop=stop_after_delay(self.patience),
             reraise=True,
         )
         try:
@@ -61,15 +65,20 @@ class PatientProvider(HTTPProvider):
             ) from error
 
 
-def connect(url: str, patience: float = PATIENCE) -> Web3:
-    """A Web3 on an HTTP endpoint, checked to answer; raises ChainError where it does not."""
+def connect(url: str, patience: float = PATIENCE, first: float = FIRST_PATIENCE) -> Web3:
+    """A Web3 on an HTTP endpoint, checked to answer; raises ChainError where it does not.
+
+    patience: seconds for which a request is repeated; the first one for `first` at most.
+    """
     if urlsplit(url).scheme not in ("http", "https"):
         raise ChainError(
             f"the RPC address {url!r} is not an http(s) URL; give one such as http://127.0.0.1:8545"
         )
-    w3 = Web3(PatientProvider(url, patience))
+    provider = PatientProvider(url, min(patience, first))
+    w3 = Web3(provider)
     try:
         w3.eth.chain_id  # noqa: B018 - the access is the request
     except (Web3Exception, ValueError) as error:
         raise ChainError(f"the address {shown(url)} does not answer as an Ethereum node: {error}") from error
+    provider.patience = patience
     return w3

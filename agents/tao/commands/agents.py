@@ -1,4 +1,4 @@
-"""The roles that run on: prover, challenger, committee member.
+"""The roles that run on: prover, challenger, committee member, trainer, auditor.
 
 Imports of torch and of what imports it stand in the functions, after `apply_variant` has chosen the kernels.
 """

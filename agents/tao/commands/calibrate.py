@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from tao.chain.build import ROOT
-from tao.commands.options import apply_variant, store_option
+from tao.commands.options import apply_variant, store_option, variants_option
 from tao.errors import ProfileError
 
 WORK = ROOT / ".runs" / "calibration"
@@ -29,7 +29,7 @@ def calibrate_model(
     source: str,
     store: str,
     work: Path,
-    devices: Sequence[str] = (),
+    variants: Sequence[str] = (),
     ray: str | None = None,
     safety: float = 3.0,
     segment_safety: float = 2.0,
@@ -37,21 +37,21 @@ def calibrate_model(
 ) -> bytes:
     """The profile's file of the model that `source` (FILE.py:FUNCTION) builds, on all the inputs it gives.
 
-    devices: kernel variants of this machine, by default all it runs. ray: address of a Ray cluster, each of
-    whose nodes is a device instead.
+    variants: of this machine's kernels, by default all it runs. ray: address of a Ray cluster, each of whose
+    nodes is a device instead.
     """
     apply_variant(None)
-    from tao.commands.models import load_function
+    from tao.commands.sources import load_samples
     from tao.model import trace
     from tao.numerics.calibrate import Settings, calibrate, calibrate_on
     from tao.numerics.variants import available
 
-    module, samples = load_function(source)()
+    module, samples = load_samples(source)
     bundle = trace(module, samples[0])
     settings = Settings(safety=safety, segment_safety=segment_safety, fan_out=fan_out)
     with progress_bar(f"calibrating {len(bundle.graph)} operators on {len(samples)} inputs") as progress:
         if ray is None:
-            names = devices or available()
+            names = variants or available()
             profile = calibrate(bundle, samples, names, store, progress, settings, work)
         else:
             from tao.numerics.cluster import ray_devices
@@ -82,11 +82,7 @@ def merge_files(paths: Sequence[Path]) -> bytes:
 @click.argument("sources", nargs=-1, required=True, metavar="FILE.py:FUNCTION | PROFILE.json ...")
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Where to write the profile.")
 @click.option("--merge", is_flag=True, help="Merge the profiles given instead of calibrating.")
-@click.option(
-    "--devices",
-    multiple=True,
-    help="Kernel variant to calibrate on, repeatable; default: all that run here.",
-)
+@variants_option
 @click.option("--ray", metavar="ADDRESS", help="Calibrate on the nodes of this Ray cluster instead.")
 @click.option(
     "--work",
@@ -118,15 +114,15 @@ def calibrate(sources, out, merge, **options):
     FUNCTION returns a torch module and a list of argument tuples to calibrate on. With --merge the arguments
     are profiles of one model, from several machines or inputs: the result has the largest threshold of any.
 
-    Example: tao calibrate models.py:classifier --devices native --devices avx2 --out profile.json
+    Example: tao calibrate examples/models.py:classifier --variant native --variant avx2 --out profile.json
     """
     if merge:
         data = merge_files([Path(source) for source in sources])
     elif len(sources) > 1:
         raise click.UsageError("Give one FILE.py:FUNCTION to calibrate, or --merge and several profiles.")
-    elif options["ray"] and options["devices"]:
+    elif options["ray"] and options["variants"]:
         raise click.UsageError(
-            "--devices chooses among this machine's kernels, --ray takes a cluster's nodes."
+            "--variant chooses among this machine's kernels, --ray takes a cluster's nodes."
         )
     else:
         data = calibrate_model(sources[0], **options)

@@ -1,11 +1,10 @@
-"""Commands of the client: ask for a run, read the result, withdraw credit."""
+"""Commands of the client: ask for a run, read the result, cancel a request, withdraw credit."""
 
 from pathlib import Path
 
 import click
 
 from tao.commands.options import (
-    Identifier,
     Settings,
     apply_variant,
     chain_options,
@@ -13,6 +12,8 @@ from tao.commands.options import (
     inputs_option,
     load_bundle,
     model_option,
+    out_option,
+    request_option,
 )
 from tao.errors import ModelError
 
@@ -58,6 +59,20 @@ def read_result(settings: Settings, request_id: bytes, out: Path | None) -> None
         console.print(f"saved to {out}")
 
 
+def cancel_request(settings: Settings, request_id: bytes) -> None:
+    """Take a request back that nobody serves."""
+    from tao.roles import client as role
+
+    role.cancel(settings.context(), request_id)
+
+
+def withdraw_credit(settings: Settings) -> None:
+    """Pull the account's whole credit."""
+    from tao.roles import client as role
+
+    role.withdraw(settings.context())
+
+
 def _load(path: Path) -> list:
     from safetensors import SafetensorError
     from safetensors.torch import load_file
@@ -73,7 +88,7 @@ def _load(path: Path) -> list:
 
 @click.group()
 def client() -> None:
-    """Ask for runs and read results.
+    """Ask for runs, read results, take requests back.
 
     Example: tao client request --model 0x1b… --inputs inputs.safetensors --fee "0.01 ether"
     """
@@ -94,16 +109,25 @@ def request(settings, **options):
 
 @client.command()
 @chain_options
-@click.option(
-    "--request", "request_id", type=Identifier(), required=True, help="Id that `tao client request` gave."
-)
-@click.option("--out", type=click.Path(path_type=Path), help="Save the outputs to this safetensors file.")
+@request_option
+@out_option
 def read(settings, **options):
     """Show what became of a request, with the outputs.
 
     Example: tao client read --request 0x5e… --out outputs.safetensors
     """
     read_result(settings, **options)
+
+
+@client.command()
+@chain_options
+@request_option
+def cancel(settings, **options):
+    """Take back a request that no claim serves; its fee becomes credit, which `tao withdraw` pays out.
+
+    Example: tao client cancel --request 0x5e… --account me
+    """
+    cancel_request(settings, **options)
 
 
 @click.command()
@@ -113,6 +137,4 @@ def withdraw(settings):
 
     Example: tao withdraw --account prover
     """
-    from tao.roles import client as role
-
-    role.withdraw(settings.context())
+    withdraw_credit(settings)

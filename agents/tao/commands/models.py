@@ -1,18 +1,29 @@
-"""Registering a model: trace, calibrate, store, register."""
+"""Registering a model or a training job: trace, calibrate, store, register."""
 
-import importlib.util
-from collections.abc import Callable
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from tao.commands.options import Settings, apply_variant, chain_options
+from tao.commands.options import Settings, apply_variant, chain_options, variants_option
+from tao.commands.sources import load_job, load_samples
 from tao.errors import ModelError
+
+if TYPE_CHECKING:
+    from tao.graph import Graph, Node
+
+FIRST_STATE = Path("first-state.safetensors")
+SAFETY = 3.0
 
 
 def register_model(
-    settings: Settings, source: str, variants: tuple[str, ...], safety: float, profile: Path | None = None
+    settings: Settings,
+    source: str,
+    variants: tuple[str, ...] = (),
+    safety: float = SAFETY,
+    profile: Path | None = None,
 ) -> str:
     """Register the model that `source` (FILE.py:FUNCTION) builds; returns its id in hex.
 
@@ -31,9 +42,10 @@ def register_model(
     from tao.roles.client import register as send
 
     context = settings.context()
-    module, samples = load_function(source)()
+    module, samples = load_samples(source)
     with Console(stderr=True).status("tracing") as shown:
         bare = trace(module, samples[0])
+        click.echo(decidable(bare.graph), err=True)
         if profile is None:
             shown.update(f"calibrating {len(bare.graph)} operators on {len(samples)} inputs")
             how = Calibration(safety=safety, fan_out=context.reader.fan_out)
@@ -43,44 +55,80 @@ def register_model(
     return send(context, replace(bare, profile=tolerances)).details["model"]
 
 
-def load_function(source: str) -> Callable:
-    """The function that FILE.py:FUNCTION names. Raises ModelError if there is none."""
-    path, _, name = source.partition(":")
-    if not Path(path).is_file() or not name:
-        raise ModelError(f"{source!r} names no function; give FILE.py:FUNCTION")
-    spec = importlib.util.spec_from_file_location(Path(path).stem, path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    if not hasattr(module, name):
-        raise ModelError(f"{path} has no function {name}")
-    return getattr(module, name)
+def register_training(settings: Settings, source: str, first_state: Path = FIRST_STATE) -> str:
+    """Register the training job that `source` describes; returns its model's id in hex.
+
+    The function returns the arguments of `tao.training.prepare`, by name. first_state: the safetensors file
+    that the state before the first step is written to: the inputs of the request for this run.
+    """
+    apply_variant(None)
+    from safetensors.torch import save_file
+
+    from tao.roles.client import register as send
+
+    context = settings.context()
+    job = load_job(source)
+    try:
+        first_state.parent.mkdir(parents=True, exist_ok=True)
+        save_file({str(i): tensor.contiguous() for i, tensor in enumerate(job.initial)}, first_state)
+    except OSError as error:
+        raise ModelError(f"the first state cannot be written to {first_state}: {error}") from error
+    model = send(context, job.bundle).details["model"]
+    click.echo(f"first state in {first_state}; ask for the run with it as --inputs", err=True)
+    return model
+
+
+def decidable(graph: "Graph") -> str:
+    """How many operators of a graph a contract can decide, and which it cannot, in a sentence."""
+    from tao.proofs import is_decided
+    from tao.proofs.search import INEXACT
+    from tao.tensors import DType
+
+    def is_provable(node: "Node") -> bool:
+        values = (*(operand.value for operand in node.operands), *node.outputs)
+        single = all(graph.types[value].dtype is DType.FLOAT32 for value in values)
+        return is_decided(node) and (single or node.operator not in INEXACT)  # bounds are those of float32
+
+    others = Counter(node.operator for node in graph.nodes if not is_provable(node))
+    said = f"{len(graph) - others.total()} of {len(graph)} operators can be decided by a contract"
+    if not others:
+        return said
+    return f"{said}; the others by vote only: " + ", ".join(f"{name} x{n}" for name, n in others.items())
 
 
 @click.command()
 @chain_options
 @click.argument("source", metavar="FILE.py:FUNCTION")
+@click.option("--training", is_flag=True, help="FUNCTION describes a training job.")
 @click.option(
-    "--variants",
-    multiple=True,
-    help="Kernel variant to calibrate on, repeatable; default: all that run here.",
+    "--first-state",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help=f"With --training: safetensors file for the first state; default: {FIRST_STATE}.",
 )
+@variants_option
 @click.option(
-    "--safety",
-    type=float,
-    default=3.0,
-    show_default=True,
-    help="Deviation rejected, over the largest calibrated.",
+    "--safety", type=float, help=f"Deviation rejected, over the largest calibrated; default: {SAFETY}."
 )
 @click.option(
     "--profile",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="Take the tolerances that `tao calibrate` wrote instead of calibrating.",
 )
-def register(settings, **options):
+def register(settings, source, training, first_state, variants, safety, profile):
     """Trace, calibrate, store and register the model that FUNCTION returns; prints its id.
 
-    FUNCTION returns a torch module and a list of argument tuples to calibrate on.
+    FUNCTION returns a torch module and a list of argument tuples to calibrate on. With --training it returns a
+    dict of the arguments of tao.training.prepare, nothing is calibrated, and the state before the first step is
+    written to a file: the inputs with which `tao client request` asks for the run.
 
-    Example: tao register models.py:classifier --variants native --variants avx2 --account owner
+    Example: tao register examples/models.py:classifier --variant native --variant avx2 --account owner
     """
-    click.echo(register_model(settings, **options))
+    if training and (variants or safety is not None or profile):
+        raise click.UsageError("--training calibrates nothing; leave --variant, --safety and --profile out.")
+    if first_state and not training:
+        raise click.UsageError("--first-state goes with --training.")
+    if training:
+        model = register_training(settings, source, first_state or FIRST_STATE)
+    else:
+        model = register_model(settings, source, variants, SAFETY if safety is None else safety, profile)
+    click.echo(model)

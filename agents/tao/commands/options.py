@@ -10,6 +10,7 @@ import click
 
 from tao.chain.build import ROOT
 from tao.errors import TaoError
+from tao.numerics.variants import VARIANTS
 
 if TYPE_CHECKING:
     from tao.model import ModelBundle
@@ -59,6 +60,15 @@ log_option = click.option(
 )
 
 
+variants_option = click.option(
+    "--variant",
+    "variants",
+    multiple=True,
+    help=f"Kernel variant to calibrate on, repeatable: {', '.join(VARIANTS)}; default: all that run here, "
+    "without other runtimes.",
+)
+
+
 def chain_options(command: Callable) -> Callable:
     """--deployment, --rpc, --store, --account and --log, passed on as `settings`."""
 
@@ -94,7 +104,7 @@ def role_options(command: Callable) -> Callable:
         "--poll", type=click.FloatRange(0.1), default=2.0, show_default=True, help="Seconds between looks."
     )
     @click.option("--once", is_flag=True, help="Look once, do what is to be done, and end.")
-    @click.option("--variant", help="Kernel variant to run the model with (see tao.numerics.variants).")
+    @click.option("--variant", help=f"Kernel variant to run the model with: {', '.join(VARIANTS)}.")
     @functools.wraps(command)
     def wrapped(*arguments, **rest):
         return command(*arguments, **rest)
@@ -180,6 +190,12 @@ fee_option = click.option(
     default="0 ether",
     show_default=True,
     help="Paid to the prover once its claim is final.",
+)
+request_option = click.option(
+    "--request", "request_id", type=Identifier(), required=True, help="Id that `client request` gave."
+)
+out_option = click.option(
+    "--out", type=click.Path(path_type=Path), help="Save the outputs to this safetensors file."
 )
 inputs_option = click.option(
     "--inputs",

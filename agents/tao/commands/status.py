@@ -25,10 +25,12 @@ def show_status(settings: Settings) -> None:
     locked, credited, burned = (context.w3.from_wei(amount.call(), "ether") for amount in amounts)
     console.print(f"vault: {locked} ETH locked, {credited} ETH to withdraw, {burned} ETH burned")
 
-    table = Table("model", "operators", "inputs", "outputs", "store", title="Models")
+    table = Table("model", "operators", "steps", "inputs", "outputs", "store", title="Models")
     for model_id, registered in context.reader.models().items():
-        *_, nodes, _, inputs, outputs = registered["model"].values()
-        table.add_row(_hex(model_id), str(nodes), str(inputs), str(outputs), registered["uri"])
+        numbers = (registered["model"][f"{what}Count"] for what in ("node", "input", "output"))
+        nodes, inputs, outputs = map(str, numbers)
+        steps = str(registered["model"]["steps"])
+        table.add_row(_hex(model_id), nodes, steps, inputs, outputs, registered["uri"])
     console.print(table)
     console.print(
         _claims(view, Table("claim", "model", "prover", "status", "window ends in", title="Claims"))

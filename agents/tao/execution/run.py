@@ -192,6 +192,5 @@ def _check(graph: Graph, value: int, tensor: Tensor, what: str, dtype: torch.dty
     if dtype is not None:
         same_kind |= kind.dtype.torch.is_floating_point and tensor.dtype == dtype
     if not same_kind or tuple(tensor.shape) != kind.shape:
-        expected = f"{kind.dtype.name.lower()}{list(kind.shape)}"
         got = f"{str(tensor.dtype).removeprefix('torch.')}{list(tensor.shape)}"
-        raise ModelError(f"{what} must be {expected}, but is {got}")
+        raise ModelError(f"{what} must be {kind}, but is {got}")

@@ -31,8 +31,9 @@ def export(
 
     Raises UnsupportedOperator, naming operator and module path, for data-dependent shapes and control flow,
     random operators, mutation and types that cannot be committed; ModelError where an input or a parameter
-    cannot be committed or there is no tensor among the inputs or outputs.
+    cannot be committed, `args` is no tuple or there is no tensor among the inputs or outputs.
     """
+    require_tuple(args)
     module = module.eval()
     with torch.no_grad():
         try:
@@ -42,6 +43,12 @@ def export(
             raise UnsupportedOperator(explain(error, module)) from error
         graph, parameters = _Exporter(program).run()
     return graph, dict(enumerate(parameters))
+
+
+def require_tuple(inputs: Any) -> None:
+    """Raises ModelError for a tensor in the place of a tuple of them."""
+    if isinstance(inputs, Tensor):
+        raise ModelError("inputs are a tuple of tensors; give (tensor,)")
 
 
 def explain(error: BaseException, module: torch.nn.Module) -> str:

@@ -44,6 +44,9 @@ class Walk:
         if not isinstance(value, Tensor):
             kind = type(value).__name__
             raise ModelError(f"input {name} is a {kind}; only tensors and constants are inputs")
+        if not value.numel():
+            shape = tuple(value.shape)
+            raise ModelError(f"input {name}: shape {shape} is empty; trace with at least one sample")
         try:
             self.env[node] = self.builder.input(value)
         except InvalidTensor as error:
@@ -118,7 +121,9 @@ class Walk:
             raise unsupported(node, "it depends on memory layout; use indexing or reshape instead")
         known = name in operators.SUPPORTED | operators.FACTORIES | operators.IDENTITIES
         if not (known or _is_view(node.target) or self._is_clone(node, name)):
-            raise unsupported(node, "it is not in the set of supported operators")
+            raise unsupported(
+                node, "it is not in the set of supported operators; express it by others (docs/operators.md)"
+            )
 
     def _is_clone(self, node: FxNode, name: str) -> bool:
         """Whether a call gives its tensor back, at most laid out anew."""

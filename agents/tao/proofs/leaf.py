@@ -54,7 +54,7 @@ class Leaf:
         (output,), (value,) = outputs, node.outputs
         if TensorType.of(output) != graph.types[value]:
             raise ModelError(
-                f"value {value} is a {TensorType.of(output)}, not the graph's {graph.types[value]}"
+                f"value {value} is {TensorType.of(output)}, not the graph's {graph.types[value]}"
             )
         return replace(cls.before(bundle, index, state), output=output)
 
@@ -69,7 +69,7 @@ class Leaf:
         for value, tensor in values.items():
             if TensorType.of(tensor) != graph.types[value]:
                 raise ModelError(
-                    f"value {value} is a {TensorType.of(tensor)}, not the graph's {graph.types[value]}"
+                    f"value {value} is {TensorType.of(tensor)}, not the graph's {graph.types[value]}"
                 )
         parameters = tuple(graph.parameter_of(operand.value) for operand in node.operands)
         operands = tuple(

@@ -1,4 +1,4 @@
-"""The client and the model owner: register a model, ask for a run, read the result."""
+"""The client and the model owner: register a model, ask for a run, read the result or take the request back."""
 
 import secrets
 import time
@@ -15,6 +15,7 @@ from tao.roles.admission import require_calibrated, require_segments, require_sh
 from tao.roles.context import Context
 from tao.roles.journal import Done
 from tao.roles.role import short
+from tao.tensors import TensorType
 
 
 @dataclass(frozen=True)
@@ -54,10 +55,12 @@ def load_model(context: Context, model_id: bytes) -> ModelBundle:
 
 
 def request(context: Context, bundle: ModelBundle, inputs: Sequence[Tensor], fee: int) -> Done:
-    """Store the inputs and ask for one run under `fee` wei; `details["request"]` is the request's id."""
+    """Store the inputs and ask for one run under `fee` wei; `details["request"]` is the request's id.
+
+    Raises ModelError, before anything is sent, for inputs that are not the model's: nobody could serve them.
+    """
     start = time.monotonic()
-    if len(inputs) != bundle.graph.input_count:
-        raise ModelError(f"{len(inputs)} inputs are given and the model takes {bundle.graph.input_count}")
+    _require_inputs(bundle, inputs)
     commitments = [context.store.put_tensor(tensor) for tensor in inputs]
     claims = context.contracts.claims
     sent = context.send(
@@ -80,6 +83,17 @@ def read(context: Context, request_id: bytes) -> Result:
     return Result(found, claim, outputs)
 
 
+def cancel(context: Context, request_id: bytes) -> Done:
+    """Take back a request that no claim serves; its fee becomes the account's credit in the vault.
+
+    Raises ChainError where it is another's, unknown, served or cancelled already.
+    """
+    start = time.monotonic()
+    sent = context.send(context.contracts.claims.functions.cancel(request_id))
+    what = f"cancelled request {short(request_id)}; `tao withdraw` pays its fee out"
+    return _report(context, "cancel", what, start, sent, request="0x" + request_id.hex())
+
+
 def withdraw(context: Context) -> Done:
     """Pull the account's whole credit from the vault."""
     start = time.monotonic()
@@ -90,6 +104,17 @@ def withdraw(context: Context) -> Done:
         "had nothing to withdraw" if sent.already else f"withdrew {context.w3.from_wei(amount, 'ether')} ETH"
     )
     return _report(context, "withdraw", what, start, sent, amount=amount)
+
+
+def _require_inputs(bundle: ModelBundle, inputs: Sequence[Tensor]) -> None:
+    types = bundle.graph.types[: bundle.graph.input_count]
+    if len(inputs) != len(types):
+        raise ModelError(f"{len(inputs)} inputs are given and the model takes {len(types)}")
+    for index, (tensor, expected) in enumerate(zip(inputs, types, strict=True)):
+        if (found := TensorType.of(tensor)) != expected:
+            raise ModelError(
+                f"input {index} must be {expected}, but is {found}; the model is registered for these shapes"
+            )
 
 
 def _report(context, action, what, start, sent, **details) -> Done:

@@ -63,7 +63,7 @@ def fetch_value(store: TensorStore, graph: Graph, value: int, commitment: bytes)
     tensor = store.get_tensor(commitment)
     given, expected = TensorType.of(tensor), graph.types[value]
     if given != expected:
-        raise StoreError(f"the tensor 0x{commitment.hex()} is a {given}, not the graph's {expected}")
+        raise StoreError(f"the tensor 0x{commitment.hex()} is {given}, not the graph's {expected}")
     return tensor
 
 

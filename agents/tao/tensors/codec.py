@@ -100,6 +100,10 @@ class TensorType:
             raise InvalidTensor(f"{data[0]} is not a dtype code; codes are 0 to {max(DType)}")
         return cls(DType(data[0]), struct.unpack(f">{data[1]}I", data[2:]))
 
+    def __str__(self) -> str:
+        """Such as `float32[2, 8]`."""
+        return f"{self.dtype.name.lower()}{list(self.shape)}"
+
     @property
     def numel(self) -> int:
         return math.prod(self.shape)
@@ -162,10 +166,7 @@ def decode(data: bytes, tensor_type: TensorType) -> torch.Tensor:
     """
     size = tensor_type.dtype.size
     if len(data) != tensor_type.numel * size:
-        raise InvalidTensor(
-            f"{len(data)} bytes given for {tensor_type.dtype.name.lower()}{list(tensor_type.shape)};"
-            f" expected {tensor_type.numel * size}"
-        )
+        raise InvalidTensor(f"{len(data)} bytes given for {tensor_type}; expected {tensor_type.numel * size}")
     elements = np.frombuffer(data, dtype=f">i{size}").astype(f"=i{size}")
     if tensor_type.dtype is DType.BOOL and not np.isin(elements, (0, 1)).all():
         raise InvalidTensor("a bool is neither 0 nor 1; the bytes do not encode a bool tensor")

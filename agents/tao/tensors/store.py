@@ -143,7 +143,7 @@ class TensorStore:
             return _RETRYING.copy()(action)
         except FileNotFoundError as error:
             raise StoreError(
-                f"{path} is missing from the store {self.url}; ask for it to be stored"
+                f"{path} is missing from the store {self.url}; check --store, or ask the publisher to upload it"
             ) from error
         except OSError as error:
             raise StoreError(

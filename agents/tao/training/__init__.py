@@ -3,7 +3,11 @@
 with tao.training.record(module, optimizer, loader, loss, steps=400, store="runs") as run:
     for step in run:
         print(step.index, step.loss)
-report = tao.training.audit(tao.training.prepare(module, optimizer, loader, loss, steps=400), "runs")
+job = tao.training.prepare(agreed, agreed_optimizer, loader, loss, steps=400)
+report = tao.training.audit(job, "runs", run.claim())
+
+`loss` is called as loss(module, *batch). Recording trains the module, so that the auditor prepares the job from a
+copy of what was agreed on, with an optimizer of its own.
 """
 
 from tao.training.audit import AuditReport, audit

@@ -131,7 +131,7 @@ def describe(
 
     clip_norm: as the max_norm of torch.nn.utils.clip_grad_norm_ over all parameters of the optimizer.
     schedule: as the function of torch.optim.lr_scheduler.LambdaLR, on tensors. Raises ModelError for other
-    optimizers and for options that have no description.
+    optimizers, for options that have no description and for an attached scheduler.
     """
     rules: dict[type, tuple[Callable[[dict[str, Any]], Rule], tuple[str, ...]]] = {
         torch.optim.SGD: (_sgd, ("dampening", "nesterov", "maximize")),
@@ -140,6 +140,11 @@ def describe(
     if type(optimizer) not in rules:
         raise ModelError(f"a {type(optimizer).__name__} cannot be traced; use torch.optim.SGD or AdamW")
     rule, without = rules[type(optimizer)]
+    if any("initial_lr" in group for group in optimizer.param_groups):  # torch's schedulers put it there
+        raise ModelError(
+            "the optimizer has a learning-rate scheduler attached, which a recording does not run; give schedule=, a "
+            "function from the step to the factor, and an optimizer without one"
+        )
     for group in optimizer.param_groups:
         given = [option for option in without if group[option]]
         if given:

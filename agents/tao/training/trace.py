@@ -88,7 +88,14 @@ class _Whole(nn.Module):
         self.module, self.loss = module, loss
 
     def forward(self, *batch: Tensor) -> Tensor:
-        return self.loss(self.module, *batch)
+        try:
+            return self.loss(self.module, *batch)
+        except TypeError as error:
+            reason = str(error).split("\n")[0]
+            raise ModelError(
+                f"the loss is called as loss(module, *batch) and fails ({reason}); give a function such as "
+                "lambda m, x, y: cross_entropy(m(x), y)"
+            ) from error
 
 
 def _traced(
