@@ -1,7 +1,7 @@
 """How a role spends its time: what can wait does, so that a flood of it costs nobody a dispute."""
 
+from benchmarks.small import Cheat, node
 from chain.world import CLIENT
-from demo.small import Cheat, node
 from tao.protocol.views import Status
 from tao.roles import role as role_module
 
