@@ -1,7 +1,9 @@
 """How a role spends its time: what can wait does, so that a flood of it costs nobody a dispute."""
 
 from benchmarks.small import Cheat, node
+from chain.training import STEPS, TrainingWorld
 from chain.world import CLIENT
+from demo.training.job import build
 from tao.protocol.views import Status
 from tao.roles import role as role_module
 
@@ -58,3 +60,38 @@ def test_after_its_slice_a_tick_judges_no_further_claim(world, monkeypatch):
     assert kinds(challenger.tick()) == ["open"]
     (claim,) = world.context(CLIENT).reader.view().claims
     assert claim.status is Status.DISPUTED
+
+
+def test_training_and_audits_go_on_over_several_ticks(world, monkeypatch):
+    """A dispute of an earlier claim must not wait for the end of either."""
+    training = TrainingWorld(world, build(STEPS))
+    training.request()
+    trainer = training.trainer()
+    monkeypatch.setattr(trainer, "_is_over", lambda: trainer.over)
+    ticks = 0
+    while not kinds(done := trainer_tick(trainer)):
+        ticks += 1
+    assert ticks == STEPS - 1 and kinds(done) == ["claim"] and done[0].details["run_seconds"] > 0
+    auditor = training.auditor()
+    (claim,) = world.reader.view().claims
+    judge = auditor.judge
+    judge.must_pause = lambda: True
+    for step in range(1, STEPS):
+        assert not judge.suspicious(claim) and judge.cases[claim.claim_id].audit.report.steps == step
+    assert not judge.suspicious(claim) and judge.cases[claim.claim_id].report.is_equal
+
+
+def trainer_tick(trainer):
+    """One in which the slice is over as soon as a step is recorded."""
+    trainer.over = False
+    perform = trainer.perform
+
+    def begin(action):
+        trainer.over = True
+        return perform(action)
+
+    trainer.perform = begin
+    try:
+        return trainer.tick()
+    finally:
+        trainer.perform = perform

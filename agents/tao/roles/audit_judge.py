@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from torch import Tensor
@@ -19,7 +19,8 @@ from tao.roles.bits import log_value, stand_in
 from tao.roles.states import around, chunk_numbered, fetch, fetch_value
 from tao.tensors import commit
 from tao.tensors.store import TensorStore
-from tao.training.audit import AuditReport, audit
+from tao.training import memory
+from tao.training.audit import Audit, AuditReport, told
 from tao.training.checkpoints import Trail
 from tao.training.examine import StepReplay, differs, find_proof, same_bits
 from tao.training.job import Progress, TrainingClaim, TrainingJob
@@ -30,12 +31,13 @@ from tao.training.replay import Replay
 
 @dataclass
 class _Case:
-    """A claim under audit. report: None while the store does not have what the trainer must publish. own: the
-    commitments at each boundary, without logs, of a run that rounds by itself. steps: replayed in disputes,
-    by the commitment of the log that was followed."""
+    """A claim under audit. report: None while the audit goes on, or the store does not have what the trainer must
+    publish. own: the commitments at each boundary, without logs, of a run that rounds by itself. steps: replayed in
+    disputes, by the commitment of the log that was followed."""
 
     job: TrainingJob
     trail: Trail
+    audit: Audit | None = None
     report: AuditReport | None = None
     own: list[tuple[bytes, ...]] | None = None
     steps: dict[tuple[int, bytes | None], StepReplay] = field(default_factory=dict)
@@ -46,7 +48,8 @@ class AuditJudge:
 
     grace: seconds after the claim for which missing checkpoints or logs are waited for. Then the run is done
     again without them: a claim of the same end is left alone, so that what is published late costs nothing. A
-    claim whose first state nobody has is left alone as well. Whatever is cached here can be computed again.
+    claim whose first state nobody has is left alone as well. must_pause: whether a claim's audit is to go on later,
+    as disputes may wait. Whatever is cached here can be computed again.
     """
 
     def __init__(
@@ -54,6 +57,7 @@ class AuditJudge:
     ) -> None:
         self.bundle, self.store, self.grace, self._progress = bundle, store, grace, progress
         self.now = 0
+        self.must_pause: Callable[[], bool] = lambda: False
         self.replay = Replay(bundle.graph, bundle.parameters, refuse_stray=False)
         self.cases: dict[bytes, _Case] = {}
         self.proofs: dict[bytes, tuple[int, bytes]] = {}
@@ -66,9 +70,9 @@ class AuditJudge:
             case = self._case(claim)
         except (StoreError, ModelError):
             return False
-        if case.own is None and self._audited(claim) is not None:
+        if case.own is None and self._audited(claim, may_pause=True) is not None:
             return not case.report.is_equal
-        if self.now <= claim.claimed_at + self.grace:
+        if self.must_pause() or self.now <= claim.claimed_at + self.grace:
             return False
         return self._own(case)[-1] != tuple(claim.outputs[:-1])
 
@@ -147,23 +151,27 @@ class AuditJudge:
             self.cases[claim.claim_id] = _Case(job, trail)
         return self.cases[claim.claim_id]
 
-    def _audited(self, claim: ClaimView) -> AuditReport | None:
-        """What the audit found, None where parts are missing."""
+    def _audited(self, claim: ClaimView, may_pause: bool = False) -> AuditReport | None:
+        """What the audit found. None where parts are missing and, if it may pause, while it is not at its end."""
         case = self._case(claim)
-        if case.report is None:
-            root = claim.checkpoint_root or bytes(32)
-            stated = TrainingClaim(claim.model_id, claim.inputs, claim.outputs, root)
-            try:
-                case.report = audit(
-                    case.job,
-                    self.store,
-                    stated,
-                    owner=claim.prover,
-                    progress=self._progress,
-                    refuse_stray=False,
-                )
-            except (StoreError, ModelError):
-                return None
+        if case.report is not None:
+            return case.report
+        root = claim.checkpoint_root or bytes(32)
+        stated = TrainingClaim(claim.model_id, claim.inputs, claim.outputs, root)
+        try:
+            if case.audit is None:
+                case.audit = Audit(case.job, self.store, stated, owner=claim.prover, refuse_stray=False)
+            while not case.audit.is_over:
+                case.audit.advance()
+                if self._progress is not None and case.audit.report.is_equal:
+                    self._progress(told(case.audit.report))
+                if may_pause and self.must_pause() and not case.audit.is_over:
+                    return None
+        except (StoreError, ModelError):
+            return None
+        finally:
+            memory.release()
+        case.report = case.audit.report
         return case.report
 
     def _own(self, case: _Case) -> list[tuple[bytes, ...]]:

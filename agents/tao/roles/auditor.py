@@ -25,6 +25,7 @@ class AuditorRole(Disputant):
         if bundle.steps == 1:
             raise ModelError(f"the model 0x{bundle.model_id.hex()} runs one step; watch it as a challenger")
         self.judge = AuditJudge(bundle, context.store, grace, context.journal.progress)
+        self.judge.must_pause = self._is_over
 
     def _prove(self, dispute: DisputeView, element: int) -> Done:
         start, (_, proof) = time.monotonic(), self.judge.proofs[dispute.dispute_id]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 
 from torch import Tensor
 
@@ -22,6 +23,16 @@ from tao.training.job import TrainingJob
 from tao.training.record import KEEP_EVERY, Recording
 
 MakeRecording = Callable[..., Recording]
+
+
+@dataclass
+class _Run:
+    """A recording, and what the steps recorded by this process have written (bytes) and taken (seconds)."""
+
+    recording: Recording
+    entries: int = 0
+    log_bytes: int = 0
+    seconds: float = 0.0
 
 
 class TrainerRole(Defender):
@@ -44,7 +55,7 @@ class TrainerRole(Defender):
         if bundle.steps == 1:
             raise ModelError(f"the model 0x{bundle.model_id.hex()} runs one step; serve it as a prover")
         self.keep_every, self._make = keep_every, make
-        self._recordings: dict[tuple[bytes, ...], Recording] = {}
+        self._runs: dict[tuple[bytes, ...], _Run] = {}
 
     def perform(self, action: Action) -> Done | None:
         match action:
@@ -55,48 +66,49 @@ class TrainerRole(Defender):
             case _:
                 return super().perform(action)
 
-    def _serve(self, request: RequestView) -> Done:
-        start = time.monotonic()
-        recording = self._recording(request.inputs)
-        entries = size = 0
-        for step in recording:
-            entries, size = entries + step.entries, size + step.log_bytes
-            left = (recording.job.steps - step.index - 1) * step.seconds
+    def _serve(self, request: RequestView) -> Done | None:
+        """Claim the run, or, where that takes longer than a tick may, go on with it in the next one."""
+        start, run = time.monotonic(), self._run(request.inputs)
+        steps = run.recording.job.steps
+        for step in run.recording:
+            run.entries, run.log_bytes = run.entries + step.entries, run.log_bytes + step.log_bytes
+            run.seconds += step.seconds
+            left = (steps - step.index - 1) * step.seconds
             loss = "" if step.loss is None else f"loss {step.loss:.4f}, "
             self.context.journal.progress(
-                f"step {step.index + 1} of {recording.job.steps}: {loss}{step.seconds:.2f} s, "
+                f"step {step.index + 1} of {steps}: {loss}{step.seconds:.2f} s, "
                 f"{step.log_bytes:,} bytes of log, {left:.0f} s left"
             )
-        computed = time.monotonic()
-        claim = recording.claim()
+            if self._is_over() and step.index + 1 < steps:
+                return None
+        claim = run.recording.claim()
         sent, claim_id = self._send_claim(
             request.request_id, claim.inputs, claim.outputs, claim.checkpoint_root
         )
         return self.done(
             "claim",
-            f"{self._claimed(claim_id)} after {recording.job.steps} steps",
+            f"{self._claimed(claim_id)} after {steps} steps",
             start,
             sent,
             claim="0x" + claim_id.hex(),
             request="0x" + request.request_id.hex(),
-            run_seconds=round(computed - start, 4),
-            log_entries=entries,
-            log_bytes=size,
+            run_seconds=round(run.seconds, 4),
+            log_entries=run.entries,
+            log_bytes=run.log_bytes,
         )
 
-    def _recording(self, inputs: Sequence[bytes]) -> Recording:
-        """The recording of a run, taken up where it stopped."""
+    def _run(self, inputs: Sequence[bytes]) -> _Run:
+        """A run, taken up where it stopped."""
         key = tuple(inputs)
-        if key not in self._recordings:
-            state = fetch(self.context.store, self.bundle.graph, 0, key)
-            job = TrainingJob(self.bundle, state)
+        if key not in self._runs:
+            job = TrainingJob(self.bundle, fetch(self.context.store, self.bundle.graph, 0, key))
             secret = self.context.secret("recordings")
-            self._recordings[key] = self._make(job, self.context.store, self.keep_every, self.address, secret)
-        return self._recordings[key]
+            self._runs[key] = _Run(self._make(job, self.context.store, self.keep_every, self.address, secret))
+        return self._runs[key]
 
     def _reveal(self, dispute: DisputeView, cuts: Sequence[int], checkpoints: Sequence[int]) -> Done | None:
         start = time.monotonic()
-        recording = self._recording(dispute.claim.inputs)
+        recording = self._run(dispute.claim.inputs).recording
         if checkpoints:
             states = [list(recording.trail.read(step).values) for step in checkpoints]
             leaves = recording.trail.leaves(self.bundle.steps)
@@ -112,7 +124,7 @@ class TrainerRole(Defender):
 
     def _states(self, claim: ClaimView, cuts: Iterable[int]) -> dict[int, Sequence[Tensor]]:
         """The states at `cuts` of the run, which lie within one step or at its ends."""
-        recording, size = self._recording(claim.inputs), len(self.bundle.graph)
+        recording, size = self._run(claim.inputs).recording, len(self.bundle.graph)
         wanted = sorted(set(cuts))
         step = wanted[0] // size
         inner = recording.capture(step, [cut - step * size for cut in wanted])

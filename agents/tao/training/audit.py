@@ -51,6 +51,67 @@ class AuditReport:
         return self.difference is None
 
 
+class Audit:
+    """An audit that goes step by step. report: what was found so far."""
+
+    def __init__(
+        self,
+        job: TrainingJob,
+        store: TensorStore | str,
+        claim: TrainingClaim | None = None,
+        *,
+        first: int = 0,
+        last: int | None = None,
+        owner: str = "",
+        refuse_stray: bool = True,
+    ) -> None:
+        """Parameters and errors are those of `audit`."""
+        store = store if isinstance(store, TensorStore) else TensorStore(store)
+        trail = Trail(store, job.bundle.model_id, job.first, owner)
+        last = job.steps if last is None else last
+        if not 0 <= first < last <= job.steps:
+            raise ModelError(f"steps {first} to {last} are not within the job's {job.steps}")
+        if claim is not None:
+            _require_claimed(job, trail, claim)
+        if trail.read(0).values != job.first:
+            raise ModelError("the run starts from another state than the one agreed on")
+        self.report = AuditReport(first)
+        self._job, self._trail, self._last = job, trail, last
+        self._replay = Replay(job.bundle.graph, job.bundle.parameters, refuse_stray=refuse_stray)
+        self._state = job.initial if first == 0 else rebuild(job, trail, first, self._replay)
+
+    @property
+    def is_over(self) -> bool:
+        """Whether a step differs, or all are replayed."""
+        return not self.report.is_equal or self.report.first + self.report.steps == self._last
+
+    def advance(self) -> None:
+        """Replay the next step. Raises StoreError where a part of it is missing."""
+        position, before, report = self.report.first + self.report.steps, self._state, self.report
+        start = time.monotonic()
+        checkpoint = self._trail.read(position + 1)
+        log = read_log(self._job, self._trail, checkpoint)
+        try:
+            self._state, corrections = self._replay.replay(before, log, position)
+        except ReplayError as error:
+            report.difference = Difference(position, before, reason=str(error), node=error.node)
+            return
+        differing = tuple(differences(self._job, checkpoint, self._state))
+        report.seconds.append(time.monotonic() - start)
+        report.corrections.append(corrections)
+        if differing:
+            report.difference = Difference(position, before, differing)
+            return
+        bundle = self._job.bundle
+        wrong = find_implausible(self._replay, bundle, before, log, position, corrections)
+        if wrong is not None:
+            where = f"element {wrong.element} of node {wrong.node} ({bundle.graph.names[wrong.node]})"
+            reason = f"{where} is rounded to {wrong.logged!r}, to which no device rounds it"
+            report.difference = Difference(position, before, reason=reason, node=wrong.node)
+            return
+        report.steps += 1
+
+
 def audit(
     job: TrainingJob,
     store: TensorStore | str,
@@ -70,61 +131,21 @@ def audit(
     it. Stops at the first difference. Raises StoreError where what the trainer must publish is missing,
     damaged or not what the checkpoints commit to.
     """
-    store = store if isinstance(store, TensorStore) else TensorStore(store)
-    trail = Trail(store, job.bundle.model_id, job.first, owner)
-    last = job.steps if last is None else last
-    if not 0 <= first < last <= job.steps:
-        raise ModelError(f"steps {first} to {last} are not within the job's {job.steps}")
-    if claim is not None:
-        _require_claimed(job, trail, claim)
-    if trail.read(0).values != job.first:
-        raise ModelError("the run starts from another state than the one agreed on")
-    replay = Replay(job.bundle.graph, job.bundle.parameters, refuse_stray=refuse_stray)
-    state = job.initial if first == 0 else rebuild(job, trail, first, replay)
-    report = AuditReport(first)
+    going = Audit(job, store, claim, first=first, last=last, owner=owner, refuse_stray=refuse_stray)
     try:
-        for position in range(first, last):
-            state = _replay_step(job, trail, replay, state, position, report)
-            if report.difference is not None:
-                break
-            report.steps += 1
-            if progress is not None:
-                corrections, seconds = len(report.corrections[-1]), report.seconds[-1]
-                progress(f"step {position}: equal, {corrections} corrections, {seconds:.2f} s")
+        while not going.is_over:
+            going.advance()
+            if progress is not None and going.report.is_equal:
+                progress(told(going.report))
     finally:
         memory.release()
-    return report
+    return going.report
 
 
-def _replay_step(
-    job: TrainingJob,
-    trail: Trail,
-    replay: Replay,
-    before: tuple[Tensor, ...],
-    position: int,
-    report: AuditReport,
-) -> tuple[Tensor, ...]:
-    """The state after a step, which is noted in the report, its difference where there is one."""
-    start = time.monotonic()
-    checkpoint = trail.read(position + 1)
-    log = read_log(job, trail, checkpoint)
-    try:
-        state, corrections = replay.replay(before, log, position)
-    except ReplayError as error:
-        report.difference = Difference(position, before, reason=str(error), node=error.node)
-        return before
-    differing = tuple(differences(job, checkpoint, state))
-    report.seconds.append(time.monotonic() - start)
-    report.corrections.append(corrections)
-    if differing:
-        report.difference = Difference(position, before, differing)
-        return state
-    wrong = find_implausible(replay, job.bundle, before, log, position, corrections)
-    if wrong is not None:
-        where = f"element {wrong.element} of node {wrong.node} ({job.bundle.graph.names[wrong.node]})"
-        reason = f"{where} is rounded to {wrong.logged!r}, to which no device rounds it"
-        report.difference = Difference(position, before, reason=reason, node=wrong.node)
-    return state
+def told(report: AuditReport) -> str:
+    """The last step that was found equal, for people."""
+    position = report.first + report.steps - 1
+    return f"step {position}: equal, {len(report.corrections[-1])} corrections, {report.seconds[-1]:.2f} s"
 
 
 def _require_claimed(job: TrainingJob, trail: Trail, claim: TrainingClaim) -> None:
