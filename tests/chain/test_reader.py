@@ -9,9 +9,11 @@ from benchmarks.small import Cheat, inputs, node
 from chain.world import CLIENT
 from tao.chain import logs
 from tao.chain.local import let_pass, mine
+from tao.chain.reader import Reader
 from tao.chain.rpc import connect
 from tao.errors import ChainError
 from tao.protocol.views import Phase, Stage, Status
+from tao.roles import client
 
 
 def test_ranges_of_any_size_give_the_same_logs(world, monkeypatch):
@@ -106,6 +108,19 @@ def test_old_logs_are_not_read_again(world, monkeypatch):
     mine(world.w3)
     view = context.reader.view()
     assert len(view.requests) == 1 and min(asked) == view.block - logs.DEPTH
+
+
+def test_of_many_open_requests_only_the_best_paid_are_looked_at(world, monkeypatch):
+    """Each costs a call at every block, and posting them next to nothing."""
+    context = world.context(CLIENT)
+    paid = [
+        client.request(context, world.bundle, inputs(), fee).details["request"] for fee in (5, 0, 7, 0, 6)
+    ]
+    monkeypatch.setattr(Reader.view, "__defaults__", (None, 2))
+    found = world.context(CLIENT).reader.view().requests
+    assert ["0x" + request.request_id.hex() for request in found] == [paid[2], paid[4]]
+    for request in paid:
+        assert client.read(context, bytes.fromhex(request[2:])).request.is_open
 
 
 def test_a_block_is_read_once_for_each_set_of_models(world, monkeypatch):

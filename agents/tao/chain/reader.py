@@ -33,6 +33,8 @@ from tao.tensors import state_hash
 V = TypeVar("V", RequestView, ClaimView, DisputeView)
 
 ZERO = bytes(32)
+MOST_REQUESTS = 256
+"""Open requests of a view. Posting one costs next to nothing, and looking at it a call, at every block."""
 
 
 class Reader:
@@ -57,24 +59,27 @@ class Reader:
         self._logs = EventLog(w3, events, first_block)
         self._models = EventLog(w3, (contracts.models.events.ModelRegistered(),), first_block)
         self._ended: dict[bytes, tuple[int, Any]] = {}
-        self._head, self._views = b"", dict[frozenset[bytes] | None, ChainView]()
+        self._head, self._views = b"", dict[tuple[frozenset[bytes] | None, int | None], ChainView]()
         self.fan_out, self.challenger_bond, *_ = contracts.game.functions.parameters().call()
         self.window, self.prover_bond, _ = contracts.claims.functions.parameters().call()
         self.stake, *_, self.commit_period, _, _ = contracts.committee.functions.parameters().call()
 
-    def view(self, models: Iterable[bytes] | None = None) -> ChainView:
-        """The chain at its latest block. models: leave out what is about any other model.
+    def view(
+        self, models: Iterable[bytes] | None = None, most_requests: int | None = MOST_REQUESTS
+    ) -> ChainView:
+        """The chain at its latest block. models: leave out what is about any other model. most_requests: of those
+        that are open, the best paid; None for all.
 
         Raises ChainError where the node does not answer, or contradicts itself in a reorganisation.
         """
-        wanted = None if models is None else frozenset(models)
+        wanted = (None if models is None else frozenset(models), most_requests)
         try:
             head = self.w3.eth.get_block("latest")
             if head["hash"] != self._head:
                 self._head, self._views = head["hash"], {}
             if wanted not in self._views:
                 now, block = head["timestamp"], head["number"]
-                self._views[wanted] = _Snapshot(self, self._logs.at(block), now, block).view(wanted)
+                self._views[wanted] = _Snapshot(self, self._logs.at(block), now, block).view(*wanted)
             return self._views[wanted]
         except Web3Exception as error:
             raise ChainError(f"the chain could not be read: {error}") from error
@@ -91,15 +96,18 @@ class Reader:
 
     def settled(self, key: bytes, block: int, read: Callable[[], V], ended: Callable[[V], bool]) -> V:
         """`read()`, or its answer of DEPTH blocks ago or more if it had ended then."""
-        since, view = self._ended.get(key, (block, None))
-        if view is not None and block - since >= DEPTH:
-            return view
+        if self.has_ended(key, block):
+            return self._ended[key][1]
         view = read()
         if ended(view):
             self._ended.setdefault(key, (block, view))
         else:
             self._ended.pop(key, None)
         return view
+
+    def has_ended(self, key: bytes, block: int) -> bool:
+        """Whether what `settled` read DEPTH blocks ago or more can change no more."""
+        return key in self._ended and block - self._ended[key][0] >= DEPTH
 
 
 @dataclass(frozen=True)
@@ -111,14 +119,14 @@ class _Snapshot:
     now: int
     block: int
 
-    def view(self, models: frozenset[bytes] | None) -> ChainView:
+    def view(self, models: frozenset[bytes] | None, most_requests: int | None) -> ChainView:
         def of_models(name: str) -> list[dict[str, Any]]:
             return [each for each in self._arguments(name) if models is None or each["modelId"] in models]
 
         settled, block = self.reader.settled, self.block
         requests = tuple(
             settled(each["requestId"], block, lambda each=each: self.request(each), lambda view: view.closed)
-            for each in of_models("RequestPosted")
+            for each in self._best_paid(of_models("RequestPosted"), most_requests)
         )
         claims = {
             each["claimId"]: settled(
@@ -140,6 +148,15 @@ class _Snapshot:
             if each["claimId"] in claims
         )
         return ChainView(self.now, self.block, requests, tuple(claims.values()), disputes)
+
+    def _best_paid(self, posted: list[dict[str, Any]], most: int | None) -> list[dict[str, Any]]:
+        """The best paid of the requests that may be open, each of which costs a call, and all that are over."""
+        ids = [
+            each["requestId"] for each in posted if not self.reader.has_ended(each["requestId"], self.block)
+        ]
+        fees = {each["requestId"]: each["fee"] for each in posted}
+        left_out = set(sorted(ids, key=lambda request: -fees[request])[most:] if most is not None else ())
+        return [each for each in posted if each["requestId"] not in left_out]
 
     def request(self, posted: dict[str, Any]) -> RequestView:
         registry = self.reader.contracts.claims.functions

@@ -74,7 +74,7 @@ def request(context: Context, bundle: ModelBundle, inputs: Sequence[Tensor], fee
 
 def read(context: Context, request_id: bytes) -> Result:
     """The request, the claim that serves it and its outputs from the store, which checks them."""
-    view = context.reader.view()
+    view = context.reader.view(most_requests=None)
     found = next((request for request in view.requests if request.request_id == request_id), None)
     if found is None:
         raise ChainError(f"the request 0x{request_id.hex()} is not known to this deployment")
