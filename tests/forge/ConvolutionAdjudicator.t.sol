@@ -26,6 +26,13 @@ contract ConvolutionAdjudicatorTest {
     using Tensors for Tensor;
     using Windows for Windows.Runs;
 
+    // Elements of an image of four by four. Were they constants, the compiler would make a copy of whatever takes one for
+    // each of them, and take twice as long.
+    uint256 private immutable CORNER = 0;
+    uint256 private immutable EDGE = 1;
+    uint256 private immutable INNER = 9;
+    uint256 private immutable LAST_ROW = 12;
+
     ConvolutionAdjudicator private adjudicator = ConvolutionAdjudicator(deploy("ConvolutionAdjudicator", ""));
 
     // ---- verdicts ----
@@ -60,13 +67,13 @@ contract ConvolutionAdjudicatorTest {
         Layer memory layer = _layer();
         (layer.kernelY, layer.kernelX, layer.hasBias) = (1, 1, true);
         Scene memory scene = Convolutions.create(Random(3), layer);
-        ConvolutionAdjudicator.Proof memory proof = _parts(scene, 0);
+        ConvolutionAdjudicator.Proof memory proof = _parts(scene, CORNER);
         require(proof.a.length == 0 && proof.b.length == 0, "the corner has lanes");
         int256 bias = Floats.toInteger(scene.operands[2].get(0));
         scene.output.set(0, Floats.ofInteger(bias));
-        require(!adjudicator.refutes(scene.leaf(), _proof(scene, 0)), "the bias is refuted");
+        require(!adjudicator.refutes(scene.leaf(), _proof(scene, CORNER)), "the bias is refuted");
         scene.output.set(0, Floats.ofInteger(bias + 1));
-        require(adjudicator.refutes(scene.leaf(), _proof(scene, 0)), "another number is not refuted");
+        require(adjudicator.refutes(scene.leaf(), _proof(scene, CORNER)), "another number is not refuted");
     }
 
     function test_operators_areConvolutions() external view {
@@ -81,8 +88,8 @@ contract ConvolutionAdjudicatorTest {
 
     function test_refutes_runsOfAnotherElementRevert() external {
         Scene memory scene = _small();
-        ConvolutionAdjudicator.Proof memory proof = _parts(scene, 9); // as many lanes as the next
-        proof.element = 10;
+        ConvolutionAdjudicator.Proof memory proof = _parts(scene, INNER); // as many lanes as the next
+        proof.element = INNER + 1;
         IAdjudicator.Leaf memory leaf = scene.leaf();
         vm.expectPartialRevert(OperandProof.OperandMismatch.selector);
         adjudicator.refutes(leaf, abi.encode(proof));
@@ -91,11 +98,11 @@ contract ConvolutionAdjudicatorTest {
     function test_refutes_runsInAnotherOrderRevert() external {
         Scene memory scene = _small();
         IAdjudicator.Leaf memory leaf = scene.leaf();
-        ConvolutionAdjudicator.Proof memory proof = _parts(scene, 12);
+        ConvolutionAdjudicator.Proof memory proof = _parts(scene, LAST_ROW);
         (proof.a[0], proof.a[1]) = (proof.a[1], proof.a[0]);
         vm.expectPartialRevert(OperandProof.OperandMismatch.selector);
         adjudicator.refutes(leaf, abi.encode(proof));
-        proof = _parts(scene, 12);
+        proof = _parts(scene, LAST_ROW);
         proof.b[2] = proof.b[1];
         vm.expectPartialRevert(OperandProof.OperandMismatch.selector);
         adjudicator.refutes(leaf, abi.encode(proof));
@@ -105,7 +112,7 @@ contract ConvolutionAdjudicatorTest {
         Layer memory layer = _layer();
         (layer.hasBias, layer.outputs) = (true, 65); // the last channel's bias is in another chunk
         Scene memory scene = Convolutions.create(Random(1), layer);
-        ConvolutionAdjudicator.Proof memory proof = _parts(scene, 12);
+        ConvolutionAdjudicator.Proof memory proof = _parts(scene, LAST_ROW);
         proof.bias[0] = _open(scene, 2, 64, 1);
         IAdjudicator.Leaf memory leaf = scene.leaf();
         vm.expectPartialRevert(OperandProof.OperandMismatch.selector);
@@ -117,7 +124,7 @@ contract ConvolutionAdjudicatorTest {
         IAdjudicator.Leaf memory leaf = scene.leaf();
         bytes32 commitment = leaf.outputs[0];
         leaf.outputs[0] = keccak256("another output");
-        bytes memory proof = _proof(scene, 1);
+        bytes memory proof = _proof(scene, EDGE);
         vm.expectRevert(abi.encodeWithSelector(OperandProof.OutputMismatch.selector, commitment));
         adjudicator.refutes(leaf, proof);
     }
@@ -126,7 +133,7 @@ contract ConvolutionAdjudicatorTest {
         Scene memory scene = _small();
         IAdjudicator.Leaf memory leaf = scene.leaf();
         uint256 count = scene.output.data.length / 4;
-        ConvolutionAdjudicator.Proof memory proof = _parts(scene, 0);
+        ConvolutionAdjudicator.Proof memory proof = _parts(scene, CORNER);
         proof.element = count;
         vm.expectRevert(abi.encodeWithSelector(OperandProof.ElementOutOfRange.selector, count, count));
         adjudicator.refutes(leaf, abi.encode(proof));
@@ -134,7 +141,7 @@ contract ConvolutionAdjudicatorTest {
 
     function test_refutes_runsBeyondTheTensorRevert() external {
         Scene memory scene = _small();
-        bytes memory proof = _proof(scene, 12);
+        bytes memory proof = _proof(scene, LAST_ROW);
         scene.node.operands[0].offset = type(uint32).max;
         IAdjudicator.Leaf memory leaf = scene.leaf();
         vm.expectPartialRevert(TensorProof.RunOutOfRange.selector);
@@ -145,7 +152,7 @@ contract ConvolutionAdjudicatorTest {
 
     function test_refutes_otherOperatorsRevert() external {
         Scene memory scene = _small();
-        bytes memory proof = _proof(scene, 0);
+        bytes memory proof = _proof(scene, CORNER);
         scene.node.op = Operator.wrap(0x12345678);
         IAdjudicator.Leaf memory leaf = scene.leaf();
         vm.expectRevert(abi.encodeWithSelector(ConvolutionAdjudicator.UnsupportedOperator.selector, bytes4(0x12345678)));
@@ -155,7 +162,7 @@ contract ConvolutionAdjudicatorTest {
     function test_refutes_otherTypesRevert() external {
         bytes4 unsupported = DType.UnsupportedType.selector;
         Scene memory scene = _small();
-        bytes memory proof = _proof(scene, 0);
+        bytes memory proof = _proof(scene, CORNER);
         scene.node.operands[1].tensorType.dtype = DType.INT32;
         IAdjudicator.Leaf memory leaf = scene.leaf();
         vm.expectRevert(abi.encodeWithSelector(unsupported, DType.INT32));
@@ -169,7 +176,7 @@ contract ConvolutionAdjudicatorTest {
     function test_refutes_otherNumbersOfTensorsRevert() external {
         bytes4 other = ConvolutionAdjudicator.NotAConvolution.selector;
         Scene memory scene = _small();
-        bytes memory proof = _proof(scene, 0);
+        bytes memory proof = _proof(scene, CORNER);
         IAdjudicator.Leaf memory leaf = scene.leaf();
         NodeRecord.Operand[] memory operands = scene.node.operands;
         scene.node.operands = new NodeRecord.Operand[](1);
@@ -198,7 +205,7 @@ contract ConvolutionAdjudicatorTest {
         layer.hasBias = true;
         for (uint256 i; i < 3; ++i) {
             Scene memory scene = Convolutions.create(Random(1), layer);
-            bytes memory proof = _proof(scene, 0);
+            bytes memory proof = _proof(scene, CORNER);
             scene.node.operands[i].laneStride = 2;
             IAdjudicator.Leaf memory leaf = scene.leaf();
             vm.expectRevert(abi.encodeWithSelector(wrong, i, 2, i < 2 ? 1 : 0));
@@ -209,7 +216,7 @@ contract ConvolutionAdjudicatorTest {
     function test_refutes_recordsWithoutWindowsRevert() external {
         // As a transposed convolution has them.
         Scene memory scene = _small();
-        bytes memory proof = _proof(scene, 0);
+        bytes memory proof = _proof(scene, CORNER);
         scene.node.attributes = new uint32[](0);
         IAdjudicator.Leaf memory leaf = scene.leaf();
         vm.expectRevert(abi.encodeWithSelector(Windows.WrongAttributeCount.selector, 0, 20));
@@ -219,7 +226,7 @@ contract ConvolutionAdjudicatorTest {
     function test_refutes_moreLanesThanASumHoldsRevert() external {
         // A kernel of 2^17 + 2 lanes, of which two are no padding.
         Scene memory scene = _small();
-        ConvolutionAdjudicator.Proof memory proof = _parts(scene, 0);
+        ConvolutionAdjudicator.Proof memory proof = _parts(scene, CORNER);
         scene.node.reduction = (1 << 17) + 2;
         uint32[] memory words = scene.node.attributes;
         (words[2], words[5], words[8]) = ((1 << 16) + 1, 1, 2);
@@ -237,7 +244,7 @@ contract ConvolutionAdjudicatorTest {
         Scene memory scene = _small();
         scene.operands[0].set(0, 0x7f800000);
         IAdjudicator.Leaf memory leaf = scene.leaf();
-        bytes memory proof = _proof(scene, 0);
+        bytes memory proof = _proof(scene, CORNER);
         vm.expectRevert(abi.encodeWithSelector(Float32Dot.NonFiniteOperand.selector));
         adjudicator.refutes(leaf, proof);
     }
@@ -248,7 +255,7 @@ contract ConvolutionAdjudicatorTest {
         bytes4 wrong = ConvolutionAdjudicator.WrongOpeningCount.selector;
         Scene memory scene = _small();
         IAdjudicator.Leaf memory leaf = scene.leaf();
-        ConvolutionAdjudicator.Proof memory proof = _parts(scene, 0); // a corner: four places of nine
+        ConvolutionAdjudicator.Proof memory proof = _parts(scene, CORNER); // four places of nine
         OperandProof.OperandOpening[] memory three = new OperandProof.OperandOpening[](3);
         (three[0], three[1], three[2]) = (proof.a[0], proof.a[1], proof.a[2]);
         OperandProof.OperandOpening[] memory four = proof.a;
@@ -259,7 +266,7 @@ contract ConvolutionAdjudicatorTest {
         proof.b = new OperandProof.OperandOpening[](5);
         vm.expectRevert(abi.encodeWithSelector(wrong, 1, 5, 4));
         adjudicator.refutes(leaf, abi.encode(proof));
-        proof = _parts(scene, 0);
+        proof = _parts(scene, CORNER);
         proof.bias = new OperandProof.OperandOpening[](1);
         vm.expectRevert(abi.encodeWithSelector(wrong, 2, 1, 0));
         adjudicator.refutes(leaf, abi.encode(proof));
@@ -268,8 +275,8 @@ contract ConvolutionAdjudicatorTest {
     function testFuzz_refutes_changedProofsNeverRefuteAnHonestElement(uint256 seed) external view {
         Random memory random = Random(seed);
         Scene memory scene = _small();
-        scene.output.set(12, Floats.ofInteger(Convolutions.exact(scene, _layer(), 12)));
-        bytes memory proof = _proof(scene, 12);
+        scene.output.set(LAST_ROW, Floats.ofInteger(Convolutions.exact(scene, _layer(), LAST_ROW)));
+        bytes memory proof = _proof(scene, LAST_ROW);
         for (uint256 i = 1 + random.below(3); i > 0; --i) {
             proof[random.below(proof.length)] = bytes1(uint8(random.next()));
         }

@@ -40,7 +40,7 @@ abstract contract CommitteeFixture is Cheats {
     function setUp() public virtual {
         blocks.roll(1000);
         vm.warp(1_000_000);
-        vault = new BondVault();
+        vault = BondVault(deploy("BondVault", ""));
         committee = OperatorCommittee(deploy("OperatorCommittee", abi.encode(vault, GAME, standard())));
     }
 

@@ -65,8 +65,8 @@ abstract contract GameFixture is Cheats {
 
     function setUp() public virtual {
         vm.warp(START);
-        vault = new BondVault();
-        models = new ModelRegistry();
+        vault = BondVault(deploy("BondVault", ""));
+        models = ModelRegistry(deploy("ModelRegistry", ""));
         bytes4[] memory operators = new bytes4[](1);
         operators[0] = TinyModel.PROVABLE;
         adjudicator = new MockCalibratedAdjudicator(operators);
