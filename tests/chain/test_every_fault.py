@@ -7,7 +7,7 @@ after it is included. Whatever a role keeps in memory is lost each time.
 import pytest
 
 from benchmarks.small import Cheat, Rewriter, Withholder, inputs
-from chain.world import CHALLENGER, PROVER
+from chain.world import CHALLENGER, PROVER, is_voted_on
 from tao.chain.local import let_pass, mine
 from tao.protocol.challenger import Measured
 from tao.protocol.partition import child as child_segment
@@ -97,10 +97,11 @@ def mortal_liar(world, target):
     return Mortal(world.context(CHALLENGER), build)
 
 
-def play(world, *roles, seconds=0):
-    """Tick in turn until a dispute has ended; returns it."""
+def play(world, *roles, members=(), seconds=0):
+    """Tick in turn until a dispute has ended; returns it. Members, who do nothing else, tick while there is a vote."""
+    disputes = ()
     for _ in range(ROUNDS):
-        for role in roles:
+        for role in (*roles, *members) if is_voted_on(disputes) else roles:
             role.tick()
         disputes = world.reader.view().disputes
         if disputes and all(dispute.phase is Phase.CLOSED for dispute in disputes):
@@ -113,7 +114,7 @@ def play(world, *roles, seconds=0):
 def test_a_wrong_output_is_found_and_loses_wherever_it_is(world, node):
     world.request()
     prover, challenger = mortal_prover(world, Cheat(world.bundle, node)), mortal_challenger(world)
-    dispute = play(world, prover, challenger, *mortal_members(world))
+    dispute = play(world, prover, challenger, members=mortal_members(world))
     assert dispute.outcome is Outcome.CHALLENGER_WON and dispute.claim.status is Status.REFUTED
     assert dispute.lo == node
     assert prover.deaths >= 4 and challenger.deaths >= 6
@@ -132,7 +133,7 @@ def test_a_passing_value_altered_loses_wherever_one_passes(world, node):
 def test_what_is_withheld_loses_wherever_it_is(world, node):
     world.request()
     prover = mortal_prover(world, Withholder(world.bundle, node))
-    dispute = play(world, prover, mortal_challenger(world), *mortal_members(world), seconds=5)
+    dispute = play(world, prover, mortal_challenger(world), members=mortal_members(world), seconds=5)
     assert dispute.outcome is Outcome.CHALLENGER_WON
 
 
@@ -145,7 +146,7 @@ def test_a_prover_that_falls_silent_loses_at_every_turn(world, moves):
         prover.tick()
         for _ in range(4):
             challenger.tick()
-    dispute = play(world, challenger, *mortal_members(world), seconds=60)
+    dispute = play(world, challenger, members=mortal_members(world), seconds=60)
     assert dispute.outcome is Outcome.CHALLENGER_WON
 
 
@@ -166,7 +167,7 @@ def test_the_boundaries_of_another_run_lose(world):
 def test_an_honest_prover_wins_wherever_it_is_attacked(world, node):
     world.request()
     prover, liar = mortal_prover(world, Honest(world.bundle)), mortal_liar(world, node)
-    dispute = play(world, prover, liar, *mortal_members(world))
+    dispute = play(world, prover, liar, members=mortal_members(world))
     assert dispute.outcome is Outcome.PROVER_WON and dispute.lo == node
     assert prover.deaths >= 4 and liar.deaths >= 6
 

@@ -1,5 +1,6 @@
 """A deployed protocol with a registered network, and accounts that play the roles."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -69,11 +70,14 @@ class World:
         return bytes.fromhex(done.details["request"][2:])
 
     def play(self, *roles, rounds: int = 40, each_round=lambda: None) -> list[Done]:
-        """Tick all roles in turn, a block between, until the first dispute has ended."""
+        """Tick all roles in turn, a block between, until the first dispute has ended; members, who do nothing
+        else, as soon as there is a vote."""
         done: list[Done] = []
+        disputes: tuple[DisputeView, ...] = ()
         for _ in range(rounds):
             for role in roles:
-                done += role.tick()
+                if not isinstance(role, MemberRole) or is_voted_on(disputes):
+                    done += role.tick()
             disputes = self.reader.view().disputes
             if disputes and all(dispute.phase is Phase.CLOSED for dispute in disputes):
                 return done
@@ -87,3 +91,8 @@ class World:
 
     def log(self) -> str:
         return (self.folder / "log.jsonl").read_text()
+
+
+def is_voted_on(disputes: Iterable[DisputeView]) -> bool:
+    """Whether the committee has one of the disputes before it."""
+    return any(dispute.case is not None for dispute in disputes)
