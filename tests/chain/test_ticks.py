@@ -5,31 +5,27 @@ from chain.training import STEPS, TrainingWorld
 from chain.world import CLIENT
 from demo.training.job import build
 from tao.protocol.views import Status
-from tao.roles import role as role_module
 
 
 def kinds(done):
     return [each.action for each in done]
 
 
-def test_after_its_slice_a_tick_serves_no_further_request(world, monkeypatch):
+def test_after_its_slice_a_tick_serves_no_further_request(world):
     for _ in range(3):
         world.request()
     prover = world.prover()
-    monkeypatch.setattr(role_module, "SLICE", -1.0)
-    assert prover.tick() == []
-    monkeypatch.setattr(role_module, "SLICE", 60.0)
-    assert kinds(prover.tick()) == ["claim"] * 3
+    assert prover.tick(-1.0) == []
+    assert kinds(prover.tick(60.0)) == ["claim"] * 3
 
 
-def test_a_dispute_is_defended_however_many_requests_wait(world, monkeypatch):
+def test_a_dispute_is_defended_however_many_requests_wait(world):
     world.request()
     prover, liar = world.prover(), world.challenger(threshold=-1.0)
     prover.tick()
     assert kinds(liar.tick()) == ["open"]
     world.request()
-    monkeypatch.setattr(role_module, "SLICE", -1.0)
-    assert kinds(prover.tick()) == ["reveal"]
+    assert kinds(prover.tick(-1.0)) == ["reveal"]
 
 
 def test_requests_that_failed_are_served_last(world):
@@ -50,14 +46,12 @@ def test_requests_that_failed_are_served_last(world):
     assert seen == [first, second, third, first]
 
 
-def test_after_its_slice_a_tick_judges_no_further_claim(world, monkeypatch):
+def test_after_its_slice_a_tick_judges_no_further_claim(world):
     world.request()
     world.prover(Cheat(world.bundle, node(world.bundle, "contraction"))).tick()
     challenger = world.challenger()
-    monkeypatch.setattr(role_module, "SLICE", -1.0)
-    assert challenger.tick() == [] and not challenger.judge.claims
-    monkeypatch.setattr(role_module, "SLICE", 60.0)
-    assert kinds(challenger.tick()) == ["open"]
+    assert challenger.tick(-1.0) == [] and not challenger.judge.claims
+    assert kinds(challenger.tick(60.0)) == ["open"]
     (claim,) = world.context(CLIENT).reader.view().claims
     assert claim.status is Status.DISPUTED
 

@@ -3,6 +3,7 @@
 Imports of torch and of what imports it stand in the functions, after `apply_variant` has chosen the kernels.
 """
 
+import math
 import time
 from pathlib import Path
 
@@ -28,7 +29,7 @@ def watch(role, what: str, poll: float, once: bool) -> None:
     """Say what the role starts to do, and tick once, or until interrupted."""
     role.context.journal.done(role.done("start", what, time.monotonic()))
     if once:
-        role.tick()
+        role.tick(math.inf)
         return
     try:
         role.run(poll)

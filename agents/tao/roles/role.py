@@ -19,7 +19,7 @@ OVER = ("AlreadyClosed", "ClaimRefutedElsewhere", "WrongPhase")
 """Refusals by which a dispute says that it has moved on without us."""
 
 SLICE = 20.0
-"""Seconds after which a tick begins nothing that can wait: what is urgent comes first in the next one."""
+"""Seconds after which a tick begins nothing that can wait: in the next one what is urgent comes first."""
 
 
 class Role(ABC):
@@ -49,13 +49,13 @@ class Role(ABC):
     def perform(self, action: Action) -> Done | None:
         """Carry one move out."""
 
-    def tick(self) -> list[Done]:
-        """Look at the chain once and do what is to be done; returns what was done. After SLICE seconds no new
-        request is served, and those that failed before are served last.
+    def tick(self, seconds: float = SLICE) -> list[Done]:
+        """Look at the chain once and do what is to be done; returns what was done. After so many seconds nothing is
+        begun that can wait, and requests that failed before are served last.
 
         Raises ChainError where the chain cannot be read.
         """
-        self._tick_end = time.monotonic() + SLICE
+        self._tick_end = time.monotonic() + seconds
         done: list[Done] = []
         last: list[Action] = []
         chosen = iter(self.decide(self.view()))
