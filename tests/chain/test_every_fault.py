@@ -133,7 +133,7 @@ def test_a_passing_value_altered_loses_wherever_one_passes(world, node):
 def test_what_is_withheld_loses_wherever_it_is(world, node):
     world.request()
     prover = mortal_prover(world, Withholder(world.bundle, node))
-    dispute = play(world, prover, mortal_challenger(world), members=mortal_members(world), seconds=5)
+    dispute = play(world, prover, mortal_challenger(world), members=mortal_members(world), seconds=20)
     assert dispute.outcome is Outcome.CHALLENGER_WON
 
 
