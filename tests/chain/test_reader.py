@@ -183,7 +183,7 @@ def test_a_node_that_goes_away_is_told_in_one_sentence(world):
     context = world.context(CLIENT)
     gone = replace(context, w3=connect(world.url))
     gone.reader.w3 = gone.w3
-    gone.w3.provider._patience = 0.2
+    gone.w3.provider.patience = 0.2
     gone.w3.provider.endpoint_uri = "http://127.0.0.1:9"
     with pytest.raises(ChainError, match="cannot reach the node at http://127.0.0.1:9"):
         gone.reader.view()

@@ -13,20 +13,11 @@ import pytest
 import torch
 from torch.nn import functional
 
-from contracts.test_convolution_exact import (
-    DRAWS,
-    GAS,
-    KINDS,
-    NON_FINITE,
-    below,
-    claims,
-    numbers,
-    some_elements,
-)
+from contracts.test_convolution_exact import claims
 from support.encoding import Tensor
 from support.images import Adaptive, Averages, Bilinear
 from support.raises import refused
-from support.windows import Case
+from support.windows import DRAWS, GAS, KINDS, NON_FINITE, Case, below, numbers, some_elements
 from support.wire import Reverted
 
 AVERAGE = "aten.avg_pool2d.default"
