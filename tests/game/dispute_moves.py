@@ -44,6 +44,17 @@ class DisputeMoves(Machine):
             if story.inconsistent and story.lie == self.reference.disputes.disputes[d].lo
         ]
 
+    def refutable(self) -> list[bytes]:
+        """Leaves whose operator lies about an element that its adjudicator can read."""
+        told = {d: self.reference.disputes.disputes[d] for d in self.playable(Phase.LEAF)}
+        return [
+            d
+            for d, entry in told.items()
+            if (story := self.story_of(entry)).lie == entry.lo
+            and not story.inconsistent
+            and story.network.nodes[story.network.node(entry.lo)].operator not in (VOTE_ONLY, CALIBRATED)
+        ]
+
     def expired(self) -> list[bytes]:
         deadline = self.reference.disputes.deadline
         return [d for phase in TIMED for d in self.in_phase(phase) if deadline(d) < self.time]
@@ -147,7 +158,11 @@ class DisputeMoves(Machine):
 
     def prove(self, data: st.DataObject) -> None:
         disputes = self.reference.disputes
-        dispute = self.pick_dispute(data, Phase.LEAF)
+        fitting = self.refutable()
+        if fitting and not self.rarely(data):
+            dispute = self.choose(data, fitting)
+        else:
+            dispute = self.pick_dispute(data, Phase.LEAF)
         entry = disputes.disputes[dispute]
         network = self.story_of(entry).network
         leaf, before, outputs = self.leaf(entry)
