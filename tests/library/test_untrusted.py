@@ -17,7 +17,11 @@ def test_nesting_up_to_the_limit_is_read_and_beyond_it_is_refused():
         parse_json(nested(MAX_DEPTH + 1))
 
 
-@pytest.mark.parametrize("data", [b"[" * 10**6, b'{"a":' * 10**6, b'["]]]]",' * 10**5, b'["\\"]]",' * 10**5])
+NESTED = {"lists": b"[" * 10**6, "objects": b'{"a":' * 10**6, "text": b'["]]]]",' * 10**5}
+NESTED |= {"escapes": b'["\\"]]",' * 10**5}
+
+
+@pytest.mark.parametrize("data", NESTED.values(), ids=NESTED)
 def test_a_file_of_brackets_cannot_exhaust_the_stack(data):
     with pytest.raises(ValueError):
         parse_json(data)
