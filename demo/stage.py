@@ -84,7 +84,12 @@ class Stage:
             list(map(str, command)),
             cwd=ROOT,
             # Several parties compute at once on few cores: a thread that waits must leave its core to others.
-            env=os.environ | {"OMP_WAIT_POLICY": "PASSIVE", "TAO_PRIVATE_KEY": account(index).key.hex()},
+            env=os.environ
+            | {
+                "OMP_WAIT_POLICY": "PASSIVE",
+                "TAO_PRIVATE_KEY": account(index).key.hex(),
+                "TAO_STATE": str(FOLDER / "state"),
+            },
             stdout=output,
             stderr=output,
         )

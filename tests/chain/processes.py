@@ -31,7 +31,8 @@ def running(world, role, model_id, index, **options):
     said = world.folder / f"{role}.txt"
     process = subprocess.Popen(
         [sys.executable, "-m", "tao", role, *words],
-        env=os.environ | {"TAO_PRIVATE_KEY": account(index).key.hex()},
+        env=os.environ
+        | {"TAO_PRIVATE_KEY": account(index).key.hex(), "TAO_STATE": str(world.folder / "state")},
         stdout=said.open("w"),
         stderr=subprocess.STDOUT,
     )

@@ -48,7 +48,7 @@ class MemberRole(Role):
         self.device = device
         self._bundles = dict(bundles or {})
         self._replays: dict[bytes, Replay] = {}
-        self._ballots = Ballots(folder and folder / str(context.deployment.chain_id) / context.address)
+        self._ballots = Ballots(folder and folder / _chain_name(context) / context.address)
         self._secret = context.secret("votes")
         self._now = 0
 
@@ -205,3 +205,8 @@ def _about(dispute: DisputeView) -> bytes:
     """Names what a case is about: the segment and what is committed at its ends."""
     ends = [[commitment.hex() for commitment in end] for end in around(dispute)]
     return keccak(canonical_json([dispute.lo, dispute.hi, *ends]))
+
+
+def _chain_name(context: Context) -> str:
+    """Names the chain, for one of its kind with the same id, such as a local one of yesterday, is another."""
+    return bytes(context.w3.eth.get_block(0)["hash"]).hex()[:16]
