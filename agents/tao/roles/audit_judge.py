@@ -19,8 +19,7 @@ from tao.roles.bits import log_value, stand_in
 from tao.roles.states import around, chunk_numbered, fetch, fetch_value
 from tao.tensors import commit
 from tao.tensors.store import TensorStore
-from tao.training import memory
-from tao.training.audit import Audit, AuditReport, told
+from tao.training.audit import Audit, AuditReport
 from tao.training.checkpoints import Trail
 from tao.training.examine import StepReplay, differs, find_proof, same_bits
 from tao.training.job import Progress, TrainingClaim, TrainingJob
@@ -161,17 +160,11 @@ class AuditJudge:
         try:
             if case.audit is None:
                 case.audit = Audit(case.job, self.store, stated, owner=claim.prover, refuse_stray=False)
-            while not case.audit.is_over:
-                case.audit.advance()
-                if self._progress is not None and case.audit.report.is_equal:
-                    self._progress(told(case.audit.report))
-                if may_pause and self.must_pause() and not case.audit.is_over:
-                    return None
+            case.audit.go_on(self._progress, self.must_pause if may_pause else lambda: False)
         except (StoreError, ModelError):
             return None
-        finally:
-            memory.release()
-        case.report = case.audit.report
+        if case.audit.is_over:
+            case.report = case.audit.report
         return case.report
 
     def _own(self, case: _Case) -> list[tuple[bytes, ...]]:

@@ -24,13 +24,10 @@ from tao.roles.disputant import Disputant, number
 from tao.roles.journal import Done
 from tao.roles.judge import ReplayJudge
 from tao.roles.role import OVER, dispute_facts
-from tao.roles.states import around, fetch_read, fetch_segment
+from tao.roles.states import Ends, around, ends, fetch_read, fetch_segment
 
 SECONDS_PER_TRANSACTION = 30
 """What to allow for each of many transactions in a row: two blocks of twelve seconds, and some."""
-
-Around = tuple[bytes, int, tuple[bytes, ...], tuple[bytes, ...]]
-"""A dispute, its operator, and what is committed around that: a reorganisation may leave it with another one."""
 
 
 class ChallengerRole(Disputant):
@@ -45,7 +42,7 @@ class ChallengerRole(Disputant):
         require_calibrated(bundle)
         require_inference(bundle)
         self.judge = ReplayJudge(bundle, context.store, threshold, grace, self._is_measured)
-        self._plans: dict[tuple[Around, int], Plan] = {}
+        self._plans: dict[tuple[Ends, int], Plan] = {}
 
     def perform(self, action: Action) -> Done | None:
         match action:
@@ -72,7 +69,7 @@ class ChallengerRole(Disputant):
 
     def _plan(self, dispute: DisputeView, element: int) -> Plan:
         """What decides the element; kept while its pieces are posted, one transaction a tick."""
-        key = ((dispute.dispute_id, dispute.lo, *around(dispute)), element)
+        key = (ends(dispute, dispute.lo, dispute.hi), element)
         if key not in self._plans:
             self._plans[key] = proof_plan(self.bundle, dispute.lo, *self._around(dispute), element)
         return self._plans[key]
@@ -81,7 +78,7 @@ class ChallengerRole(Disputant):
         """The operator whose sums are disputed; as they were asserted, if that was here: its operands may have
         been withdrawn since."""
         for (held, _), plan in self._plans.items():
-            if held == (dispute.dispute_id, dispute.lo, *around(dispute)):
+            if held == ends(dispute, dispute.lo, dispute.hi):
                 return plan.leaf
         graph, (before, _) = self.bundle.graph, around(dispute)
         state = fetch_read(self.context.store, graph, dispute.lo, dispute.hi, before)

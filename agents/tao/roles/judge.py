@@ -12,11 +12,8 @@ from tao.numerics.segments import ESCALATION_MARGIN
 from tao.proofs import find_accusable_element, find_refutable_element
 from tao.protocol.challenger import Exceeding, Finding, Inconsistent, Measured, Missing, Refutable
 from tao.protocol.views import ClaimView, DisputeView
-from tao.roles.states import around, chunk_numbered, fetch_segment, fetch_value
+from tao.roles.states import Ends, around, chunk_numbered, ends, fetch_segment, fetch_value
 from tao.tensors.store import TensorStore
-
-Ends = tuple[int, int, tuple[bytes, ...], tuple[bytes, ...]]
-"""A segment and the commitments at its ends: after a reorganisation other states may stand at the same cuts."""
 
 LATE = 4
 """Outputs that nobody can have are disputed in the last part, one in so many, of the challenge window."""
@@ -75,7 +72,7 @@ class ReplayJudge:
     def accumulated(self, dispute: DisputeView) -> float:
         """The disputed segment's exceedance of its own thresholds, over ESCALATION_MARGIN."""
         self._judged(dispute, dispute.lo, dispute.hi)
-        return self._accumulated.get(_ends(dispute, dispute.lo, dispute.hi), 0.0)
+        return self._accumulated.get(ends(dispute, dispute.lo, dispute.hi), 0.0)
 
     def examine(self, dispute: DisputeView) -> Finding:
         """What is wrong with the operator left, in the order of what it costs to show.
@@ -113,13 +110,13 @@ class ReplayJudge:
         return max(found.drift_ratio / self.threshold, found.exceedance / ESCALATION_MARGIN)
 
     def _judged(self, dispute: DisputeView, lo: int, hi: int) -> float | None:
-        ends = _ends(dispute, lo, hi)
-        if ends not in self._deviations:
+        about = ends(dispute, lo, hi)
+        if about not in self._deviations:
             try:
-                self._deviations[ends] = self._deviation(*ends)
+                self._deviations[about] = self._deviation(*about)
             except StoreError:
                 return None
-        return self._deviations[ends]
+        return self._deviations[about]
 
     def _deviation(self, lo: int, hi: int, before: tuple[bytes, ...], after: tuple[bytes, ...]) -> float:
         graph = self.bundle.graph
@@ -159,7 +156,3 @@ class ReplayJudge:
         except StoreError:
             return True
         return False
-
-
-def _ends(dispute: DisputeView, lo: int, hi: int) -> Ends:
-    return lo, hi, dispute.states[lo], dispute.states[hi]

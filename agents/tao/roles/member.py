@@ -19,7 +19,7 @@ from tao.roles.bits import fetch_around
 from tao.roles.context import Context
 from tao.roles.journal import Done
 from tao.roles.role import Role, dispute_facts, short
-from tao.roles.states import around, fetch_segment
+from tao.roles.states import around, ends, fetch_segment
 from tao.tensors.keccak import keccak
 from tao.training.examine import follows
 from tao.training.replay import Replay
@@ -203,8 +203,8 @@ class MemberRole(Role):
 
 def _about(dispute: DisputeView) -> bytes:
     """Names what a case is about: the segment and what is committed at its ends."""
-    ends = [[commitment.hex() for commitment in end] for end in around(dispute)]
-    return keccak(canonical_json([dispute.lo, dispute.hi, *ends]))
+    lo, hi, *states = ends(dispute, dispute.lo, dispute.hi)
+    return keccak(canonical_json([lo, hi, *([each.hex() for each in state] for state in states)]))
 
 
 def _chain_name(context: Context) -> str:

@@ -67,6 +67,15 @@ def fetch_value(store: TensorStore, graph: Graph, value: int, commitment: bytes)
     return tensor
 
 
+Ends = tuple[int, int, tuple[bytes, ...], tuple[bytes, ...]]
+"""A segment and the commitments at its ends: after a reorganisation other states may stand at the same cuts."""
+
+
+def ends(dispute: DisputeView, lo: int, hi: int) -> Ends:
+    """What a verdict about the segment [lo, hi) of a dispute is about."""
+    return lo, hi, dispute.states[lo], dispute.states[hi]
+
+
 def around(dispute: DisputeView) -> tuple[tuple[bytes, ...], tuple[bytes, ...]]:
     """The commitments at both ends of the disputed segment."""
     return dispute.states[dispute.lo], dispute.states[dispute.hi]

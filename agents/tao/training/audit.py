@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from torch import Tensor
@@ -85,6 +86,20 @@ class Audit:
         """Whether a step differs, or all are replayed."""
         return not self.report.is_equal or self.report.first + self.report.steps == self._last
 
+    def go_on(self, progress: Progress | None = None, must_pause: Callable[[], bool] = lambda: False) -> None:
+        """Replay step by step to the end, or until one after which it must pause. Raises as `advance` does."""
+        report = self.report
+        try:
+            while not self.is_over:
+                self.advance()
+                if progress is not None and report.is_equal:
+                    position, found = report.first + report.steps - 1, len(report.corrections[-1])
+                    progress(f"step {position}: equal, {found} corrections, {report.seconds[-1]:.2f} s")
+                if must_pause():
+                    break
+        finally:
+            memory.release()
+
     def advance(self) -> None:
         """Replay the next step. Raises StoreError where a part of it is missing."""
         position, before, report = self.report.first + self.report.steps, self._state, self.report
@@ -132,20 +147,8 @@ def audit(
     damaged or not what the checkpoints commit to.
     """
     going = Audit(job, store, claim, first=first, last=last, owner=owner, refuse_stray=refuse_stray)
-    try:
-        while not going.is_over:
-            going.advance()
-            if progress is not None and going.report.is_equal:
-                progress(told(going.report))
-    finally:
-        memory.release()
+    going.go_on(progress)
     return going.report
-
-
-def told(report: AuditReport) -> str:
-    """The last step that was found equal, for people."""
-    position = report.first + report.steps - 1
-    return f"step {position}: equal, {len(report.corrections[-1])} corrections, {report.seconds[-1]:.2f} s"
 
 
 def _require_claimed(job: TrainingJob, trail: Trail, claim: TrainingClaim) -> None:
