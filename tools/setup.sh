@@ -34,3 +34,11 @@ sources=$(find contracts -name '*.sol' -not -path '*/.cache/*' -print0 | sort -z
 [ "$(cat .build/sources 2>/dev/null || true)" = "$sources" ] || rm -rf .build
 ape compile -v WARNING
 echo "$sources" > .build/sources
+# Forge's tests deploy what Ape built.
+mkdir -p .forge/creation
+.venv/bin/python - <<'END'
+import json, pathlib
+for name, built in json.loads(pathlib.Path(".build/__local__.json").read_text())["contractTypes"].items():
+    if code := (built.get("deploymentBytecode") or {}).get("bytecode"):
+        pathlib.Path(".forge/creation", name).write_text(code)
+END

@@ -4,6 +4,7 @@ pragma solidity 0.8.30;
 import { BondVault } from "../../contracts/BondVault.sol";
 import { IBondVault } from "../../contracts/interfaces/IBondVault.sol";
 import { Cheats } from "./mocks/Cheats.sol";
+import { deploy } from "./support/Deploy.sol";
 
 /// @dev Takes its credit and, on being paid, tries to take it again.
 contract ReenteringReceiver {
@@ -34,7 +35,7 @@ contract BondVaultTest is Cheats {
     bytes32 private constant ID = keccak256("lock");
 
     function setUp() external {
-        _vault = new BondVault();
+        _vault = BondVault(deploy("BondVault", ""));
         vm.deal(address(this), 100 ether);
     }
 
@@ -226,7 +227,7 @@ contract BondVaultInvariants is Cheats {
     VaultHandler private _handler;
 
     function setUp() external {
-        _vault = new BondVault();
+        _vault = BondVault(deploy("BondVault", ""));
         _handler = new VaultHandler(_vault);
     }
 

@@ -71,19 +71,19 @@ contract GameConfigurationTest is GameFixture {
 
     function test_claimsWithAnotherVault_revert() external {
         Deployment memory d = _sane();
-        d.claimsVault = new BondVault();
+        d.claimsVault = BondVault(deploy("BondVault", ""));
         _deploy(d, "claims use another vault");
     }
 
     function test_committeeWithAnotherVault_reverts() external {
         Deployment memory d = _sane();
-        d.committeeVault = new BondVault();
+        d.committeeVault = BondVault(deploy("BondVault", ""));
         _deploy(d, "committee uses another vault");
     }
 
     function test_claimsWithAnotherModelRegistry_revert() external {
         Deployment memory d = _sane();
-        d.claimsModels = new ModelRegistry();
+        d.claimsModels = ModelRegistry(deploy("ModelRegistry", ""));
         _deploy(d, "claims use another model registry");
     }
 

@@ -5,9 +5,10 @@ import { ModelRegistry } from "../../contracts/ModelRegistry.sol";
 import { IModelRegistry } from "../../contracts/interfaces/IModelRegistry.sol";
 import { ModelId } from "../../contracts/types/Types.sol";
 import { Cheats } from "./mocks/Cheats.sol";
+import { deploy } from "./support/Deploy.sol";
 
 contract GameModelsTest is Cheats {
-    ModelRegistry private immutable _models = new ModelRegistry();
+    ModelRegistry private immutable _models = ModelRegistry(deploy("ModelRegistry", ""));
 
     function testFuzz_register_givesTheHashOfTheContent(IModelRegistry.Model memory model) external {
         model = _valid(model);

@@ -1,16 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.30;
 
-interface VmArtifacts {
-    function getCode(string calldata artifact) external view returns (bytes memory);
+interface VmFiles {
+    function readFile(string calldata path) external view returns (string memory);
+    function parseBytes(string calldata text) external pure returns (bytes memory);
 }
 
-/// @dev Deploys a contract as it was compiled for itself. With `new`, each test would contain, and optimise, a copy of its
-/// own, which takes most of a compilation. Reverts as the constructor does.
+/// @dev Deploys a contract as Ape built it and as it is deployed elsewhere: `make setup` leaves its code where this finds
+/// it. Reverts as the constructor does.
 /// @param arguments Of the constructor, encoded.
 function deploy(string memory name, bytes memory arguments) returns (address deployed) {
-    VmArtifacts artifacts = VmArtifacts(address(uint160(uint256(keccak256("hevm cheat code")))));
-    bytes memory code = bytes.concat(artifacts.getCode(string.concat(name, ".sol:", name)), arguments);
+    VmFiles files = VmFiles(address(uint160(uint256(keccak256("hevm cheat code")))));
+    string memory built = files.readFile(string.concat(".forge/creation/", name));
+    bytes memory code = bytes.concat(files.parseBytes(built), arguments);
     assembly ("memory-safe") {
         deployed := create(0, add(code, 32), mload(code))
         if iszero(deployed) {
