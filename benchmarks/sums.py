@@ -19,6 +19,7 @@ from tao.model import ModelBundle, trace
 from tao.proofs import proof_plan
 from tao.protocol import actions
 from tao.roles import client
+from tao.roles.defender import Defender
 from tao.roles.journal import Done
 from tao.roles.prover import ProverRole
 from tao.roles.sums import range_key
@@ -34,7 +35,7 @@ class Mean(nn.Module):
         return x.mean(-1)
 
 
-class Doubter(ProverRole):
+class Doubting(Defender):
     """Doubts true sums, the last child of every range."""
 
     def perform(self, action: actions.Action):
@@ -44,6 +45,10 @@ class Doubter(ProverRole):
         key, last = range_key(held.range), len(held.partials) - 1
         call = functions.doubt(action.dispute.dispute_id, key, list(held.partials), last)
         return self.done("doubt", "doubted true sums", 0, self.context.send(call))
+
+
+class Doubter(Doubting, ProverRole):
+    """As a prover."""
 
 
 def measure_lanes(here: World, lanes: int) -> dict[str, dict]:

@@ -21,7 +21,7 @@ from benchmarks.attack.diffusion import diffusion
 from benchmarks.attack.honesty import count_rejections, honest_drift
 from benchmarks.attack.regions import Region
 from benchmarks.attack.search import Outcome, Search, margins
-from benchmarks.attack.subjects import Subject, characters, digits, sentences
+from benchmarks.attack.subjects import Subject, characters, digits, embeddings, neighbours, sentences
 from tao.execution import Executor
 from tao.numerics.calibrate import calibrate
 from tao.numerics.process import VariantProcess, processes
@@ -29,11 +29,11 @@ from tao.numerics.profile import Profile
 from tao.numerics.variants import available
 from tao.tensors.store import TensorStore
 
-SUBJECTS = (digits, characters, sentences, diffusion)
+SUBJECTS = (digits, characters, sentences, neighbours, embeddings, diffusion)
 CALIBRATED = ("native", "aten-default", "onednn-off", "mkl-compatible", "baseline", "composed")
 LEFT_OUT = ("split-2", "split-4", "avx2")
 SAFETY = (1.0, 2.0, 5.0, 10.0)
-"""Other safety factors that the profiles of the small models are tried with."""
+"""Other safety factors that the profiles of thoroughly attacked models are tried with."""
 SIZES = (1e-8, 1e-7, 3e-7, 1e-6, 1e-5, 1e-4, 1e-3, 1e-2)
 SHARES = (0.01, 0.1, 0.5)
 MARGIN_BINS = (1.0, 3.0, 10.0, 30.0, 100.0, 300.0, 1000.0, 3000.0, 10000.0)
@@ -149,7 +149,7 @@ def attack_all(
     profile = subject.bundle.profile
     assert profile is not None
     judged = regions(profile)
-    factors = SAFETY if subject.calibration else ()
+    factors = SAFETY if subject.thorough else ()
     others = [Region("without segments", "deterministic", profile)]
     others += [Region(f"empirical x{factor:g}", None, replace(profile, safety=factor)) for factor in factors]
     rates = _rates([count_rejections(subject.bundle, judged + others, workers, x) for x in subject.honest])
@@ -206,10 +206,9 @@ def measure(progress: Progress) -> dict:
             progress(f"{subject.name}: honest drift of the margin {drift:.3g}")
             with processes(["native", *left_out], subject.bundle, store) as workers:
                 cases += attack_all(subject, workers, drift, progress)
-        small = bool(subject.calibration)
-        sizes, claims = (SIZES, subject.attacked) if small else (SIZES[1:6], subject.attacked[:1])
-        for cheat in cheats(subject, sizes, SHARES if small else SHARES[:1]):
-            cheating.append(judge_cheat(subject, cheat, claims))
+        sizes, shares = (SIZES, SHARES) if subject.thorough else (SIZES[1:6], SHARES[:1])
+        for cheat in cheats(subject, sizes, shares):
+            cheating.append(judge_cheat(subject, cheat, subject.attacked))
         progress(f"{subject.name}: {len(cheating)} cheats judged so far")
         models[subject.name] = {
             "operators": len(subject.bundle.graph),

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from benchmarks.attack.search import Logits
 from models.minilm import model as minilm
+from models.minilm.calibrate import SENTENCES
 from tao.model import ModelBundle, trace
 
 BATCH = 32
@@ -24,7 +25,8 @@ class Subject:
     logits: the graph's outputs to float64 [samples, classes]. attacked: claims under attack. calibration:
     claims to calibrate on if the bundle has no profile. honest: claims to measure honesty on. branches: for
     each layer, the modules whose result is added to its input. heads: the module that joins the heads of one
-    attention, and their number. steps, restarts: of the search.
+    attention, and their number. steps, restarts: of the search. thorough: whether to try all sizes of cheats and
+    other safety factors, too.
     """
 
     name: str
@@ -37,6 +39,7 @@ class Subject:
     heads: tuple[str, int] | None = None
     steps: int = 3
     restarts: int = 2
+    thorough: bool = True
     facts: dict = field(default_factory=dict)
 
 
@@ -212,26 +215,70 @@ def _sources() -> list[int]:
     return found
 
 
+class Answering(nn.Module):
+    """Token ids and attention mask, int64 [N, length] each, to a linear layer of the embeddings."""
+
+    def __init__(self, encoder: minilm.SentenceEncoder, weight: Tensor, bias: Tensor | None = None) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.head = nn.Linear(weight.shape[1], weight.shape[0], bias=bias is not None)
+        with torch.no_grad():
+            self.head.weight.copy_(weight)
+            if bias is not None:
+                self.head.bias.copy_(bias)
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+        return self.head(self.encoder(input_ids, attention_mask))
+
+
+def _embed(texts: list[str]) -> Tensor:
+    """Unit vectors of all texts, float32 [len(texts), 384]."""
+    order = torch.arange(-(-len(texts) // BATCH) * BATCH) % len(texts)
+    with torch.no_grad():
+        parts = [
+            minilm.load_module()(*minilm.tokenise([texts[i] for i in part])) for part in order.split(BATCH)
+        ]
+    return torch.cat(parts)[: len(texts)]
+
+
+def _of_sentences(
+    name: str, bundle: ModelBundle, logits: Logits, seen: list[tuple[Tensor, ...]], facts: dict
+) -> Subject:
+    unseen = minilm.batches(2, SEED, minilm.load_sentences()[SENTENCES:])
+    return Subject(
+        name, bundle, logits, unseen[:1], seen, unseen[1:],
+        [["layer.5.attention.output.dense", "layer.5.output.dense"]], ("layer.0.attention.output.dense", 12),
+        steps=2, restarts=1, thorough=False, facts=facts,
+    )  # fmt: skip
+
+
+def _answering(name: str, weight: Tensor, bias: Tensor | None, facts: dict) -> Subject:
+    """With the linear layer in the graph."""
+    seen = minilm.batches(4, SEED, minilm.load_sentences()[:SENTENCES])
+    bundle = trace(Answering(minilm.load_module(), weight, bias).eval(), seen[0])
+    return _of_sentences(name, bundle, as_logits, seen, facts)
+
+
 def sentences() -> Subject:
-    """The sentence encoder with its committed profile; a head of the client's names a sentence's work."""
+    """The sentence encoder with a linear head, fitted here, that names the work a sentence is from."""
     from sklearn.linear_model import LogisticRegression
 
-    from models.minilm.calibrate import SENTENCES
+    head = LogisticRegression(C=10.0, max_iter=1000).fit(_embed(minilm.load_sentences()).numpy(), _sources())
+    weight, bias = (torch.from_numpy(x).float() for x in (head.coef_, head.intercept_))
+    return _answering("minilm", weight, bias, {"classes": len(weight)})
 
-    bundle, texts = minilm.build(), minilm.load_sentences()
-    order = torch.arange(-(-len(texts) // BATCH) * BATCH) % len(texts)
-    batches = [minilm.tokenise([texts[i] for i in part]) for part in order.split(BATCH)]
-    embedded = torch.cat([bundle._executor.run(batch)[0] for batch in batches])[: len(texts)]
-    head = LogisticRegression(C=10.0, max_iter=1000).fit(embedded.numpy(), _sources())
-    weight, bias = (torch.from_numpy(x).double() for x in (head.coef_, head.intercept_))
 
-    def logits(outputs: Sequence[Tensor]) -> Tensor:
-        return outputs[0].double() @ weight.T + bias
+def neighbours() -> Subject:
+    """The sentence encoder with an index: which of 64 other sentences is the nearest."""
+    others = _embed(minilm.load_sentences()[:SENTENCES])
+    return _answering("minilm-neighbours", others, None, {"neighbours": len(others)})
 
-    unseen = minilm.batches(2, SEED, texts[SENTENCES:])
-    return Subject(
-        "minilm", bundle, logits, unseen[:1], [], unseen[1:],
-        [[f"layer.{i}.attention.output.dense", f"layer.{i}.output.dense"] for i in (5,)],
-        ("layer.0.attention.output.dense", 12), steps=2, restarts=1,
-        facts={"classes": len(head.classes_)},
-    )  # fmt: skip
+
+def embeddings() -> Subject:
+    """The sentence encoder alone with its committed profile: the client looks for the nearest of 64 sentences."""
+    others = _embed(minilm.load_sentences()[:SENTENCES]).double()
+
+    def similarities(outputs: Sequence[Tensor]) -> Tensor:
+        return outputs[0].double() @ others.T
+
+    return _of_sentences("minilm-embeddings", minilm.build(), similarities, [], {"neighbours": len(others)})

@@ -182,10 +182,11 @@ def attack(result: Result) -> list[str]:
         "whose margin exceeds three times the drift; *margin consumed* is reach over the clean margin; "
         "*largest excess* is the deviation of an operator over its limit (1: at the limit).",
         table(searched, cases),
-        "MiniLM's classes are named by a head of the client's, outside the graph: a segment's thresholds bound the "
-        "elements and the length of the embedding's deviation, and one direction of its 384 can take all of it, "
-        "while honest noise spreads over all. A service whose prediction matters registers the head, too; then the "
-        "thresholds are of the margins themselves, as for the other models.",
+        "Of *minilm* the head that names a sentence's work is in the graph, of *minilm-neighbours* the index of "
+        "sentences; of *minilm-embeddings* neither is: the client compares embeddings itself. There a segment's "
+        "thresholds bound the elements and the length of the embedding's deviation, and one direction of its 384 can "
+        "take all of it, while honest noise spreads over all. A service whose prediction matters registers what makes "
+        "it, too; then the thresholds are of the margins themselves.",
         "What cheats in use meet: the share of claims that is caught, and how.",
         table(cheats, result.get("cheats", [])),
     ]

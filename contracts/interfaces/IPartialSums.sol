@@ -20,6 +20,8 @@ import { IAdjudicator } from "./IAdjudicator.sol";
 /// | contraction, convolution | 2 | window of Float32Dot | products above zero | below zero | with a subnormal factor |
 /// | sum, mean | 1 | window of RowSums | numbers above zero | below zero | subnormal ones |
 /// | normalisation | 1 | window of Moments | numbers above zero | below zero | squares |
+/// | rounded contraction | 2 | window of Float32Dot | products above zero | below zero | number of those below the window |
+/// | rounded sum | 1 | window of RowSums | numbers above zero | below zero | number of those below the window |
 /// | softmax | 1 | maximum of the row, an FP32 encoding | S of ExponentialSums | 0 | W |
 interface IPartialSums {
     /// @notice One tensor's part of a piece, opened by an aligned subtree (docs/protocol.md, section 1).

@@ -18,20 +18,6 @@ library Limits {
         return x & ~SIGN > INFINITY;
     }
 
-    /// @notice Whether all of a run of big-endian numbers in calldata are finite.
-    function areFinite(uint256 run, uint256 count) internal pure returns (bool) {
-        unchecked {
-            for (uint256 end = run + 4 * count; run != end; run += 4) {
-                uint32 x;
-                assembly ("memory-safe") {
-                    x := shr(224, calldataload(run))
-                }
-                if (!isFinite(x)) return false;
-            }
-        }
-        return true;
-    }
-
     function negated(uint32 a) internal pure returns (uint32) {
         return a ^ SIGN;
     }

@@ -24,7 +24,8 @@ library RoundedProof {
     using OperandProof for NodeRecord.Operand;
 
     /// @param element Row-major index of the output element.
-    /// @param hint What the operator's sums are scaled by; a bad one can only make the proof fail.
+    /// @param hint What the operator's sums are scaled by; a bad one can only make the proof fail. Of the breakdown of a run
+    /// of lanes, which number is not finite: its lane, and `reduction` more if it is the second operand's.
     /// @param operands Openings of what the operator's rule reads, in its order; none for a contradiction.
     /// @param output Opening of the output element; empty for an omission.
     /// @param evidence The rule, and openings of the log.
@@ -47,6 +48,7 @@ library RoundedProof {
     error WrongOutputCount(uint256 given, uint256 required);
     error WrongOpeningCount(uint256 given, uint256 required);
     error WrongLaneStride(uint256 operand, uint256 given, uint256 required);
+    error LaneOutOfRange(uint256 lane);
 
     /// @notice The proof in place: decoding into memory would copy all lanes.
     function decode(NodeRecord.Node memory node, bytes calldata encoded) internal pure returns (Proof calldata proof) {
@@ -92,6 +94,22 @@ library RoundedProof {
         uint32 y = claimed(leaf, node, proof);
         // A sum that rounds to zero is +0, whatever it is made of.
         return y == NEGATIVE_ZERO || !Limits.isFinite(y) || zone.excludes(y);
+    }
+
+    /// @notice Whether a proof by the rule of breakdown opens a number of the element's lanes that is not finite.
+    function breaks(IAdjudicator.Leaf calldata leaf, NodeRecord.Node memory node, Proof calldata proof)
+        internal
+        pure
+        returns (bool)
+    {
+        requireOpenings(proof, 1);
+        uint256 index = proof.hint / node.reduction;
+        // INVARIANT: the number is one of the lanes' own.
+        if (index >= node.operands.length) revert LaneOutOfRange(proof.hint);
+        NodeRecord.Operand memory operand = node.operands[index];
+        DType.requireFloat32(operand.tensorType.dtype);
+        uint256 at = position(node, proof, index, 1) + proof.hint % node.reduction;
+        return !Limits.isFinite(OperandProof.openFloat32(leaf, operand, proof.operands[0], at));
     }
 
     /// @notice Calldata position of a run of `length` FP32 numbers of operand `index`, which the map puts at the element.

@@ -9,7 +9,7 @@ from chain.long_rows import Liar, calibrated, group_of, until_closed
 from chain.world import CHALLENGER
 from tao.chain.local import let_pass
 from tao.protocol.views import Outcome, Phase, Status
-from tao.roles.challenger import SECONDS_PER_TRANSACTION
+from tao.roles.disputant import SECONDS_PER_TRANSACTION
 
 LANES, K = 110_000, 40_000
 

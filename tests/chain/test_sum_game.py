@@ -12,7 +12,7 @@ from chain.long_rows import Liar, calibrated, group_of, until_closed
 from tao.chain.local import let_pass
 from tao.protocol.views import Outcome, Phase
 from tao.roles import sums
-from tao.roles.challenger import SECONDS_PER_TRANSACTION
+from tao.roles.disputant import SECONDS_PER_TRANSACTION
 
 LANES = 240_000
 

@@ -19,7 +19,7 @@ from tao.execution import capture
 from tao.model import trace
 from tao.proofs import ADJUDICATED, proof_plan
 from tao.proofs.pieces import LONGEST, PRODUCTS, SOFTMAXES, pieces_of
-from tao.proofs.sums import SQUARED, exact_sums, sums_over
+from tao.proofs.sums import COUNTED, SQUARED, exact_sums, sums_over
 from tao.tensors.keccak import keccak
 
 LANES = 500
@@ -138,12 +138,14 @@ def test_sums_of_many_large_terms_are_exact():
 def test_every_operator_is_summed_as_its_adjudicator_does(deciders):
     """Also those that it decides by no sums: a prover has to know the sums over any range it can be asked about."""
     kinds = {
-        "ContractionAdjudicator": PRODUCTS,
-        "ConvolutionAdjudicator": PRODUCTS,
-        "NormalisationAdjudicator": SQUARED,
-        "SoftmaxAdjudicator": SOFTMAXES,
+        "ContractionAdjudicator": [PRODUCTS],
+        "ConvolutionAdjudicator": [PRODUCTS],
+        "NormalisationAdjudicator": [SQUARED],
+        "SoftmaxAdjudicator": [SOFTMAXES],
+        "RoundedContractionAdjudicator": [PRODUCTS, COUNTED],
+        "RoundedReductionAdjudicator": [COUNTED],
     }
-    names = {keccak(name.encode())[:4]: name for name in {*ADJUDICATED, *SQUARED, *SOFTMAXES}}
+    names = {keccak(name.encode())[:4]: name for name in {*ADJUDICATED, *SQUARED, *SOFTMAXES, *COUNTED}}
     build = {load_build()[name].runtime: name for name in ADJUDICATORS}
     summing = 0
     for code, contract in deciders.items():
@@ -151,6 +153,6 @@ def test_every_operator_is_summed_as_its_adjudicator_does(deciders):
             continue
         kind = build[bytes(contract.w3.eth.get_code(contract.address))]
         name, summing = names[code], summing + 1
-        found = [each for each in (PRODUCTS, SQUARED, SOFTMAXES) if name in each]
-        assert found == ([kinds[kind]] if kind in kinds else []), name
+        found = [each for each in (PRODUCTS, SQUARED, SOFTMAXES, COUNTED) if name in each]
+        assert found == kinds.get(kind, []), name
     assert summing >= 20

@@ -28,6 +28,7 @@ from tao.proofs.leaf import Leaf
 from tao.protocol import actions, challenger, partition
 from tao.protocol.views import ClaimView, DisputeView, Outcome, Phase, Status
 from tao.roles.audit_judge import AuditJudge
+from tao.roles.states import ends
 from tao.tensors.store import TensorStore
 from tao.training import TrainingJob, audit, kernels, prepare, proofs, schedules
 from tao.training.record import Recording
@@ -232,9 +233,9 @@ def check(drawn: Drawn) -> str | None:
         before = [store.get_tensor(value) for value in dispute.states[dispute.lo]]
         after = dict(zip(job.bundle.graph.live(dispute.node + 1), dispute.states[dispute.hi], strict=True))
         (value,) = job.bundle.graph.nodes[dispute.node].outputs
-        element, proof = game.judge.proofs[dispute.dispute_id]
+        element, plan = game.judge.plans[ends(dispute, dispute.lo, dispute.hi)]
         assert element == action.element
-        assert is_refuted(job.bundle, before, store.get_tensor(after[value]), dispute.node, proof)
+        assert is_refuted(job.bundle, before, store.get_tensor(after[value]), dispute.node, plan.proof)
         return job.bundle.graph.nodes[dispute.node].operator
 
 

@@ -19,6 +19,9 @@ from tao.graph.operators import CONTRACTION, COPY, EMBEDDING, EMBEDDING_GRADIENT
 from tao.tensors.codec import DType
 
 PREFIX = "rounded."
+ROUNDED_CONTRACTION = PREFIX + CONTRACTION
+ROUNDED_SUM = PREFIX + "aten.sum.dim_IntList"
+ROUNDED_EMBEDDING_GRADIENT = PREFIX + EMBEDDING_GRADIENT
 
 
 class Kind(Enum):

@@ -106,14 +106,19 @@ def proof_plan(
     """
     leaf = _leaf(bundle, node_index, state_before, outputs)
     runs = reads(leaf, element)
-    if _opened_bytes(leaf, runs) <= MAX_OPENED:
+    if fits(leaf, runs):
         return Plan(leaf, (), _proof(leaf, element, runs))
+    require_piecewise(leaf)
+    return _piecewise(leaf, element, runs)
+
+
+def require_piecewise(leaf: Leaf) -> None:
+    """Raises UnsupportedOperator where the rows that an element sums cannot be posted piece by piece."""
     if not _is_piecewise(leaf):
         raise UnsupportedOperator(
-            f"an element of node {node_index}, {leaf.node.operator}, sums {leaf.node.reduction:,} lanes,"
-            " which are opened neither in one transaction nor in several"
+            f"an element of {leaf.node.operator} sums {leaf.node.reduction:,} lanes, which are opened neither in one"
+            " transaction nor in several"
         )
-    return _piecewise(leaf, element, runs)
 
 
 def _leaf(
@@ -133,15 +138,20 @@ def _piecewise(leaf: Leaf, element: int, runs: Runs) -> Plan:
     if operator in SOFTMAXES:
         points.append(rows[0] + scale)
     piece_hint = leaf.bits(0, points[1], 1)[0] if operator in SOFTMAXES else scale
-    found = pieces_of(leaf, runs, piece_hint)
     own = _proof(leaf, element, [[], [], *runs[2:]] if operator in PRODUCTS else [[], *runs[1:]], scale)
-    opened = [leaf.open_operand(0, at, 1) for at in points]
+    return in_pieces(leaf, runs, piece_hint, own, [leaf.open_operand(0, at, 1) for at in points])
+
+
+def in_pieces(leaf: Leaf, runs: Runs, scale: int, own: bytes, points: Sequence[tuple] = ()) -> Plan:
+    """The plan whose proof names the pieces of an element's rows. own: the operator's proof without the rows. points:
+    openings of single elements that it looks at besides their sums."""
+    found = pieces_of(leaf, runs, scale)
     whole = None
     if len(runs[0]) == 1:
         places = tuple((i, runs[i][0][0]) for i in range(rows_of(leaf)))
-        lanes = Piece.of(leaf, piece_hint, rows[1], places)
-        whole = lanes, recorded(leaf, [lanes], opened, own)
-    return Plan(leaf, found, recorded(leaf, found, opened, own), whole)
+        lanes = Piece.of(leaf, scale, runs[0][0][1], places)
+        whole = lanes, recorded(leaf, [lanes], points, own)
+    return Plan(leaf, found, recorded(leaf, found, points, own), whole)
 
 
 def _is_piecewise(leaf: Leaf) -> bool:
@@ -156,7 +166,7 @@ def transactions(leaf: Leaf, element: int) -> int | None:
     if leaf.node.operator in POSITIONS:
         return 1
     runs = reads(leaf, element)
-    if _opened_bytes(leaf, runs) <= MAX_OPENED:
+    if fits(leaf, runs):
         return 1
     return estimate(leaf, cut(leaf, runs))[0] + 1 if _is_piecewise(leaf) else None
 
@@ -221,11 +231,12 @@ def find_accusable_element(
 
 
 def _first_that_fits(leaf: Leaf, elements: Iterable[int]) -> int | None:
-    return next((e for e in elements if _opened_bytes(leaf, reads(leaf, e)) <= MAX_OPENED), None)
+    return next((e for e in elements if fits(leaf, reads(leaf, e))), None)
 
 
-def _opened_bytes(leaf: Leaf, runs: Runs) -> int:
-    return sum(leaf.opened_bytes(i, *run) for i, each in enumerate(runs) for run in each)
+def fits(leaf: Leaf, runs: Runs) -> bool:
+    """Whether one transaction holds openings of these runs."""
+    return sum(leaf.opened_bytes(i, *run) for i, each in enumerate(runs) for run in each) <= MAX_OPENED
 
 
 def leaf_claim(

@@ -7,13 +7,14 @@ so that whoever posts a row, and whoever goes on after a restart, cuts it alike.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
 from eth_abi import encode
 
 from tao.graph.operators import CONTRACTION, overloads
+from tao.graph.rounding import ROUNDED_CONTRACTION, ROUNDED_SUM
 from tao.graph.windows import CONVOLUTIONS
 from tao.numerics.dot import MAX_LANES
 from tao.proofs.leaf import Leaf
@@ -25,11 +26,12 @@ from tao.tensors.tree import tag
 SOFTMAXES = overloads("softmax.int _softmax log_softmax.int _log_softmax")
 SUMS = overloads("sum sum.dim_IntList mean mean.dim cumsum")
 NORMS = overloads("layer_norm native_layer_norm group_norm native_group_norm rms_norm")
-PRODUCTS = frozenset({*CONVOLUTIONS, CONTRACTION})
+ROUNDED = frozenset({ROUNDED_CONTRACTION, ROUNDED_SUM})
+PRODUCTS = frozenset({*CONVOLUTIONS, CONTRACTION, ROUNDED_CONTRACTION})
 
 LONGEST: dict[str, int] = {
     **dict.fromkeys(PRODUCTS, MAX_LANES),
-    **dict.fromkeys(SUMS | NORMS, 1 << 21),
+    **dict.fromkeys(SUMS | NORMS | ROUNDED, 1 << 21),
     **dict.fromkeys(SOFTMAXES, 1 << 18),
 }
 """Lanes that an element may sum piece by piece, by operator."""
@@ -122,13 +124,13 @@ def estimate(leaf: Leaf, items: Iterable[tuple[int, tuple[tuple[int, int], ...]]
 
 
 def recorded(
-    leaf: Leaf, found: Iterable[Piece], points: list[tuple[bytes, list[bytes], list[bytes]]], proof: bytes
+    leaf: Leaf, found: Iterable[Piece], points: Sequence[tuple[bytes, list[bytes], list[bytes]]], proof: bytes
 ) -> bytes:
     """The proof that names pieces where `proof`, the operator's own, leaves the rows out."""
     types = "(uint256[],(bytes32,bytes32[])[],(bytes,bytes32[],bytes32[])[],bytes)"
     lanes = [piece.lanes for piece in found]
     sources = [leaf.source(i) for i in range(rows_of(leaf))]
-    return encode(["bytes32", types], [tag("recorded"), (lanes, sources, points, proof)])
+    return encode(["bytes32", types], [tag("recorded"), (lanes, sources, list(points), proof)])
 
 
 def _batches(leaf: Leaf, items: Iterable[tuple]) -> Iterator[list[tuple]]:
@@ -170,9 +172,12 @@ _GAS_PIECE = 70_000
 _GAS_BYTE = 18
 _GAS_LANE = {"products": 200, "softmax": 420, "row": 120}
 """Measured: what a lane costs in the contract, apart from its calldata, rounded up."""
+_GAS_COUNTED = 240
+"""What a lane costs more where those below the window are counted."""
 
 
 def _gas(leaf: Leaf, lanes: int, places: tuple[tuple[int, int], ...]) -> int:
     kind = "products" if len(places) == 2 else "softmax" if leaf.node.operator in SOFTMAXES else "row"
     bytes_given = _size(leaf, lanes, places)
-    return max(_GAS_PIECE + _GAS_BYTE * bytes_given + _GAS_LANE[kind] * lanes, 40 * bytes_given)
+    per_lane = _GAS_LANE[kind] + (_GAS_COUNTED if leaf.node.operator in ROUNDED else 0)
+    return max(_GAS_PIECE + _GAS_BYTE * bytes_given + per_lane * lanes, 40 * bytes_given)

@@ -13,13 +13,17 @@ import torch
 from torch import Tensor
 
 from tao.graph.operators import overloads
+from tao.graph.rounding import ROUNDED_EMBEDDING_GRADIENT
 from tao.numerics.float32 import INFINITY, WINDOW
 from tao.proofs.leaf import Leaf
-from tao.proofs.pieces import NORMS, SOFTMAXES
+from tao.proofs.pieces import NORMS, ROUNDED, SOFTMAXES
 from tao.protocol.views import Sums
 
 SQUARED = NORMS | overloads("batch_norm _native_batch_norm_legit_no_training")
 """Operators whose adjudicator sums squares; it decides some by no sums, but does not refuse to sum for them."""
+
+COUNTED = ROUNDED | {ROUNDED_EMBEDDING_GRADIENT}
+"""Operators whose adjudicator counts what is below the window."""
 
 _WINDOWS = {1: range(1, 255), 2: range(2, 509)}  # by the number of rows
 _LOG2_E_63 = 0xB8AA3B295C17F0BB
@@ -61,7 +65,9 @@ def exact_sums(operator: str, hint: int, lanes: Sequence[np.ndarray]) -> Sums | 
         return None
     positive = _shifted(mantissa, shift, counted & ~negative)
     other = _shifted(mantissa, shift, counted & negative)
-    if operator in SQUARED:
+    if operator in COUNTED:
+        third = int(((shift < 0) & (mantissa != 0)).sum())
+    elif operator in SQUARED:
         third = _shifted(mantissa**2, 2 * shift, counted)
     else:
         third = _shifted(mantissa, shift, counted & subnormal)

@@ -13,10 +13,11 @@ from tao.errors import ModelError, StoreError
 from tao.graph import log_format
 from tao.graph.states import is_consistent, of_outputs
 from tao.model import ModelBundle
+from tao.proofs import Plan
 from tao.protocol.challenger import Finding, Inconsistent, Measured, Missing, Refutable
 from tao.protocol.views import ClaimView, DisputeView
 from tao.roles.bits import log_value, stand_in
-from tao.roles.states import around, chunk_numbered, fetch, fetch_value
+from tao.roles.states import Ends, around, chunk_numbered, ends, fetch, fetch_value
 from tao.tensors import commit
 from tao.tensors.store import TensorStore
 from tao.training.audit import Audit, AuditReport
@@ -59,7 +60,7 @@ class AuditJudge:
         self.must_pause: Callable[[], bool] = lambda: False
         self.replay = Replay(bundle.graph, bundle.parameters, refuse_stray=False)
         self.cases: dict[bytes, _Case] = {}
-        self.proofs: dict[bytes, tuple[int, bytes]] = {}
+        self.plans: dict[Ends, tuple[int, Plan]] = {}
         self.unproven: set[bytes] = set()
 
     def suspicious(self, claim: ClaimView) -> bool:
@@ -115,7 +116,9 @@ class AuditJudge:
     def examine(self, dispute: DisputeView) -> Finding:
         """What is wrong with the operator left: its states' form, an element with its proof, or that what is
         needed to tell is not there. Members see by themselves what differs and has no proof."""
-        graph, node = self.bundle.graph, dispute.node
+        graph, node, about = self.bundle.graph, dispute.node, ends(dispute, dispute.lo, dispute.hi)
+        if about in self.plans and dispute.dispute_id not in self.unproven:
+            return Refutable(self.plans[about][0])
         before, after = around(dispute)
         if not is_consistent(graph, node, before, node + 1, after):
             return Inconsistent()
@@ -131,10 +134,17 @@ class AuditJudge:
         if dispute.dispute_id not in self.unproven:
             found = find_proof(self.replay, self.bundle, node, inputs, outputs)
             if found is not None:
-                self.proofs[dispute.dispute_id] = found
+                self.plans[about] = found
                 return Refutable(found[0])
         is_wrong = node != 0 and differs(self.replay, node, inputs, outputs)
         return Measured(math.inf if is_wrong else 0.0)
+
+    def operands(self, dispute: DisputeView) -> list[Tensor]:
+        """The values before the operator left, as far as it reads them; raises StoreError where one is missing."""
+        values, missing = self._inputs(dispute, around(dispute)[0])
+        if missing is not None:
+            raise StoreError(f"operand {missing} of operator {dispute.node} is not to be had")
+        return values
 
     def difference(self, claim: ClaimView) -> str:
         """What the audit found, in words."""

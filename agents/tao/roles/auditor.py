@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
 from tao.errors import ModelError
 from tao.model import ModelBundle
+from tao.proofs import Plan
+from tao.proofs.leaf import Leaf
 from tao.protocol.views import ClaimView, DisputeView
 from tao.roles.audit_judge import AuditJudge
 from tao.roles.context import Context
 from tao.roles.disputant import Disputant
-from tao.roles.journal import Done
-from tao.roles.role import dispute_facts
+from tao.roles.states import ends
 
 
 class AuditorRole(Disputant):
@@ -27,16 +27,12 @@ class AuditorRole(Disputant):
         self.judge = AuditJudge(bundle, context.store, grace, context.journal.progress)
         self.judge.must_pause = self._is_over
 
-    def _prove(self, dispute: DisputeView, element: int) -> Done:
-        start, (_, proof) = time.monotonic(), self.judge.proofs[dispute.dispute_id]
-        call = self.context.contracts.game.functions.prove(
-            dispute.dispute_id, self._leaf(dispute, True), proof
-        )
-        sent = self._send_proof(dispute, call)
-        what = f"proved element {element} of {self._segment(dispute)} wrong"
-        operator = self.bundle.graph.nodes[dispute.node].operator
-        facts = {"element": element, "operator": operator, "proof_bytes": len(proof)}
-        return self.done("prove", what, start, sent, **facts, **dispute_facts(dispute))
+    def _make_plan(self, dispute: DisputeView, element: int) -> Plan:
+        _, plan = self.judge.plans[ends(dispute, dispute.lo, dispute.hi)]
+        return plan
+
+    def _summed(self, dispute: DisputeView) -> Leaf:
+        return Leaf.before(self.bundle, dispute.node, self.judge.operands(dispute))
 
     def _reason(self, claim: ClaimView) -> tuple[str, dict[str, Any]]:
         return self.judge.difference(claim), {}

@@ -117,7 +117,7 @@ class Defender(Role):
         start = time.monotonic()
         call = self.context.contracts.game.functions.escalate(dispute.dispute_id)
         sent = self.context.send(call, already=OVER)
-        what = f"put operator {dispute.lo}, of which it was accused, to the committee"
+        what = f"put operator {dispute.node}, of which it was accused, to the committee"
         return self.done("defend", what, start, sent, **dispute_facts(dispute))
 
     def _before(self, dispute: DisputeView) -> Sequence[Tensor]:

@@ -14,17 +14,22 @@ from tao.chain.sender import Sent
 from tao.errors import ChainError
 from tao.graph.states import of_outputs
 from tao.model import ModelBundle
-from tao.proofs import leaf_claim
+from tao.proofs import Plan, leaf_claim
+from tao.proofs.leaf import Leaf
 from tao.protocol import actions, challenger
 from tao.protocol.actions import Action
 from tao.protocol.views import ChainView, ClaimView, DisputeView
+from tao.roles import sums
 from tao.roles.context import Context
 from tao.roles.journal import Done
 from tao.roles.role import OVER, Role, dispute_facts, short
-from tao.roles.states import around
+from tao.roles.states import Ends, around, ends
 
 UNPROVEN = ("NotRefuted", "NoAdjudicator")
 """Refusals by which an adjudicator leaves the operator to the committee."""
+
+SECONDS_PER_TRANSACTION = 30
+"""What to allow for each of many transactions in a row: two blocks of twelve seconds, and some."""
 
 ATTEMPTS = 3
 """Of sending a proof. What fails as often is too large for a transaction, and left to the committee, too."""
@@ -41,6 +46,7 @@ class Disputant(Role):
         self.bundle = bundle
         self._told: set[bytes] = set()
         self._failed: Counter[bytes] = Counter()
+        self._plans: dict[tuple[Ends, int], Plan] = {}
 
     @abstractmethod
     def _verdict(self, claim: ClaimView) -> tuple[str, dict[str, Any]] | None:
@@ -51,8 +57,12 @@ class Disputant(Role):
         """Why a claim is disputed, for people and for the log."""
 
     @abstractmethod
-    def _prove(self, dispute: DisputeView, element: int) -> Done | None:
-        """Show on chain that an element of the operator left is wrong."""
+    def _make_plan(self, dispute: DisputeView, element: int) -> Plan:
+        """What shows on chain that an element of the operator left is wrong."""
+
+    @abstractmethod
+    def _summed(self, dispute: DisputeView) -> Leaf:
+        """The operator left, with the operands whose sums are disputed."""
 
     def view(self) -> ChainView:
         return self.context.reader.view({self.bundle.model_id})
@@ -75,6 +85,8 @@ class Disputant(Role):
                 return self._open(claim)
             case actions.Prove(dispute, element):
                 return self._prove(dispute, element)
+            case actions.Support(dispute):
+                return sums.supported(self, self._asserted(dispute), dispute)
             case actions.Select(dispute, child, deviation):
                 name, details = "select", {"child": child, "deviation": number(deviation)}
                 what = f"selected child {child} of {self._segment(dispute)}"
@@ -113,6 +125,90 @@ class Disputant(Role):
         why, facts = self._reason(claim)
         what = f"disputed claim {short(claim.claim_id)}: {why}"
         return self.done("open", what, start, sent, claim="0x" + claim.claim_id.hex(), **facts)
+
+    def _plan(self, dispute: DisputeView, element: int) -> Plan:
+        """What decides the element; kept while its pieces are posted, one transaction a tick."""
+        key = (ends(dispute, dispute.lo, dispute.hi), element)
+        if key not in self._plans:
+            self._plans[key] = self._make_plan(dispute, element)
+        return self._plans[key]
+
+    def _asserted(self, dispute: DisputeView) -> Leaf:
+        """The operator whose sums are disputed; as they were asserted, if that was here: its operands may have
+        been withdrawn since."""
+        for (held, _), plan in self._plans.items():
+            if held == ends(dispute, dispute.lo, dispute.hi):
+                return plan.leaf
+        return self._summed(dispute)
+
+    def _post(self, dispute: DisputeView, plan: Plan, start: float) -> Done | None:
+        """Post the next pieces of the plan that are not on the chain, whoever posted the others, or assert their
+        sums where they are many; None where all are there.
+
+        Raises ChainError, and leaves the operator to the committee, where the clock would run out meanwhile.
+        """
+        adjudicator = self.context.contracts.adjudicator_of(self.bundle.graph.nodes[dispute.node].operator)
+        if adjudicator is None:
+            return None
+        keys = [piece.key for piece in plan.pieces]
+        flags = adjudicator.functions.areKnown(keys).call()
+        known = {key for key, is_known in zip(keys, flags, strict=True) if is_known}
+        ahead, gas = plan.estimate(known)
+        if not ahead:
+            return None
+        needed, purpose = ahead + 1, f"{ahead} transactions to post and one to prove"
+        asserts = plan.whole is not None and dispute.sum is None and ahead > sums.MOST_POSTED
+        if asserts:
+            needed = sums.moves(ahead, dispute.fan_out)
+            purpose = f"up to {needed} transactions to assert and to support"
+        left = dispute.turn_start + dispute.challenger_left - self.judge.now
+        if needed * SECONDS_PER_TRANSACTION > left:
+            self.judge.unproven.add(dispute.dispute_id)
+            raise ChainError(
+                f"{self._segment(dispute)} takes {purpose}, for which the"
+                f" {left} seconds left are too few; it is left to the committee"
+            )
+        try:
+            if asserts:
+                return sums.asserted(self, dispute, plan, self._leaf(dispute, True))
+            posting = next(plan.postings(known))
+            sent = self.context.send(adjudicator.functions.post(posting.pieces))
+        except Refused:
+            self.judge.unproven.add(dispute.dispute_id)
+            raise
+        posted, lanes = len(known) + len(posting.keys), sum(piece.lanes for piece in plan.pieces)
+        what = (
+            f"posted {posted} of {len(keys)} pieces of the {lanes:,} lanes that {self._segment(dispute)} sums"
+        )
+        if ahead > 1:
+            what += f"; {ahead - 1} more transactions, about {gas - posting.gas:,} gas"
+        facts = {"pieces": len(posting.keys), "posted": posted, "of": len(keys), "lanes": posting.lanes}
+        return self.done(
+            "post", what, start, sent, gas_estimate=posting.gas, **facts, **dispute_facts(dispute)
+        )
+
+    def _prove(self, dispute: DisputeView, element: int) -> Done | None:
+        start, plan = time.monotonic(), self._plan(dispute, element)
+        contracts, leaf, proof = self.context.contracts, self._leaf(dispute, True), plan.proof
+        if sums.is_accepted(dispute, plan):
+            (agreed,), (_, proof) = dispute.sum.partials, plan.whole
+            call = contracts.sums.functions.prove(dispute.dispute_id, leaf, proof, agreed)
+        elif plan.pieces and (posted := self._post(dispute, plan, start)):
+            return posted
+        else:
+            call = contracts.game.functions.prove(dispute.dispute_id, leaf, proof)
+        sent = self._send_proof(dispute, call)
+        return self.done(
+            "prove",
+            f"proved element {element} of {self._segment(dispute)} wrong",
+            start,
+            sent,
+            element=element,
+            operator=self.bundle.graph.nodes[dispute.node].operator,
+            proof_bytes=len(proof),
+            pieces=len(plan.pieces),
+            **dispute_facts(dispute),
+        )
 
     def _send_proof(self, dispute: DisputeView, call: Any) -> Sent:
         """The gas estimate is the simulation. Raises ChainError where the proof is not taken."""

@@ -45,7 +45,7 @@ def asserted(role: Role, dispute: DisputeView, plan: Plan, leaf_claim: dict) -> 
         dispute.dispute_id, leaf_claim, sources, firsts, whole.lanes, whole.hint, sums
     )
     sent = role.context.send(call, already=OVER)
-    what = f"asserted the sums over {whole.lanes:,} lanes of operator {dispute.lo}"
+    what = f"asserted the sums over {whole.lanes:,} lanes of operator {dispute.node}"
     return role.done("assert", what, start, sent, lanes=whole.lanes, **dispute_facts(dispute))
 
 
@@ -64,7 +64,7 @@ def supported(role: Role, leaf: Leaf, dispute: DisputeView) -> Done:
     start, contracts, held = time.monotonic(), role.context.contracts, dispute.sum
     hint, (doubted,) = held.range.hint, held.partials
     firsts = _firsts(leaf, dispute)
-    lanes = f"lanes {held.lo:,} to {held.hi - 1:,} that operator {dispute.lo} sums"
+    lanes = f"lanes {held.lo:,} to {held.hi - 1:,} that operator {dispute.node} sums"
     facts = {"from": held.lo, "to": held.hi, **dispute_facts(dispute)}
     runs = [[(first + held.lo, held.hi - held.lo)] for first in firsts]
     if estimate(leaf, cut(leaf, runs))[0] > 1:
@@ -108,11 +108,11 @@ def weighed(role: Role, bundle: ModelBundle, dispute: DisputeView, state: Sequen
     if wrong is not None:
         lo, hi, _ = ranges[wrong]
         call = functions.doubt(dispute.dispute_id, range_key(held.range), list(held.partials), wrong)
-        what = f"doubted the sums over lanes {lo:,} to {hi - 1:,} that operator {dispute.lo} sums"
+        what = f"doubted the sums over lanes {lo:,} to {hi - 1:,} that operator {dispute.node} sums"
         name, facts = "doubt", {"from": lo, "to": hi}
     elif held.stage is SumStage.ASSERTED:
         call = functions.accept(dispute.dispute_id, range_key(held.range), held.partials[0])
-        what = f"accepted the sums over {held.range.lanes:,} lanes of operator {dispute.lo}"
+        what = f"accepted the sums over {held.range.lanes:,} lanes of operator {dispute.node}"
         name, facts = "accept", {"lanes": held.range.lanes}
     else:
         raise ModelError(f"every sum revealed in dispute 0x{dispute.dispute_id.hex()[:8]} is right")

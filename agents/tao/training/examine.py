@@ -12,7 +12,7 @@ from tao.graph.operators import KEEP, SAMPLE
 from tao.graph.rounding import Kind, kind
 from tao.graph.states import of_outputs
 from tao.model import ModelBundle
-from tao.proofs import ADJUDICATED, element_proof, find_refutable_element
+from tao.proofs import ADJUDICATED, Plan, find_refutable_element, proof_plan
 from tao.proofs.leaf import Leaf
 from tao.training import proofs
 from tao.training.log import LogError
@@ -59,15 +59,15 @@ class StepReplay:
 
 def find_proof(
     replay: Replay, bundle: ModelBundle, node: int, before: Sequence[Tensor], outputs: Sequence[Tensor]
-) -> tuple[int, bytes] | None:
-    """An element of a node's claimed outputs that its adjudicator refutes, with the proof; None without one.
+) -> tuple[int, Plan] | None:
+    """An element of a node's claimed outputs that its adjudicator refutes, with what decides it; None without one.
 
     before: the values live before the node, outputs: as claimed, both in the order of the graph.
     """
     operator = bundle.graph.nodes[node].operator
     if operator in ADJUDICATED:
         element = find_refutable_element(bundle, node, before, outputs)
-        return None if element is None else (element, element_proof(bundle, node, before, outputs, element))
+        return None if element is None else (element, proof_plan(bundle, node, before, outputs, element))
     results = tolerance = None
     if kind(operator) is not Kind.EXACT:
         try:
@@ -77,7 +77,7 @@ def find_proof(
     elif operator in (SAMPLE, KEEP):
         (results,) = of_outputs(replay.graph, node, replay.advance(node, before, node + 1))
     fault = find_fault(bundle, node, before, outputs, results, tolerance)
-    return None if fault is None else (fault.element, fault.proof)
+    return None if fault is None else (fault.element, fault.plan)
 
 
 def follows(replay: Replay, lo: int, hi: int, before: Sequence[Tensor], after: Sequence[Tensor]) -> bool:

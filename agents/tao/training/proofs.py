@@ -17,9 +17,11 @@ from torch import Tensor
 from tao.errors import UnsupportedOperator
 from tao.graph.log_format import ELEMENT_BITS
 from tao.graph.operators import KEEP, SAMPLE
+from tao.graph.rounding import ROUNDED_CONTRACTION, ROUNDED_EMBEDDING_GRADIENT, ROUNDED_SUM
 from tao.model import ModelBundle
 from tao.numerics.dot import window_exponent
-from tao.numerics.float32 import ONE, to_float
+from tao.numerics.float32 import ONE, is_finite, to_float
+from tao.proofs import Plan, fits, in_pieces, require_piecewise
 from tao.proofs.leaf import Leaf
 from tao.tensors.tree import TensorTree
 from tao.training import rules
@@ -28,9 +30,6 @@ from tao.training.rules import Zone
 VALUE, CONTRADICTION, OMISSION, BREAKDOWN = range(4)
 """The rules."""
 
-CONTRACTION = "rounded.contraction"
-SUM = "rounded.aten.sum.dim_IntList"
-EMBEDDING_GRADIENT = "rounded.tao.embedding_gradient.default"
 DRAWS = frozenset({SAMPLE, KEEP})
 
 _ROUNDED = "rounded.aten."
@@ -44,7 +43,7 @@ ARITHMETIC = {
         "reciprocal.default",
     )
 }
-SUMS = frozenset({CONTRACTION, SUM, EMBEDDING_GRADIENT})
+SUMS = frozenset({ROUNDED_CONTRACTION, ROUNDED_SUM, ROUNDED_EMBEDDING_GRADIENT})
 LOGGED = frozenset(ELEMENTARY)
 ROUNDED = SUMS | LOGGED | frozenset(ARITHMETIC)
 
@@ -88,20 +87,66 @@ def rounded_proof(
     graph's, UnsupportedOperator where the operator is none of these, or none that the rule is about, or the log
     does not bear the rule out, and InvalidTensor outside the output.
     """
+    leaf = _rounded(bundle, node_index, state_before, outputs, rule)
+    hint, read = _evidence_of(leaf, element, rule)
+    return _encoded(leaf, element, rule, hint, read)
+
+
+def rounded_plan(
+    bundle: ModelBundle,
+    node_index: int,
+    state_before: Sequence[Tensor],
+    outputs: Sequence[Tensor],
+    element: int,
+    rule: int = VALUE,
+) -> Plan:
+    """What decides an element however many lanes it sums: `rounded_proof` where that fits a transaction.
+
+    Arguments and errors as there; UnsupportedOperator also where the lanes cannot be posted piece by piece, or are
+    more than its contract sums.
+    """
+    leaf = _rounded(bundle, node_index, state_before, outputs, rule)
+    hint, read = _evidence_of(leaf, element, rule)
+    runs = [[each[1:] for each in read if each[0] == i] for i in range(len(leaf.operands))]
+    if fits(leaf, runs):
+        return Plan(leaf, (), _encoded(leaf, element, rule, hint, read))
+    require_piecewise(leaf)
+    return in_pieces(leaf, runs, hint, _encoded(leaf, element, rule, hint, []))
+
+
+def _rounded(
+    bundle: ModelBundle, node_index: int, state_before: Sequence[Tensor], outputs: Sequence[Tensor], rule: int
+) -> Leaf:
     leaf = Leaf.of(bundle, node_index, state_before, outputs)
     operator = leaf.node.operator
     if operator not in {VALUE: ROUNDED, BREAKDOWN: SUMS}.get(rule, LOGGED):
         raise UnsupportedOperator(f"node {node_index} is {operator}, which rule {rule} does not decide")
-    read = [] if rule == CONTRADICTION else reads(leaf, element)
+    return leaf
+
+
+def _evidence_of(leaf: Leaf, element: int, rule: int) -> tuple[int, list[Read]]:
+    """The hint of a proof by a rule, and what it opens of the operands, the log aside."""
+    if rule == CONTRADICTION:
+        return 0, []
+    read = reads(leaf, element)
+    if rule == BREAKDOWN and leaf.node.operator != ROUNDED_EMBEDDING_GRADIENT:
+        return _first_broken(leaf, read)
+    return _hint(leaf, read), read
+
+
+def _first_broken(leaf: Leaf, read: list[Read]) -> tuple[int, list[Read]]:
+    """The number of the first lane that is not finite, as RoundedProof counts them, and that lane."""
+    for operand, first, lanes in read:
+        broken = next((i for i, x in enumerate(leaf.bits(operand, first, lanes)) if not is_finite(x)), None)
+        if broken is not None:
+            return operand * lanes + broken, [(operand, first + broken, 1)]
+    return 0, [(0, read[0][1], 1)]
+
+
+def _encoded(leaf: Leaf, element: int, rule: int, hint: int, read: list[Read]) -> bytes:
     output = _EMPTY if rule in (OMISSION, BREAKDOWN) else leaf.open_output(element)
-    slot, openings = _evidence(leaf, element, rule) if rule in (CONTRADICTION, OMISSION) else (0, [])
-    values = (
-        element,
-        _hint(leaf, read),
-        [leaf.open_operand(*each) for each in read],
-        output,
-        (rule, slot, openings),
-    )
+    slot, openings = _log_openings(leaf, element, rule) if rule in (CONTRADICTION, OMISSION) else (0, [])
+    values = (element, hint, [leaf.open_operand(*each) for each in read], output, (rule, slot, openings))
     return encode([f"(uint256,uint256,{_OPENING}[],{_OUTPUT},{_EVIDENCE})"], [values])
 
 
@@ -134,11 +179,11 @@ def log_proof(log: Tensor, slot: int, of_order: bool) -> bytes:
 def reads(leaf: Leaf, element: int) -> list[Read]:
     """The runs of its operands that an output element of a rounded node is made of, the log aside."""
     operator, lanes = leaf.node.operator, leaf.node.reduction
-    if operator == EMBEDDING_GRADIENT:
+    if operator == ROUNDED_EMBEDDING_GRADIENT:
         return _scattered(leaf, element)
-    if operator == CONTRACTION:
+    if operator == ROUNDED_CONTRACTION:
         return [(i, leaf.first(i, element), lanes) for i in (0, 1)]
-    if operator == SUM:
+    if operator == ROUNDED_SUM:
         return [(0, leaf.first(0, element), lanes)]
     inputs = len(leaf.operands) - (operator in LOGGED)
     return [(i, leaf.first(i, element), 1) for i in range(inputs)]
@@ -148,13 +193,13 @@ def zone(leaf: Leaf, element: int) -> Zone | None:
     """What the contract knows of an element of a rounded node; None where it decides nothing."""
     operator, read = leaf.node.operator, reads(leaf, element)
     hint = _hint(leaf, read)
-    if operator == EMBEDDING_GRADIENT:
+    if operator == ROUNDED_EMBEDDING_GRADIENT:
         terms = _terms(leaf, read)
         return rules.contraction(terms, [ONE] * len(terms), hint)
     x, *others = (leaf.bits(*each) for each in read)
-    if operator == CONTRACTION:
+    if operator == ROUNDED_CONTRACTION:
         return rules.contraction(x, others[0], hint)
-    if operator == SUM:
+    if operator == ROUNDED_SUM:
         return rules.row(x, hint)
     if operator in ELEMENTARY:
         return rules.elementary(ELEMENTARY[operator], x[0], rules.RADIUS)
@@ -194,14 +239,14 @@ def _terms(leaf: Leaf, read: list[Read]) -> list[int]:
 def _hint(leaf: Leaf, read: list[Read]) -> int:
     if not read or leaf.node.operator not in SUMS:
         return 0
-    if leaf.node.operator == EMBEDDING_GRADIENT:
+    if leaf.node.operator == ROUNDED_EMBEDDING_GRADIENT:
         terms = _terms(leaf, read)
         return window_exponent(terms, [ONE] * len(terms))
     lanes = [leaf.bits(*each) for each in read]
     return window_exponent(*lanes) if len(lanes) == 2 else rules.term_window(*lanes)
 
 
-def _evidence(leaf: Leaf, element: int, rule: int) -> tuple[int, list]:
+def _log_openings(leaf: Leaf, element: int, rule: int) -> tuple[int, list]:
     log = log_of(leaf)
     operand, capacity = len(leaf.operands) - 1, log.shape[1]
     slot, found = slot_of(log[0], key(leaf, element))

@@ -13,7 +13,7 @@ from tao.graph.log_format import ELEMENT_BITS, END
 from tao.graph.operators import KEEP, LOG, SAMPLE
 from tao.model import ModelBundle
 from tao.numerics.float32 import is_finite
-from tao.proofs import MAX_OPENED
+from tao.proofs import Plan
 from tao.proofs.leaf import Leaf
 from tao.training import proofs
 from tao.training.proofs import BREAKDOWN, CONTRADICTION, OMISSION, VALUE
@@ -24,11 +24,16 @@ _CANDIDATES = 64
 
 @dataclass(frozen=True)
 class Fault:
-    """What `proof`, ABI-encoded, shows to be wrong: an output element by a rule, or a column of the log."""
+    """What the plan's proof shows to be wrong: an output element by a rule, or a column of the log."""
 
     element: int
     rule: int
-    proof: bytes
+    plan: Plan
+
+    @property
+    def proof(self) -> bytes:
+        """ABI-encoded."""
+        return self.plan.proof
 
 
 def find_fault(
@@ -49,32 +54,33 @@ def find_fault(
     leaf = Leaf.of(bundle, node_index, state_before, outputs)
     operator, given = leaf.node.operator, (bundle, node_index, state_before, outputs)
     if operator == LOG:
-        return _of_log(leaf.output)
+        return _of_log(leaf)
     if operator in (SAMPLE, KEEP):
         differs = (leaf.output != results).flatten().nonzero().flatten().tolist()
-        return Fault(differs[0], VALUE, proofs.draw_proof(*given, differs[0])) if differs else None
+        return _fault(leaf, differs[0], proofs.draw_proof(*given, differs[0])) if differs else None
     if operator not in proofs.ROUNDED or results is None:
         return None
     found = _of_rounding(leaf, results.flatten(), None if tolerance is None else tolerance.flatten())
     for element, rule in found:
-        read = [] if rule == CONTRADICTION else proofs.reads(leaf, element)
-        if sum(leaf.opened_bytes(*each) for each in read) > MAX_OPENED:
-            continue
         try:
-            return Fault(element, rule, proofs.rounded_proof(*given, element, rule))
+            return Fault(element, rule, proofs.rounded_plan(*given, element, rule))
         except UnsupportedOperator:
-            continue  # a log out of order may not show what it holds; it is at fault itself
+            continue  # too long; or a log out of order may not show what it holds, and is at fault itself
     return None
 
 
-def _of_log(log: Tensor) -> Fault | None:
-    keys, values = log
+def _fault(leaf: Leaf, element: int, proof: bytes) -> Fault:
+    return Fault(element, VALUE, Plan(leaf, (), proof))
+
+
+def _of_log(leaf: Leaf) -> Fault | None:
+    keys, values = log = leaf.output
     unordered = (keys[:-1] >= keys[1:]) & ~((keys[:-1] == END) & (keys[1:] == END))
     broken = (keys < 0) | (values < 0) | (values >= torch.where(keys == END, 1, 1 << 32))
     for wrong, of_order in ((unordered, True), (broken, False)):
         if wrong.any():
             slot = int(wrong.byte().argmax())
-            return Fault(slot, VALUE, proofs.log_proof(log, slot, of_order))
+            return _fault(leaf, slot, proofs.log_proof(log, slot, of_order))
     return None
 
 
