@@ -5,4 +5,6 @@ export APE_DATA_FOLDER="${APE_DATA_FOLDER:-$TAO_ROOT/.ape}"
 # Ape downloads a native solc where it can; the npm build serves everywhere else.
 export SOLCX_BINARY_PATH="${SOLCX_BINARY_PATH:-$TAO_ROOT/tools/solcx}"
 export HF_HUB_OFFLINE="${HF_HUB_OFFLINE:-1}"
+# What the contracts are compiled from, as one hash.
+contract_sources() { find contracts -name '*.sol' -not -path '*/.cache/*' -print0 | sort -z | xargs -0 cat ape-config.yaml | sha256sum | cut -d' ' -f1; }
 export PATH="$TAO_ROOT/.venv/bin:$TAO_ROOT/tools/bin:$TAO_ROOT/node_modules/.bin:$PATH"

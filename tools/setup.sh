@@ -30,12 +30,12 @@ fi
 
 say "contracts"
 # Ape compiles what changed but not what imports it, so any change starts anew.
-sources=$(find contracts -name '*.sol' -not -path '*/.cache/*' -print0 | sort -z | xargs -0 cat ape-config.yaml | sha256sum | cut -d' ' -f1)
+sources=$(contract_sources)
 [ "$(cat .build/sources 2>/dev/null || true)" = "$sources" ] || rm -rf .build
 ape compile -v WARNING
 echo "$sources" > .build/sources
 # Forge's tests deploy what Ape built.
-mkdir -p .forge/creation
+rm -rf .forge/creation && mkdir -p .forge/creation
 .venv/bin/python - <<'END'
 import json, pathlib
 for name, built in json.loads(pathlib.Path(".build/__local__.json").read_text())["contractTypes"].items():

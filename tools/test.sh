@@ -12,6 +12,8 @@ if [ $# -gt 0 ]; then
   pytest "$@"
   exit
 fi
+[ "$(cat .build/sources 2> /dev/null || true)" = "$(contract_sources)" ] \
+  || { echo "test: the contracts have changed since they were compiled; run make setup" >&2; exit 1; }
 # The quick profile draws the same cases every time; the deep one draws new ones.
 seed=${FOUNDRY_PROFILE:+$RANDOM}
 mkdir -p .forge

@@ -42,6 +42,12 @@ class Subject:
     thorough: bool = True
     facts: dict = field(default_factory=dict)
 
+    @property
+    def can_be_blended(self) -> bool:
+        """Whether a mean of two inputs is an input, too."""
+        inputs = self.attacked[0]
+        return len(inputs) == 1 and inputs[0].is_floating_point()
+
 
 def as_logits(outputs: Sequence[Tensor]) -> Tensor:
     """Outputs that are logits already."""
@@ -248,7 +254,7 @@ def _of_sentences(
     return Subject(
         name, bundle, logits, unseen[:1], seen, unseen[1:],
         [["layer.5.attention.output.dense", "layer.5.output.dense"]], ("layer.0.attention.output.dense", 12),
-        steps=2, restarts=1, thorough=False, facts=facts,
+        steps=2, restarts=2, thorough=False, facts=facts,
     )  # fmt: skip
 
 

@@ -48,7 +48,7 @@ library RoundedProof {
     error WrongOutputCount(uint256 given, uint256 required);
     error WrongOpeningCount(uint256 given, uint256 required);
     error WrongLaneStride(uint256 operand, uint256 given, uint256 required);
-    error LaneOutOfRange(uint256 lane);
+    error LaneOutOfRange(uint256 hint);
 
     /// @notice The proof in place: decoding into memory would copy all lanes.
     function decode(NodeRecord.Node memory node, bytes calldata encoded) internal pure returns (Proof calldata proof) {

@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.30;
 
+import { Float32Dot } from "./Float32Dot.sol";
+import { RowSums } from "./RowSums.sol";
+
 /// @title How many terms of a windowed sum are below its window W, and so unknown but for a bound; zeros are not.
 /// @notice Sums of Float32Dot count products from E = W on, sums of RowSums numbers from e = W on; see there. A sum of
 /// which nothing was skipped is exact, so that ties are decided.
@@ -9,6 +12,7 @@ library Skipped {
 
     /// @notice Of the products of two runs of finite FP32 numbers in calldata.
     function products(uint256 a, uint256 b, uint256 lanes, uint256 window) internal pure returns (uint256 count) {
+        if (window == Float32Dot.MIN_WINDOW) return 0;
         unchecked {
             for (uint256 end = a + 4 * lanes; a != end; a += 4) {
                 if (place(_load(a)) + place(_load(b)) < window) ++count;
@@ -19,6 +23,7 @@ library Skipped {
 
     /// @notice Of a run of finite FP32 numbers in calldata.
     function numbers(uint256 run, uint256 lanes, uint256 window) internal pure returns (uint256 count) {
+        if (window == RowSums.MIN_WINDOW) return 0;
         unchecked {
             for (uint256 end = run + 4 * lanes; run != end; run += 4) {
                 if (place(_load(run)) < window) ++count;

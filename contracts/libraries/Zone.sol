@@ -28,8 +28,8 @@ library Zones {
     uint256 private constant BALL_DIGITS = 60;
     uint256 private constant BALL_ROUNDOFF = 7; // log2 of u in them
 
-    /// @notice Of a sum of products of FP32 numbers made with this window, of which at most `skipped` are below: fewer than
-    /// 2^32, as lanes are.
+    /// @notice Of a sum of products of FP32 numbers made with this window, of which at most `skipped` are below. Where
+    /// they are computed and not given, there are fewer than 2^32 lanes, and nothing here runs over.
     function ofDot(Float32Dot.Sum memory sum, uint256 skipped, uint256 window)
         internal
         pure
@@ -42,7 +42,7 @@ library Zones {
         }
     }
 
-    /// @notice Of a sum of RowSums, of whose terms at most `skipped`, fewer than 2^32, are below its window.
+    /// @notice Likewise of a sum of RowSums, of whose terms at most `skipped` are below its window.
     function ofRow(Ball memory value, uint256 skipped) internal pure returns (Zone memory zone) {
         (zone.mid, zone.rad, zone.exp) = (value.mid, skipped << 23, value.exp); // each is less than 2^23 units
     }

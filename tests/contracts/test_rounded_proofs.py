@@ -13,8 +13,10 @@ from eth_abi import decode
 
 from support import rounded_cases as cases
 from support import steps
-from support.rounded_steps import KINDS, PROOF, changed, doubtful, encoding, floats, neighbour
+from support.rounded_steps import KINDS, PROOF, SUMS, changed, doubtful, encoding, floats, neighbour
 from support.wire import Reverted
+from tao.chain.sender import MOST_GAS
+from tao.graph.maps import IndexMap
 from tao.graph.operators import LOG
 from tao.training import proofs, rules
 from tao.training.proofs import BREAKDOWN, CONTRADICTION, OMISSION, VALUE
@@ -30,7 +32,13 @@ def test_each_operator_has_one_of_the_contracts(wire, deployment):
 
 
 @pytest.mark.parametrize(
-    "kind, rule", [*((kind, VALUE) for kind in KINDS), ("sigmoid", CONTRADICTION), ("sigmoid", OMISSION)]
+    "kind, rule",
+    [
+        *((kind, VALUE) for kind in KINDS),
+        *((kind, BREAKDOWN) for kind in SUMS),
+        ("sigmoid", CONTRADICTION),
+        ("sigmoid", OMISSION),
+    ],
 )
 def test_no_changed_proof_refutes_an_honest_step(judge, kind, rule):
     chance = random.Random(f"{kind} {rule}")
@@ -197,3 +205,33 @@ def test_a_proof_about_a_function_costs_no_more_than_recorded(wire, people, depl
     proof = proofs.rounded_proof(*step.given, 1, rule)
     used = step.cost(wire, people[0], deployment.rounded_elementwise, proof)
     assert 0.8 * limit < used < limit, (rule, used)
+
+
+FULL = {
+    "zeros": lambda shape: torch.zeros(shape),
+    "subnormal": lambda shape: torch.full(shape, 1e-40),
+    "tiny": lambda shape: torch.full(shape, 1e-30),
+    "ordinary": lambda shape: torch.randn(shape, generator=torch.Generator().manual_seed(1)),
+}
+
+
+@pytest.mark.parametrize("numbers", FULL)
+@pytest.mark.parametrize("kind", ["contraction", "sum"])
+def test_a_full_transaction_of_any_numbers_stays_below_the_cap(wire, people, deployment, kind, numbers):
+    lanes = 40_000
+    a = FULL[numbers]((1, lanes))
+    if kind == "sum":
+        maps = (IndexMap((lanes,), 1, 0),)
+        step = steps.Step.of("rounded.aten.sum.dim_IntList", (a,), maps, torch.ones(1), lanes)
+    else:
+        maps = (IndexMap((lanes, 0), 1, 0), IndexMap((0, lanes), 1, 0))
+        step = steps.Step.of(
+            "rounded.contraction", (a, FULL["ordinary"]((1, lanes))), maps, torch.ones(1, 1), lanes
+        )
+    plan = proofs.rounded_plan(*step.given, 0)
+    posting = next(plan.postings())
+    assert len(plan.pieces) > len(posting.pieces)
+    contract = deployment.rounded_contraction if kind == "contraction" else deployment.rounded_reduction
+    call = {"from": people[0], "to": contract.address, "data": contract.data("post", posting.pieces)}
+    used = int(wire.rpc("eth_estimateGas", call), 16)
+    assert 0.3 * posting.gas < used <= 1.05 * posting.gas and used < MOST_GAS

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from ast import literal_eval
 
 import pytest
@@ -124,6 +125,35 @@ def test_what_is_below_a_higher_window_is_counted(contract_of, window):
     assert below if window > 120 else not below
 
 
+@pytest.mark.parametrize("place", [0, LANES - 1, LANES, 2 * LANES - 1])
+def test_the_first_and_the_last_lane_of_both_operands_may_break(refutes, place):
+    """And no lane of a neighbouring row."""
+    step = of("contraction", "even")
+    operand, lane = divmod(place, LANES)
+    for row, breaks in ((3, True), (2, operand == 1)):
+        bad = [tensor.clone() for tensor in step.before]
+        bad[1 + operand][0 if operand else row, lane] = torch.nan
+        wrong = steps.Step(step.bundle, tuple(bad), step.output)
+        assert refutes(*wrong.given, rounded_plan(*wrong.given, 3, BREAKDOWN).proof) == breaks
+
+
+@pytest.mark.parametrize("kind", SUMS)
+def test_no_changed_proof_of_records_refutes_an_honest_step(refutes, posted, kind):
+    step, chance = of(kind, "tie"), random.Random(kind)
+    proof = posted(step, rounded_plan(*step.given, 2)).proof
+    decided = 0
+    for _ in range(150):
+        other = bytearray(proof)
+        for _ in range(chance.randrange(1, 4)):
+            other[chance.randrange(len(other))] = chance.choice([0, 1, 2, 32, 255, chance.randrange(256)])
+        try:
+            assert not refutes(*step.given, bytes(other))
+            decided += 1
+        except TransactionFailed:
+            pass
+    assert decided
+
+
 @pytest.mark.parametrize("broken", [torch.nan, -torch.inf])
 @pytest.mark.parametrize("kind", SUMS)
 def test_a_breakdown_is_shown_by_one_number_however_many_lanes_there_are(refutes, kind, broken):
@@ -140,9 +170,10 @@ def test_a_breakdown_is_shown_by_one_number_however_many_lanes_there_are(refutes
         assert hint == operand * LANES + lane
         with pytest.raises(TransactionFailed):
             refutes(*wrong.given, changed(plan.proof, hint=hint - 64))
-        with pytest.raises(TransactionFailed) as refusal:
-            refutes(*wrong.given, changed(plan.proof, hint=hint + 2 * LANES))
-        assert selector(refusal) == error("LaneOutOfRange(uint256)")
+        for beyond in (LANES * (2 if kind == "contraction" else 1), hint + 2 * LANES, 2**256 - 1):
+            with pytest.raises(TransactionFailed) as refusal:
+                refutes(*wrong.given, changed(plan.proof, hint=beyond))
+            assert selector(refusal) == error("LaneOutOfRange(uint256)")
     assert not refutes(*step.given, rounded_plan(*step.given, 3, BREAKDOWN).proof)
 
 

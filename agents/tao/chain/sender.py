@@ -14,6 +14,8 @@ from tao.chain.reverts import Errors
 from tao.errors import ChainError
 
 GAS_MARGIN = 1.25
+MOST_GAS = 1 << 24
+"""Of a transaction (EIP-7825); the margin ends there."""
 """Estimates are taken on another block than the one that includes the transaction."""
 
 FEE_BUMP = 1.25
@@ -126,12 +128,13 @@ class Sender:
     def _include(self, what: str, body: dict[str, Any]) -> TxReceipt:
         """Sign and send until there is a receipt; raises _NonceTaken, or web3's error where it is refused."""
         estimate = self.w3.eth.estimate_gas(body)
+        gas = max(estimate, min(int(estimate * GAS_MARGIN), MOST_GAS))
         if self._nonce is None:
             self._nonce = self.w3.eth.get_transaction_count(self.address, "latest")
         transaction = {key: item for key, item in body.items() if key != "from"} | {
             "chainId": self._chain_id,
             "nonce": self._nonce,
-            "gas": int(estimate * GAS_MARGIN),
+            "gas": gas,
             "type": 2,
             **self._fees(),
         }

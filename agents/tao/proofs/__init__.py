@@ -30,6 +30,7 @@ from tao.proofs.pieces import (
     Posting,
     cut,
     estimate,
+    is_affordable,
     pieces_of,
     postings,
     recorded,
@@ -235,8 +236,9 @@ def _first_that_fits(leaf: Leaf, elements: Iterable[int]) -> int | None:
 
 
 def fits(leaf: Leaf, runs: Runs) -> bool:
-    """Whether one transaction holds openings of these runs."""
-    return sum(leaf.opened_bytes(i, *run) for i, each in enumerate(runs) for run in each) <= MAX_OPENED
+    """Whether one transaction holds openings of these runs, and has the gas to sum them."""
+    opened = sum(leaf.opened_bytes(i, *run) for i, each in enumerate(runs) for run in each)
+    return opened <= MAX_OPENED and is_affordable(leaf, runs)
 
 
 def leaf_claim(

@@ -17,7 +17,7 @@ from tao.proofs import Plan
 from tao.protocol.challenger import Finding, Inconsistent, Measured, Missing, Refutable
 from tao.protocol.views import ClaimView, DisputeView
 from tao.roles.bits import log_value, stand_in
-from tao.roles.states import Ends, around, chunk_numbered, ends, fetch, fetch_value
+from tao.roles.states import Ends, around, chunk_numbered, ends, fetch, fetch_read, fetch_value
 from tao.tensors import commit
 from tao.tensors.store import TensorStore
 from tao.training.audit import Audit, AuditReport
@@ -139,11 +139,16 @@ class AuditJudge:
         is_wrong = node != 0 and differs(self.replay, node, inputs, outputs)
         return Measured(math.inf if is_wrong else 0.0)
 
-    def operands(self, dispute: DisputeView) -> list[Tensor]:
+    def operands(self, dispute: DisputeView) -> Sequence[Tensor]:
         """The values before the operator left, as far as it reads them; raises StoreError where one is missing."""
-        values, missing = self._inputs(dispute, around(dispute)[0])
+        before, node = around(dispute)[0], dispute.node
+        try:
+            return fetch_read(self.store, self.bundle.graph, node, node + 1, before)
+        except StoreError:
+            pass  # computed, which takes a replay
+        values, missing = self._inputs(dispute, before)
         if missing is not None:
-            raise StoreError(f"operand {missing} of operator {dispute.node} is not to be had")
+            raise StoreError(f"operand {missing} of operator {node} is not to be had")
         return values
 
     def difference(self, claim: ClaimView) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Set
 from typing import Any
 
 from tao.errors import ModelError
@@ -12,7 +13,7 @@ from tao.protocol.views import ClaimView, DisputeView
 from tao.roles.audit_judge import AuditJudge
 from tao.roles.context import Context
 from tao.roles.disputant import Disputant
-from tao.roles.states import ends
+from tao.roles.states import Ends, ends
 
 
 class AuditorRole(Disputant):
@@ -33,6 +34,10 @@ class AuditorRole(Disputant):
 
     def _summed(self, dispute: DisputeView) -> Leaf:
         return Leaf.before(self.bundle, dispute.node, self.judge.operands(dispute))
+
+    def _forget(self, running: Set[Ends]) -> None:
+        super()._forget(running)
+        self.judge.plans = {key: plan for key, plan in self.judge.plans.items() if key in running}
 
     def _reason(self, claim: ClaimView) -> tuple[str, dict[str, Any]]:
         return self.judge.difference(claim), {}

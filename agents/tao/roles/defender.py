@@ -19,6 +19,7 @@ from tao.roles import sums
 from tao.roles.context import Context
 from tao.roles.journal import Done
 from tao.roles.role import OVER, Role, dispute_facts, short
+from tao.roles.states import fetch_read
 from tao.tensors import TensorTree, commit
 
 
@@ -121,14 +122,18 @@ class Defender(Role):
         return self.done("defend", what, start, sent, **dispute_facts(dispute))
 
     def _before(self, dispute: DisputeView) -> Sequence[Tensor]:
-        """The state before the disputed operator; what that reads as it was revealed, bit for bit, as this
-        device may have other kernels by now."""
-        graph, committed = self.bundle.graph, dispute.states[dispute.lo]
-        read = {operand.value for operand in graph.nodes[dispute.node].operands}
+        """The state before the disputed operator, what that reads as it was revealed, bit for bit: from the store, as
+        computing it may take long, and this device may have other kernels by now."""
+        graph, node, committed = self.bundle.graph, dispute.node, dispute.states[dispute.lo]
+        try:
+            return fetch_read(self.context.store, graph, node, node + 1, committed)
+        except StoreError:
+            pass  # missing, or not what it should be: computed once more
+        read = {operand.value for operand in graph.nodes[node].operands}
         own = self._states(dispute.claim, (dispute.lo,))[dispute.lo]
         return [
             self._tensor(dispute, commitment) if value in read and commit(tensor) != commitment else tensor
-            for value, tensor, commitment in zip(graph.live(dispute.node), own, committed, strict=True)
+            for value, tensor, commitment in zip(graph.live(node), own, committed, strict=True)
         ]
 
     def _tensor(self, dispute: DisputeView, commitment: bytes) -> Tensor:

@@ -6,7 +6,7 @@ from __future__ import annotations
 import time
 from abc import abstractmethod
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Set
 from typing import Any
 
 from tao.chain.reverts import Refused
@@ -18,7 +18,7 @@ from tao.proofs import Plan, leaf_claim
 from tao.proofs.leaf import Leaf
 from tao.protocol import actions, challenger
 from tao.protocol.actions import Action
-from tao.protocol.views import ChainView, ClaimView, DisputeView
+from tao.protocol.views import ChainView, ClaimView, DisputeView, Phase
 from tao.roles import sums
 from tao.roles.context import Context
 from tao.roles.journal import Done
@@ -45,8 +45,9 @@ class Disputant(Role):
         super().__init__(context)
         self.bundle = bundle
         self._told: set[bytes] = set()
-        self._failed: Counter[bytes] = Counter()
+        self._failed: Counter[bytes | tuple[bytes, int, int]] = Counter()
         self._plans: dict[tuple[Ends, int], Plan] = {}
+        self._leaves: dict[Ends, Leaf] = {}
 
     @abstractmethod
     def _verdict(self, claim: ClaimView) -> tuple[str, dict[str, Any]] | None:
@@ -69,6 +70,7 @@ class Disputant(Role):
 
     def decide(self, view: ChainView) -> Iterable[Action]:
         self.judge.now = view.now
+        self._forget({ends(d, d.lo, d.hi) for d in view.disputes if d.phase is not Phase.CLOSED})
         models = frozenset({self.bundle.model_id})
         parts = challenger.parts(view, self.address)
         yield from self._each(
@@ -78,6 +80,11 @@ class Disputant(Role):
         for claim in view.claims:
             self._tell(claim)
 
+    def _forget(self, running: Set[Ends]) -> None:
+        """Keep what is known about the segments now disputed alone: it holds their tensors."""
+        self._plans = {key: plan for key, plan in self._plans.items() if key[0] in running}
+        self._leaves = {key: leaf for key, leaf in self._leaves.items() if key in running}
+
     def perform(self, action: Action) -> Done | None:
         start, game = time.monotonic(), self.context.contracts.game.functions
         match action:
@@ -86,7 +93,7 @@ class Disputant(Role):
             case actions.Prove(dispute, element):
                 return self._prove(dispute, element)
             case actions.Support(dispute):
-                return sums.supported(self, self._asserted(dispute), dispute)
+                return self._support(dispute)
             case actions.Select(dispute, child, deviation):
                 name, details = "select", {"child": child, "deviation": number(deviation)}
                 what = f"selected child {child} of {self._segment(dispute)}"
@@ -136,10 +143,21 @@ class Disputant(Role):
     def _asserted(self, dispute: DisputeView) -> Leaf:
         """The operator whose sums are disputed; as they were asserted, if that was here: its operands may have
         been withdrawn since."""
-        for (held, _), plan in self._plans.items():
-            if held == ends(dispute, dispute.lo, dispute.hi):
-                return plan.leaf
-        return self._summed(dispute)
+        about = ends(dispute, dispute.lo, dispute.hi)
+        if about not in self._leaves:
+            held = (plan.leaf for (key, _), plan in self._plans.items() if key == about)
+            self._leaves[about] = next(held, None) or self._summed(dispute)
+        return self._leaves[about]
+
+    def _support(self, dispute: DisputeView) -> Done:
+        """Stand by the doubted sums. A range whose pieces cannot be posted is split, however short."""
+        range_doubted = dispute.dispute_id, dispute.sum.lo, dispute.sum.hi
+        try:
+            splits = self._failed[range_doubted] >= ATTEMPTS
+            return sums.supported(self, self._asserted(dispute), dispute, splits)
+        except ChainError as error:
+            self._failed[range_doubted] += not isinstance(error, Refused)
+            raise
 
     def _post(self, dispute: DisputeView, plan: Plan, start: float) -> Done | None:
         """Post the next pieces of the plan that are not on the chain, whoever posted the others, or assert their
@@ -173,9 +191,10 @@ class Disputant(Role):
                 return sums.asserted(self, dispute, plan, self._leaf(dispute, True))
             posting = next(plan.postings(known))
             sent = self.context.send(adjudicator.functions.post(posting.pieces))
-        except Refused:
-            self.judge.unproven.add(dispute.dispute_id)
+        except ChainError as error:
+            self._failure(dispute, isinstance(error, Refused))
             raise
+        self._failed[dispute.dispute_id] = 0
         posted, lanes = len(known) + len(posting.keys), sum(piece.lanes for piece in plan.pieces)
         what = (
             f"posted {posted} of {len(keys)} pieces of the {lanes:,} lanes that {self._segment(dispute)} sums"
@@ -215,11 +234,14 @@ class Disputant(Role):
         try:
             return self.context.send(call, already=OVER)
         except ChainError as error:
-            self._failed[dispute.dispute_id] += 1
-            refused = isinstance(error, Refused) and error.error in UNPROVEN
-            if refused or self._failed[dispute.dispute_id] >= ATTEMPTS:
-                self.judge.unproven.add(dispute.dispute_id)
+            self._failure(dispute, isinstance(error, Refused) and error.error in UNPROVEN)
             raise
+
+    def _failure(self, dispute: DisputeView, is_final: bool) -> None:
+        """Leave the operator to the committee, at once or after some more failures."""
+        self._failed[dispute.dispute_id] += 1
+        if is_final or self._failed[dispute.dispute_id] >= ATTEMPTS:
+            self.judge.unproven.add(dispute.dispute_id)
 
     def _leaf(self, dispute: DisputeView, with_outputs: bool) -> dict:
         """The LeafClaim; its outputs are ignored, and may not exist, where the states are inconsistent."""

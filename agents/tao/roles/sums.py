@@ -59,15 +59,18 @@ def is_accepted(dispute: DisputeView, plan: Plan) -> bool:
     return statement == (found.range.hint, found.range.lanes, _firsts(plan.leaf, dispute))
 
 
-def supported(role: Role, leaf: Leaf, dispute: DisputeView) -> Done:
-    """Answer a doubt: by the sums over the children, or, of a short range, by its pieces and the settlement."""
+def supported(role: Role, leaf: Leaf, dispute: DisputeView, splits: bool = False) -> Done:
+    """Answer a doubt: by the sums over the children, or, of a short range, by its pieces and the settlement.
+
+    splits: reveal the children's sums of short ranges, too, as far as they have any.
+    """
     start, contracts, held = time.monotonic(), role.context.contracts, dispute.sum
     hint, (doubted,) = held.range.hint, held.partials
     firsts = _firsts(leaf, dispute)
     lanes = f"lanes {held.lo:,} to {held.hi - 1:,} that operator {dispute.node} sums"
     facts = {"from": held.lo, "to": held.hi, **dispute_facts(dispute)}
     runs = [[(first + held.lo, held.hi - held.lo)] for first in firsts]
-    if estimate(leaf, cut(leaf, runs))[0] > 1:
+    if (splits and held.hi - held.lo > 1) or estimate(leaf, cut(leaf, runs))[0] > 1:
         cuts = partition.cuts(held.lo, held.hi, dispute.fan_out)
         partials = [_known(leaf, hint, firsts, lo, hi) for lo, hi in zip(cuts, cuts[1:], strict=False)]
         call = contracts.sums.functions.split(dispute.dispute_id, doubted, partials)
