@@ -1,14 +1,19 @@
 """What settled a dispute, in words and figures: the element and its bound, the votes, or the silence."""
 
 import json
+from collections.abc import Sequence
 from typing import Any
+
+from torch import Tensor
 
 from tao.execution import replay
 from tao.graph.operators import CONTRACTION
 from tao.graph.states import of_outputs
 from tao.model import ModelBundle
+from tao.numerics.bounds import Exact, bound
 from tao.numerics.dot import tolerance
-from tao.numerics.float32 import float_bits
+from tao.proofs.leaf import Leaf
+from tao.proofs.reads import reads
 from tao.protocol.views import DisputeView
 from tao.roles.states import around, fetch
 from tao.tensors.store import TensorStore
@@ -17,30 +22,29 @@ from tao.tensors.store import TensorStore
 def element_proven(
     bundle: ModelBundle, store: TensorStore, dispute: DisputeView, element: int
 ) -> dict[str, Any]:
-    """The refuted element: its claimed value, the exact one, and the bound (0 where bits must be equal)."""
+    """The refuted element: its claimed value, the exact one (in float64 at least), and how far an honest one may be
+    from that (0 where bits must be equal)."""
     graph, index = bundle.graph, dispute.lo
-    node, (before, after) = graph.nodes[index], around(dispute)
+    before, after = around(dispute)
     state = fetch(store, graph, index, before)
-    output = of_outputs(graph, index, fetch(store, graph, index + 1, after))[0]
-    claimed = output.flatten()[element].item()
-    if node.operator != CONTRACTION:
-        own = of_outputs(graph, index, replay(graph, bundle.parameters, index, state, index + 1))[0]
-        return {"element": element, "claimed": claimed, "exact": own.flatten()[element].item(), "bound": 0.0}
-    held = dict(zip(graph.live(index), state, strict=True))
-    place = element
-    coordinates = []
-    for size in reversed(output.shape):
-        place, coordinate = divmod(place, size)
-        coordinates.insert(0, coordinate)
-    runs = []
-    for operand, index_map in zip(node.operands, node.maps, strict=True):
-        parameter = graph.parameter_of(operand.value)
-        value = held[operand.value] if parameter is None else bundle.parameters[parameter]
-        start = index_map.offset + sum(o * s for o, s in zip(coordinates, index_map.strides, strict=True))
-        length = node.reduction if index_map.lane_stride else 1
-        runs.append(float_bits(value.contiguous().flatten()[start : start + length]))
-    exact, _, bound = tolerance(runs[0], runs[1], runs[2][0] if len(runs) > 2 else None)
-    return {"element": element, "claimed": claimed, "exact": float(exact), "bound": float(bound)}
+    leaf = Leaf.of(bundle, index, state, of_outputs(graph, index, fetch(store, graph, index + 1, after)))
+    exact, allowed = _expected(leaf, index, state, element)
+    claimed = leaf.output.flatten()[element].item()
+    return {"element": element, "claimed": claimed, "exact": exact, "bound": allowed}
+
+
+def _expected(leaf: Leaf, index: int, state: Sequence[Tensor], element: int) -> tuple[float, float]:
+    """The exact value of an element of node `index`, and its bound."""
+    node, graph = leaf.node, leaf.bundle.graph
+    if node.operator == CONTRACTION:
+        lanes = [leaf.bits(i, *run) for i, (run,) in enumerate(reads(leaf, element))]
+        exact, _, allowed = tolerance(lanes[0], lanes[1], *(bits for (bits,) in lanes[2:]))
+        return float(exact), float(allowed)
+    (rule, *_) = bound(node.target, node.args, node.kwargs, leaf.viewed())
+    if isinstance(rule, Exact):
+        (own,) = of_outputs(graph, index, replay(graph, leaf.bundle.parameters, index, state, index + 1))
+        return own.flatten()[element].item(), 0.0
+    return rule.value.flatten()[element].item(), rule.tolerance.flatten()[element].item()
 
 
 def sentence(route: str, details: dict[str, Any]) -> str:

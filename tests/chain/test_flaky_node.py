@@ -1,4 +1,4 @@
-"""Dropped connections, lost answers, and nodes that are not there."""
+"""Dropped connections, lost answers, late transactions, and nodes that are not there."""
 
 import time
 from dataclasses import replace
@@ -7,6 +7,7 @@ import pytest
 
 from benchmarks.small import Cheat, node
 from chain.proxy import Faults, flaky
+from tao.chain.local import ACCOUNTS, account
 from tao.chain.rpc import PATIENCE, connect
 from tao.errors import ChainError
 from tao.protocol.views import Outcome
@@ -26,8 +27,24 @@ def test_a_dispute_survives_dropped_connections_and_lost_answers(world):
     assert len(sent) == len(set(sent))
 
 
-def test_every_transaction_of_a_shaky_connection_is_included_once(world):
-    faults = Faults(before=5, after=3)
+def test_a_dispute_survives_transactions_that_arrive_late(world):
+    """The node gets most of them twice, and the second time behind a later request."""
+    world.request()
+    faults = Faults(late=2)
+    with flaky(world.url, faults) as url:
+        shaky = replace(world, url=url)
+        cheat = Cheat(world.bundle, node(world.bundle, "mish"))
+        roles = [shaky.prover(cheat), shaky.challenger(), *shaky.members()]
+        before, late = included(world), faults.overtaken
+        done = shaky.play(*roles)
+    assert faults.overtaken - late > 10
+    assert world.dispute().outcome is Outcome.CHALLENGER_WON
+    assert included(world) - before == sum(not each.sent.already for each in done)
+
+
+@pytest.mark.parametrize("fault", [{"before": 5, "after": 3}, {"late": 2}], ids=["lost", "late"])
+def test_every_transaction_of_a_shaky_connection_is_included_once(world, fault):
+    faults = Faults(**fault)
     with flaky(world.url, faults) as url:
         context = replace(world, url=url).context(10)
         first = world.w3.eth.get_transaction_count(context.address)
@@ -35,6 +52,12 @@ def test_every_transaction_of_a_shaky_connection_is_included_once(world):
             request = context.contracts.claims.functions.request(world.bundle.model_id, [bytes(32)], salt)
             context.send(request)
         assert world.w3.eth.get_transaction_count(context.address) == first + 5
+    assert faults.dropped >= 4 and faults.overtaken == (faults.dropped if faults.late else 0)
+
+
+def included(world) -> int:
+    """Transactions of all accounts that are on the chain."""
+    return sum(world.w3.eth.get_transaction_count(account(index).address) for index in range(ACCOUNTS))
 
 
 @pytest.mark.parametrize(
