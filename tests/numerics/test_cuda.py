@@ -11,6 +11,7 @@ from torch.utils._pytree import tree_leaves
 
 from numerics.local import LocalDevice
 from numerics.test_work import Net, sample
+from tao.commands.calibrate import calibrate_model
 from tao.commands.main import main
 from tao.model import ModelBundle, trace
 from tao.numerics import variants
@@ -42,6 +43,21 @@ def test_it_is_available_exactly_where_torch_finds_a_device(monkeypatch, there):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: there)
     assert ("cuda" in variants.available()) is there
     assert "cuda" not in variants.available(accelerators=False)
+
+
+def test_the_command_calibrates_on_it_without_being_told(monkeypatch, tmp_path):
+    class Asked(Exception):
+        pass
+
+    def calibrate(bundle, inputs, names, *rest):
+        raise Asked(names)
+
+    monkeypatch.setattr(variants, "_has_cuda", lambda: True)  # torch itself must not look for one
+    monkeypatch.setattr("tao.numerics.calibrate.calibrate", calibrate)
+    with pytest.raises(Asked) as caught:
+        calibrate_model(EXAMPLE, str(tmp_path), tmp_path)
+    (names,) = caught.value.args
+    assert names[0] == "native" and names[-1] == "cuda"
 
 
 def test_it_is_described_by_the_model_of_the_gpu(monkeypatch):
