@@ -168,10 +168,8 @@ def test_a_network_is_calibrated_on_the_cpu_and_on_cuda_together(bundle, tmp_pat
     )
     assert [device.name for device in profile.devices] == ["native", "cuda"]
     assert torch.cuda.get_device_name() in profile.devices[1].description
-    linear = [
-        node.absolute[-1]
-        for node, of in zip(profile.nodes, bundle.graph.nodes, strict=True)
-        if "linear" in of.target
-    ]
-    assert all(0 < largest < 1e-4 for largest in linear)  # other kernels, but float32 and no TF32
+    largest = [node.absolute[-1] for node in profile.nodes]
+    assert max(largest) > 0  # they are two devices
+    products = [y for y, node in zip(largest, bundle.graph.nodes, strict=True) if "linear" in node.target]
+    assert max(products) < 1e-5  # what float32 rounds; TF32 makes 1e-4 and more
     assert profile.segment(0, len(bundle.graph)).elements[-1] > 0
