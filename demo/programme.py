@@ -80,7 +80,7 @@ class _Company:
 
     def __init__(self, play: Play) -> None:
         self._play, self._stage = play, play.stage
-        self._kernels = variants.available()
+        self._kernels = variants.available(accelerators=False)
 
     def hire(self, members: int) -> None:
         """Start the honest ones: who claims, those who watch, and the committee's members."""

@@ -57,12 +57,12 @@ def test_no_python_of_the_readme_is_left_untried() -> None:
 
 
 def commands() -> list[str]:
-    """What is called of `tao` in the walk-through, options included."""
-    return re.findall(r"(?:^|\()(tao [^#)\n]+)", the_block("sh", "tao register"), re.MULTILINE)
+    """What is called of `tao` in the walk-throughs, options included."""
+    return re.findall(r"(?:^|\()(tao [^#)\n]+)", "".join(blocks("sh")), re.MULTILINE)
 
 
 @pytest.mark.parametrize("words", commands())
-def test_the_walk_through_calls_commands_that_there_are(words: str) -> None:
+def test_the_walk_throughs_call_commands_that_there_are(words: str) -> None:
     command: click.Command = main
     _, *left = shlex.split(words)
     while isinstance(command, click.Group):

@@ -37,8 +37,8 @@ def calibrate_model(
 ) -> bytes:
     """The profile's file of the model that `source` (FILE.py:FUNCTION) builds, on all the inputs it gives.
 
-    variants: of this machine's kernels, by default all it runs. ray: address of a Ray cluster, each of whose
-    nodes is a device instead.
+    variants: of this machine's kernels, by default all it runs, on a CUDA device too. ray: address of a Ray
+    cluster, each of whose nodes is a device instead.
     """
     apply_variant(None)
     from tao.commands.sources import load_samples
@@ -111,8 +111,10 @@ def merge_files(paths: Sequence[Path]) -> bytes:
 def calibrate(sources, out, merge, **options):
     """Measure what honest devices deviate by, and write the model's tolerance profile.
 
-    FUNCTION returns a torch module and a list of argument tuples to calibrate on. With --merge the arguments
-    are profiles of one model, from several machines or inputs: the result has the largest threshold of any.
+    FUNCTION returns a torch module and a list of argument tuples to calibrate on. All pairs of the machine's
+    kernel variants are compared, those of its CPU and, where it has one, its CUDA device. With --merge the
+    arguments are profiles of one model, from several machines or inputs: the result has the largest threshold
+    of any.
 
     Example: tao calibrate examples/models.py:classifier --variant native --variant avx2 --out profile.json
     """

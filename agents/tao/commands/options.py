@@ -60,6 +60,8 @@ log_option = click.option(
 )
 
 
+_ON_CPU = [name for name, variant in VARIANTS.items() if variant.device == "cpu"]
+
 variants_option = click.option(
     "--variant",
     "variants",
@@ -104,7 +106,7 @@ def role_options(command: Callable) -> Callable:
         "--poll", type=click.FloatRange(0.1), default=2.0, show_default=True, help="Seconds between looks."
     )
     @click.option("--once", is_flag=True, help="Look once, do what is to be done, and end.")
-    @click.option("--variant", help=f"Kernel variant to run the model with: {', '.join(VARIANTS)}.")
+    @click.option("--variant", help=f"Kernel variant to run the model with: {', '.join(_ON_CPU)}.")
     @functools.wraps(command)
     def wrapped(*arguments, **rest):
         return command(*arguments, **rest)

@@ -12,7 +12,8 @@ def merge(profiles: Sequence[Profile]) -> Profile:
 
     Devices are those of any profile, samples add up. What only some profiles have, a theta or a segment, is
     left out, because the others may have had no finite one. Pairs of devices of different profiles were never
-    compared; the safety factor has to cover them. Raises ProfileError for profiles of different graphs, grids
+    compared: where the first device of each computes the same bits, they deviate at most by twice the largest
+    threshold, and the safety factor has to cover them. Raises ProfileError for profiles of different graphs, grids
     or safety factors.
     """
     if not profiles:

@@ -1,9 +1,10 @@
-"""Kernel variants of one CPU: the honest devices a tolerance profile is calibrated on.
+"""Kernel variants of one machine: the honest devices a tolerance profile is calibrated on.
 
-A vendor library picks its kernels by instruction set, thread count and its own heuristics, so one machine
-holds several devices that compute the same operator with different bits. Most of these choices are read from
-the environment once, when torch is loaded. Hence two steps: `apply` (or `environment` for a child process)
-before torch is imported, `configure_torch` after. This module itself imports no torch.
+A vendor library picks its kernels by instruction set, thread count and its own heuristics, so one CPU holds
+several devices that compute the same operator with different bits; a CUDA device is one more. Most of these
+choices are read from the environment once, when torch is loaded. Hence two steps: `apply` (or `environment`
+for a child process) before torch is imported, `configure_torch` after. Importing this module loads no torch,
+nor does asking for a variant of the CPU.
 """
 
 import getpass
@@ -21,7 +22,7 @@ from pathlib import Path
 
 from tao.errors import TaoError
 
-# Every variable a variant may set; a variant starts from none of them, whatever the parent had.
+# Every variable that changes kernels; a variant has only those it sets, whatever the parent had.
 CONTROLLED = (
     "ATEN_CPU_CAPABILITY",
     "ONEDNN_MAX_CPU_ISA",
@@ -30,16 +31,17 @@ CONTROLLED = (
     "OMP_NUM_THREADS",
     "MKL_NUM_THREADS",
     "TORCHINDUCTOR_CACHE_DIR",
+    "NVIDIA_TF32_OVERRIDE",
 )
 
 
 class VariantError(TaoError):
-    """A kernel variant is unknown, cannot run on this processor or was chosen too late."""
+    """A kernel variant is unknown, cannot run on this machine or was chosen too late."""
 
 
 @dataclass(frozen=True)
 class Variant:
-    """One way of running every operator on this CPU.
+    """One way of running every operator on this machine.
 
     env: environment read by the libraries when they load. threads: intra-operator threads, 0 for all cores.
     onednn: whether ATen may call oneDNN. parts: parts a contraction's lanes are split in, 0 for the vendor's
@@ -47,7 +49,8 @@ class Variant:
     and sums are NumPy's. composed: sums split alike, and softmax, norms and gelu from elementary kernels, as
     a compiler emits them. runtime: who computes each operator in the place of ATen, see
     `tao.numerics.runtimes`. requires: processor flags without which the libraries would silently run another
-    variant. packages: those it needs that may not be installed.
+    variant. packages: those it needs that may not be installed. device: torch's name of what computes, "cpu"
+    or an accelerator.
     """
 
     name: str
@@ -62,6 +65,7 @@ class Variant:
     runtime: str = ""
     requires: tuple[str, ...] = ()
     packages: tuple[str, ...] = ()
+    device: str = "cpu"
 
 
 _AVX2 = ("avx2", "fma")
@@ -133,6 +137,7 @@ VARIANTS: dict[str, Variant] = {
             runtime="onnxruntime",
             packages=("onnxruntime",),
         ),
+        Variant("cuda", "ATen and cuBLAS on a CUDA device, without TF32 and cuDNN", device="cuda"),
     )
 }
 
@@ -155,10 +160,17 @@ def _processor() -> str:
     return _processor_fields().get("model name", platform.processor() or platform.machine())
 
 
-def available(runtimes: bool = False) -> tuple[str, ...]:
+def _has_cuda() -> bool:
+    import torch
+
+    return torch.cuda.is_available()
+
+
+def available(runtimes: bool = False, accelerators: bool = True) -> tuple[str, ...]:
     """Names of the variants this machine can run, in the order of `VARIANTS`.
 
-    runtimes: also those of other runtimes, which take minutes to compile a model.
+    runtimes: also those of other runtimes, which take minutes to compile a model. accelerators: also those
+    that do not run on the CPU; torch is loaded to look for them.
     """
     return tuple(
         name
@@ -166,6 +178,7 @@ def available(runtimes: bool = False) -> tuple[str, ...]:
         if _processor_flags().issuperset(chosen.requires)
         and not _missing_packages(chosen)
         and (runtimes or not chosen.runtime)
+        and (chosen.device == "cpu" or (accelerators and _has_cuda()))
     )
 
 
@@ -174,7 +187,7 @@ def _missing_packages(chosen: Variant) -> list[str]:
 
 
 def variant(name: str) -> Variant:
-    """The variant called `name`. Raises VariantError if there is none or this processor cannot run it."""
+    """The variant called `name`. Raises VariantError if there is none or this machine cannot run it."""
     if name not in VARIANTS:
         raise VariantError(f"There is no kernel variant {name!r}; choose one of {', '.join(VARIANTS)}.")
     missing = [flag for flag in VARIANTS[name].requires if flag not in _processor_flags()]
@@ -185,12 +198,20 @@ def variant(name: str) -> Variant:
         )
     if packages := _missing_packages(VARIANTS[name]):
         raise VariantError(f"Kernel variant {name!r} needs {', '.join(packages)}, which is not installed.")
+    if VARIANTS[name].device != "cpu" and not _has_cuda():
+        raise VariantError(f"Kernel variant {name!r} needs a CUDA device, and torch finds none here.")
     return VARIANTS[name]
 
 
 def describe(name: str) -> str:
-    """The variant `name` on this machine: what it is, the processor, the version of torch."""
-    return f"{variant(name).description}; {_processor()}, torch {version('torch')}"
+    """The variant `name` on this machine: what it is, the processor or GPU, the version of torch."""
+    chosen = variant(name)
+    if chosen.device == "cpu":
+        return f"{chosen.description}; {_processor()}, torch {version('torch')}"
+    import torch
+
+    # Here the version names the CUDA release, too.
+    return f"{chosen.description}; {torch.cuda.get_device_name()}, torch {torch.__version__}"
 
 
 def environment(name: str, base: Mapping[str, str] | None = None) -> dict[str, str]:
@@ -213,8 +234,11 @@ def _compiler_cache() -> str:
 def apply(name: str) -> Variant:
     """Set this process's environment for variant `name`: before torch is imported, `configure_torch` after.
 
-    Raises VariantError if torch is already loaded, because its libraries have chosen their kernels by then.
+    Raises VariantError if torch is already loaded, because its libraries have chosen their kernels by then,
+    and for a variant of another device than the CPU, to which only `tao.numerics.worker` moves tensors.
     """
+    if name in VARIANTS and VARIANTS[name].device != "cpu":
+        raise VariantError(f"Kernel variant {name!r} is for calibration; all else runs on the CPU.")
     if "torch" in sys.modules:
         raise VariantError(f"Kernel variant {name!r} must be applied before torch is imported.")
     chosen = variant(name)
@@ -237,6 +261,10 @@ def configure_torch(name: str) -> None:
     torch.backends.mkldnn.enabled = chosen.onednn
     # Where oneDNN does not convolve, NNPACK does by Winograd's algorithm, which is no sum of products.
     torch.backends.nnpack.set_flags(False)
+    if chosen.device == "cuda":
+        # cuDNN may choose that algorithm, too. TF32 rounds the factors of products to 11 bits.
+        torch.backends.cudnn.enabled = False
+        torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
     warm_up()
     if chosen.parts:
         split_contractions(chosen.parts, chosen.sequential)

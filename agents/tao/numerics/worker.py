@@ -2,6 +2,7 @@
 
 import os
 import sys
+from collections.abc import Iterable
 
 import torch
 from torch import Tensor
@@ -19,33 +20,35 @@ from tao.tensors.store import TensorStore
 class Worker:
     """A model on this device: a method for each request."""
 
-    def __init__(self, bundle: ModelBundle, runtime: str = "") -> None:
-        """runtime: of the variant, see `tao.numerics.runtimes`."""
-        self.graph, self.parameters = bundle.graph, bundle.parameters
+    def __init__(self, bundle: ModelBundle, runtime: str = "", device: str = "cpu") -> None:
+        """runtime, device: of the variant. Tensors in requests and answers are on the CPU whatever the device,
+        and values stay on it in between."""
+        self.device = device
+        self.graph, self.parameters = bundle.graph, self._moved(bundle.parameters)
         self.override = override_of(runtime, self.graph)
         self.executor = Executor(self.graph, self.parameters)
         self.state: dict[int, Tensor] = {}
         self.cut = 0
 
     def run(self, inputs: list[Tensor]) -> list[Tensor]:
-        return [output.contiguous() for output in self._advance(0, inputs, len(self.graph))]
+        return _answer(self._advance(0, self._moved(inputs), len(self.graph)))
 
     def drift(self, inputs: list[Tensor], claimed: list[Tensor]) -> float:
         # Made anew each time: its parameters, twice the size, need not stay.
-        double = Executor(self.graph, self.parameters, torch.float64).run(inputs)
-        return drift_ratio(claimed, self.run(inputs), double)
+        double = Executor(self.graph, self.parameters, torch.float64).run(self._moved(inputs))
+        return drift_ratio(claimed, self.run(inputs), _answer(double))
 
     def begin(self, inputs: list[Tensor]) -> None:
-        self.cut, self.state = 0, dict(zip(self.graph.live(0), inputs, strict=True))
+        self.cut, self.state = 0, dict(zip(self.graph.live(0), self._moved(inputs), strict=True))
 
     def step(self) -> list[Tensor]:
         before = restore(self.graph, self.cut, [self.state[value] for value in self.graph.live(self.cut)])
         after = self._advance(self.cut, before, self.cut + 1)
         results = dict(zip(self.graph.live(self.cut + 1), after, strict=True))
-        return [results[value].contiguous() for value in self._produced()]
+        return _answer(results[value] for value in self._produced())
 
     def hold(self, outputs: list[Tensor]) -> None:
-        self.state.update(zip(self._produced(), outputs, strict=True))
+        self.state.update(zip(self._produced(), self._moved(outputs), strict=True))
         self.cut += 1
         self.state = {value: self.state[value] for value in self.graph.live(self.cut)}
 
@@ -57,7 +60,10 @@ class Worker:
             after = self._advance(self.cut, state, end)
         held = set(self.graph.live(self.cut))
         live = self.graph.live(end)
-        return [y.contiguous() for value, y in zip(live, after, strict=True) if value not in held]
+        return _answer(y for value, y in zip(live, after, strict=True) if value not in held)
+
+    def _moved(self, tensors: Iterable[Tensor]) -> list[Tensor]:
+        return [tensor.to(self.device) for tensor in tensors]
 
     def _advance(self, start: int, state: list[Tensor], stop: int) -> tuple[Tensor, ...]:
         return self.executor.advance(start, state, stop, self.override)
@@ -68,13 +74,18 @@ class Worker:
         return [value for value in self.graph.nodes[self.cut].outputs if value in needed]
 
 
+def _answer(tensors: Iterable[Tensor]) -> list[Tensor]:
+    return [tensor.contiguous().cpu() for tensor in tensors]
+
+
 def main(name: str, store_url: str, model_id: str) -> None:
     """Serve requests until standard input ends."""
     requests, answers = sys.stdin.buffer, os.fdopen(os.dup(sys.stdout.fileno()), "wb")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # what libraries print must not mix with answers
     variants.configure_torch(name)
     bundle = ModelBundle.load(TensorStore(store_url), bytes.fromhex(model_id))
-    worker = Worker(bundle, variants.variant(name).runtime)
+    variant = variants.variant(name)
+    worker = Worker(bundle, variant.runtime, variant.device)
     while True:
         try:
             request, *arguments = receive(requests)
