@@ -34,7 +34,7 @@ print(time.perf_counter() - start)
 """
 
 
-def measure(progress: Callable[[str], None], mebibytes: int = 256) -> dict:
+def measure(progress: Callable[[str], None], mebibytes: int = 1024) -> dict:
     """Time the commitment of `mebibytes` of float32, dense and transposed, and what it is made of."""
     size = mebibytes << 20
     tensor = torch.rand(size // 4 // COLUMNS, COLUMNS)
@@ -59,6 +59,7 @@ def measure(progress: Callable[[str], None], mebibytes: int = 256) -> dict:
         result[name] = count / _best(action) / 1e9
         progress(f"{name}: {result[name]:.3g}")
 
+    result["commit_over_blocks"] = result["commit_gb_per_s"] / result["blocks_gb_per_s"]
     small = tensor[0, :1024]
     result["commit_4_kib_us"] = _best(lambda: commit(small)) * 1e6
     progress(f"commit_4_kib_us: {result['commit_4_kib_us']:.3g}")

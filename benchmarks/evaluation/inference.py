@@ -272,6 +272,24 @@ def gas(result: Result) -> list[str]:
     ]
 
 
+def hashing(result: Result) -> list[str]:
+    return [
+        f"What committing {result['mebibytes']:,} MiB of float32 costs on all cores, beside hashing the same bytes "
+        "in blocks of a leaf's size with nothing else around it. A gigabyte a second is that of the tensor.",
+        listing(
+            result,
+            Column("hashing blocks, GB/s", "blocks_gb_per_s"),
+            Column("committing, GB/s", "commit_gb_per_s"),
+            Column("committing / hashing blocks", "commit_over_blocks", ratio),
+            Column("committing a transposed tensor, GB/s", "commit_transposed_gb_per_s"),
+            Column("hashing blocks on one core, GB/s", "blocks_one_core_gb_per_s"),
+            Column("an ordinary library on one core, GB/s", "library_one_core_gb_per_s"),
+            Column("committing 4 KiB, microseconds", "commit_4_kib_us"),
+            Column("memory beyond the tensor, of its size", "memory_beyond_tensor", ratio),
+        ),
+    ]
+
+
 def sums(result: Result) -> list[str]:
     rows = [
         {

@@ -59,6 +59,15 @@ def test_published_logs_stand_beside_ours_by_their_origin():
     assert "Srivastava, Arora and Boneh" in made
 
 
+def test_committing_stands_beside_plain_hashing():
+    figures = dict.fromkeys(("blocks_gb_per_s", "blocks_one_core_gb_per_s", "library_one_core_gb_per_s"), 0.8)
+    figures |= {"commit_gb_per_s": 0.7, "commit_transposed_gb_per_s": 0.5, "commit_4_kib_us": 30.0}
+    origin = {"machine": TIGHTNESS["machine"], "versions": TIGHTNESS["versions"], "date": TIGHTNESS["date"]}
+    result = origin | figures | {"mebibytes": 1024, "commit_over_blocks": 0.875, "memory_beyond_tensor": 0.4}
+    made = page({"hashing": result})
+    assert "1,024 MiB" in made and "| committing / hashing blocks | 0.875 |" in made
+
+
 def test_threads_stand_beside_the_machine_where_they_are_known():
     assert "P, 2 cores, S, 1 thread · torch 1" in page({"tightness": TIGHTNESS | {"threads": 1}})
 
