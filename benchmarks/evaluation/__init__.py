@@ -27,6 +27,7 @@ from benchmarks.evaluation.inference import (
     soundness,
     sums,
     tightness,
+    variants,
 )
 from benchmarks.evaluation.training import demo_training, theta, training
 
@@ -51,6 +52,7 @@ class Section:
 SECTIONS = (
     Section("coverage", "Coverage", "make bench NAME=coverage", coverage),
     Section("soundness", "Soundness of the bounds", "make bench NAME=soundness", soundness),
+    Section("variants", "Soundness on every kernel variant", "make bench NAME=variants", variants),
     Section("bounds", "Cost of the bounds", "make bench NAME=bounds", bounds),
     Section(
         "tightness", "Tightness of the bounds, and false positives", "make bench NAME=tightness", tightness

@@ -57,6 +57,39 @@ def soundness(result: Result) -> list[str]:
     ]
 
 
+def variants(result: Result) -> list[str]:
+    families = list(next(iter(result["variants"].values()))["families"])
+    records = [
+        record | {family: found["worst_ratio"] for family, found in record["families"].items()}
+        for record in named(result["variants"])
+    ]
+    columns = [
+        Column("variant", "name", text),
+        Column("elements", "elements", count),
+        Column("other than native", "different", count),
+        Column("outside the bound", "violations", count),
+        *(Column(family, family, ratio) for family in families),
+    ]
+    outside = [
+        Column("variant", "name", text),
+        Column("what it is", "description", text),
+        Column("elements outside, by operator", "outside", text),
+    ]
+    return [
+        "The calls of the section before, and some of the sizes in networks, all variants on the same inputs, run by "
+        "every kernel variant of this processor in a process of its own: its own kernels, none that are simulated. Of "
+        "each family, the worst error over the bound. Sums of few terms and single roundings come near to their "
+        "bounds, and there all kernels agree. Operators that another runtime does not compute are left to the kernels "
+        "as installed.",
+        table(columns, records),
+        "Other runtimes take part in a calibration only where they are named. An operator outside "
+        "its bound is one whose kernel is outside the model, which asks for some units in the last place of every "
+        "result: TorchInductor computes `expm1` as `exp(x) - 1` and `erf` by a polynomial of absolute accuracy, so "
+        "that both are wrong in every digit near zero. Provers must not compute these by such kernels.",
+        table(outside, records),
+    ]
+
+
 def bounds(result: Result) -> list[str]:
     columns = [
         Column("network", "name", text),

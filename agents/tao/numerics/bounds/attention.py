@@ -56,7 +56,10 @@ def scaled_dot_product_attention(
     enable_gqa: bool = False,
     rule: Rule = DETERMINISTIC,
 ) -> Bound:
-    """query [..., L, d], key [..., S, d], value [..., S, e]: FP32; attn_mask broadcastable to [..., L, S],
+    """softmax(scale query key^T + mask) value, tau as in the module's description, for every order, blocks of 8 keys or
+    more, and a fused or online softmax.
+
+    query [..., L, d], key [..., S, d], value [..., S, e]: FP32; attn_mask broadcastable to [..., L, S],
     boolean (True takes part) or FP32. Raises UnsupportedOperator with dropout.
     """
     if dropout_p:

@@ -108,33 +108,39 @@ def _bilinear(
 
 
 def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None, *, rule: Rule = DETERMINISTIC) -> Bound:
-    """input [..., K], weight [N, K] or [K], bias [N]: FP32."""
+    """input weight^T + bias: tau = gamma_n T + 2 D + (2 n + 1) MIN, n = K and one more with a bias; T, D and the
+    kernels for which it holds as in the module's description.
+
+    input [..., K], weight [N, K] or [K], bias [N]: FP32.
+    """
     return _bilinear(torch.nn.functional.linear, input, weight, bias, input.shape[-1], rule)
 
 
 def matmul(input: Tensor, other: Tensor, *, rule: Rule = DETERMINISTIC) -> Bound:
-    """input [..., M, K] or [K], other [..., K, N] or [K], broadcast as torch.matmul does; also mm, bmm, mv,
-    dot."""
+    """input other: tau of `linear` without a bias, n = K; also mm, bmm, mv, dot.
+
+    input [..., M, K] or [K], other [..., K, N] or [K], broadcast as torch.matmul does: FP32.
+    """
     return _bilinear(torch.matmul, input, other, None, input.shape[-1], rule)
 
 
 def mm(input: Tensor, mat2: Tensor, *, rule: Rule = DETERMINISTIC) -> Bound:
-    """input [..., M, K], mat2 [..., K, N]; also bmm."""
+    """input mat2, as `matmul`. input [..., M, K], mat2 [..., K, N]; also bmm."""
     return matmul(input, mat2, rule=rule)
 
 
 def mv(input: Tensor, vec: Tensor, *, rule: Rule = DETERMINISTIC) -> Bound:
-    """input [M, K], vec [K]."""
+    """input vec, as `matmul`. input [M, K], vec [K]."""
     return matmul(input, vec, rule=rule)
 
 
 def dot(input: Tensor, tensor: Tensor, *, rule: Rule = DETERMINISTIC) -> Bound:
-    """input [K], tensor [K]."""
+    """sum input tensor, as `matmul`. input [K], tensor [K]."""
     return matmul(input, tensor, rule=rule)
 
 
 def outer(input: Tensor, vec2: Tensor, *, rule: Rule = DETERMINISTIC) -> Bound:
-    """input [M], vec2 [N]: one lane."""
+    """input vec2^T: tau of `linear` with n = 1. input [M], vec2 [N]."""
     return _bilinear(torch.outer, input, vec2, None, 1, rule)
 
 
@@ -147,8 +153,12 @@ def addmm(
     alpha: float = 1,
     rule: Rule = DETERMINISTIC,
 ) -> Bound:
-    """beta input + alpha mat1 mat2, with input broadcastable to [M, N]. Each factor other than 1 costs one
-    rounding more and may be applied at any point."""
+    """beta input + alpha mat1 mat2: tau = gamma_n T + max(1, |alpha|) (2 D + (2 n + 1) MIN) with
+    T = |alpha| sum |a_k b_k| + |beta input|, and 2 MIN (sum |a_k| + sum |b_k|) more unless alpha = 1.
+
+    Each of alpha and beta other than 1 adds a rounding to n = K + 1, and may be multiplied in at any point, where
+    products may be flushed. mat1 [M, K], mat2 [K, N], input broadcastable to [M, N]: FP32.
+    """
     return _bilinear(torch.matmul, mat1, mat2, input, mat1.shape[-1], rule, alpha, beta)
 
 
@@ -161,7 +171,7 @@ def baddbmm(
     alpha: float = 1,
     rule: Rule = DETERMINISTIC,
 ) -> Bound:
-    """beta input + alpha batch1 batch2, as `addmm`."""
+    """beta input + alpha batch1 batch2, as `addmm`. batch1 [B, M, K], batch2 [B, K, N]."""
     return addmm(input, batch1, batch2, beta=beta, alpha=alpha, rule=rule)
 
 
@@ -178,9 +188,12 @@ def convolution(
     *,
     rule: Rule = DETERMINISTIC,
 ) -> Bound:
-    """input [N, C, *spatial] (or without N), weight [O, C / groups, *kernel]; transposed: [C, O / groups,
-    *kernel]. A lane per channel of the group and kernel position; fewer at borders and in transposed
-    convolutions, where the bound only is larger."""
+    """tau of `linear`, with a lane per channel of the group and kernel position; fewer are used at borders and in
+    transposed convolutions, where the bound only is larger.
+
+    input [N, C, *spatial] (or without N), weight [O, C / groups, *kernel]; transposed: [C, O / groups, *kernel];
+    bias [O]: FP32.
+    """
     rank = weight.dim() - 2
     kernel = math.prod(weight.shape[2:])
     lanes = (weight.shape[0] // groups if transposed else weight.shape[1]) * kernel
@@ -205,7 +218,7 @@ def conv(
     *,
     rule: Rule = DETERMINISTIC,
 ) -> Bound:
-    """conv1d, conv2d and conv3d; sizes of one number serve every dimension. Shapes as for `convolution`."""
+    """conv1d, conv2d and conv3d: tau and shapes as for `convolution`; sizes of one number serve every dimension."""
     rank = weight.dim() - 2
     sizes = [_spread(size, rank) for size in (stride, padding, dilation)]
     return convolution(input, weight, bias, *sizes, False, [0] * rank, groups, rule=rule)
@@ -223,7 +236,7 @@ def conv_transpose(
     *,
     rule: Rule = DETERMINISTIC,
 ) -> Bound:
-    """conv_transpose1d, 2d and 3d. Shapes as for `convolution`."""
+    """conv_transpose1d, 2d and 3d: tau and shapes as for `convolution`, transposed."""
     rank = weight.dim() - 2
     stride, padding, output_padding, dilation = (
         _spread(size, rank) for size in (stride, padding, output_padding, dilation)

@@ -121,8 +121,9 @@ ELEMENTARY = {
 
 
 def elementary(input: Tensor, *, name: str, rule: Rule = DETERMINISTIC) -> Bound:
-    """input: FP32 of any shape (integers are converted first). name: a key of ELEMENTARY.
+    """f(input): tau = A u |f| + B u |x| + C MIN, with A, B, C and the domain of the module's table.
 
+    input: FP32 of any shape (integers are converted first). name: a key of ELEMENTARY.
     Both kinds of rule give the same bound: one rounding has no average.
     """
     law, source = ELEMENTARY[name], input.float()
@@ -148,7 +149,7 @@ def elementary(input: Tensor, *, name: str, rule: Rule = DETERMINISTIC) -> Bound
 
 
 def gelu(input: Tensor, *, approximate: str = "none", rule: Rule = DETERMINISTIC) -> Bound:
-    """input: FP32 of any shape. approximate: "none" (with erf) or "tanh"."""
+    """tau = 16 u |x| + 2 MIN, as `elementary`. input: FP32 of any shape. approximate: "none" (with erf) or "tanh"."""
     return elementary(input, name="gelu_erf" if approximate == "none" else "gelu_tanh", rule=rule)
 
 
@@ -173,7 +174,9 @@ def _numbers(*operands: Number) -> int:
 
 
 def add(input: Number, other: Number, *, alpha: float = 1, rule: Rule = DETERMINISTIC) -> Bound | Exact:
-    """input + alpha other, broadcast; numbers mean their FP32 values; integers add exactly."""
+    """input + alpha other, broadcast: tau = u |f| + 2 u |alpha b| (unless |alpha| = 1) + MIN (3 + subnormal inputs),
+    and u times its term more for an operand that is a number, which means its FP32 value. FP32; integers add
+    exactly."""
     if _integers(input, other, alpha):
         return Exact()
     factor = as_float32(alpha)
@@ -204,7 +207,8 @@ def rsub(input: Tensor, other: Number, *, alpha: float = 1, rule: Rule = DETERMI
 
 
 def mul(input: Number, other: Number, *, rule: Rule = DETERMINISTIC) -> Bound | Exact:
-    """input other, broadcast; numbers mean their FP32 values; integers multiply exactly."""
+    """input other, broadcast: tau = (1 + numbers) u |f| + MIN, and |f| more where a factor is subnormal; numbers mean
+    their FP32 values. FP32; integers multiply exactly."""
     if _integers(input, other):
         return Exact()
     (a, small_a), (b, small_b) = _operand(input, rule.dtype), _operand(other, rule.dtype)
@@ -216,7 +220,11 @@ def mul(input: Number, other: Number, *, rule: Rule = DETERMINISTIC) -> Bound | 
 
 
 def div(input: Number, other: Number, *, rule: Rule = DETERMINISTIC) -> Bound:
-    """input / other, broadcast; numbers mean their FP32 values, integers are converted first."""
+    """input / other, broadcast: tau = (6 + numbers) u |f| + 2 MIN, and |f| more where the dividend is subnormal or the
+    divisor above 2^125; undecided for a divisor of zero, subnormal or infinite.
+
+    Numbers mean their FP32 values, integers are converted first.
+    """
     (a, small_a), (b, small_b) = _operand(input, rule.dtype), _operand(other, rule.dtype)
     value = a / b
     magnitude, divisor = value.abs(), torch.as_tensor(abs(b))
@@ -232,7 +240,8 @@ def div(input: Number, other: Number, *, rule: Rule = DETERMINISTIC) -> Bound:
 def addcmul(
     input: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: float = 1, rule: Rule = DETERMINISTIC
 ) -> Bound:
-    """input + value tensor1 tensor2, broadcast: FP32."""
+    """input + value tensor1 tensor2, broadcast: tau = u |f| + 3 u |v b c| + MIN (4 + |v| (1 + |b| + |c|)), and |v b c|
+    more where b or c is subnormal. FP32."""
     (a, small_a), (b, small_b), (c, small_c) = (_operand(x, rule.dtype) for x in (input, tensor1, tensor2))
     factor = as_float32(value)
     product = factor * b * c
@@ -244,7 +253,8 @@ def addcmul(
 
 
 def leaky_relu(input: Tensor, negative_slope: float = 0.01, *, rule: Rule = DETERMINISTIC) -> Bound:
-    """x where x > 0 (exactly), negative_slope x elsewhere: FP32."""
+    """x where x > 0 (exactly, unless it is subnormal), negative_slope x elsewhere with tau = 2 u |f| + MIN, and |f|
+    more where x is subnormal. FP32 of any shape."""
     x, small = _operand(input, rule.dtype)
     value = torch.where(x > 0, x, as_float32(negative_slope) * x)
     product = (2 * UNIT_ROUNDOFF + small) * value.abs() + SMALLEST_NORMAL
@@ -256,7 +266,11 @@ _POWERS = {0.5: "sqrt", -0.5: "rsqrt", -1.0: "reciprocal"}
 
 
 def pow(input: Number, exponent: Number, *, rule: Rule = DETERMINISTIC) -> Bound | Exact:
-    """input ** exponent, broadcast. Of a negative base only whole powers from 0 to 8 are decided."""
+    """input ** exponent, broadcast: tau = 2 n u |f| + n MIN for n = 2 .. 8, that of `elementary` for 1/2, -1/2 and -1,
+    none for 0 and 1, (16 + 3 |p log x|) u |f| + 2 MIN otherwise.
+
+    Of a negative base only whole powers from 0 to 8, and -1, are decided. FP32; integers have exact powers.
+    """
     if _integers(input, exponent):
         return Exact()
     if not isinstance(exponent, Tensor):

@@ -39,7 +39,10 @@ def upsample_linear1d(
     *,
     rule: Rule = DETERMINISTIC,
 ) -> Bound:
-    """input: FP32 [N, C, W]."""
+    """tau = gamma_12 I(|x|) + 2 delta I(max |x|) + flushed, from 2 neighbours, as in the module's description.
+
+    input: FP32 [N, C, W].
+    """
     operator = torch.ops.aten.upsample_linear1d.vec
     return _interpolate(input, lambda x: operator(x, output_size, align_corners, scale_factors), 1, rule)
 
@@ -54,7 +57,7 @@ def upsample_bilinear2d(
     *,
     rule: Rule = DETERMINISTIC,
 ) -> Bound:
-    """input: FP32 [N, C, H, W]; scales per dimension or as one list.
+    """tau of `upsample_linear1d`, from 4 neighbours. input: FP32 [N, C, H, W]; scales per dimension or as one list.
 
     Raises UnsupportedOperator where both are given.
     """

@@ -111,8 +111,11 @@ def native_layer_norm(
     *,
     rule: Rule = DETERMINISTIC,
 ) -> list[Bound]:
-    """Output, mean and reciprocal deviation. input: FP32 [*, *normalized_shape]; weight, bias
-    [*normalized_shape]."""
+    """Output, mean and reciprocal deviation: tau = t (1 + 2^-7) + H, gamma_k A + G and r R + 2 MIN, as in the module's
+    description.
+
+    input: FP32 [*, *normalized_shape]; weight, bias [*normalized_shape].
+    """
     n = math.prod(normalized_shape)
     flat = (None if x is None else x.reshape(n) for x in (weight, bias))
     output, mean, rstd = _normalise(input.reshape(-1, n), *flat, eps, rule)
@@ -129,7 +132,7 @@ def layer_norm(
     *,
     rule: Rule = DETERMINISTIC,
 ) -> Bound:
-    """The output of `native_layer_norm`."""
+    """The output of `native_layer_norm`: tau = t (1 + 2^-7) + H."""
     return native_layer_norm(input, normalized_shape, weight, bias, eps, rule=rule)[0]
 
 
@@ -142,8 +145,10 @@ def group_norm(
     *,
     rule: Rule = DETERMINISTIC,
 ) -> Bound:
-    """input: FP32 [N, C, *]; weight, bias [C]; a group is C / num_groups channels with all their
-    positions."""
+    """tau of `layer_norm`; a group is C / num_groups channels with all their positions.
+
+    input: FP32 [N, C, *]; weight, bias [C].
+    """
     batch, channels = input.shape[:2]
     size = math.prod(input.shape[2:])
     return native_group_norm(input, weight, bias, batch, channels, size, num_groups, eps, rule=rule)[0]
@@ -161,7 +166,7 @@ def native_group_norm(
     *,
     rule: Rule = DETERMINISTIC,
 ) -> list[Bound]:
-    """Output, mean and reciprocal deviation [N, group], as `group_norm`."""
+    """Output, mean and reciprocal deviation [N, group]: tau of `native_layer_norm`, shapes as for `group_norm`."""
 
     def expanded(parameter: Tensor | None) -> Tensor | None:
         if parameter is None:
@@ -180,7 +185,10 @@ def rms_norm(
     *,
     rule: Rule = DETERMINISTIC,
 ) -> Bound:
-    """input: FP32 [*, *normalized_shape]; weight [*normalized_shape]; eps: 2^-23 where None."""
+    """tau = |z w| (R + 4 u) (1 + 2^-7) + 4 MIN r (1 + R) |w| + H, with the rho of RMS in the module's description.
+
+    input: FP32 [*, *normalized_shape]; weight [*normalized_shape]; eps: 2^-23 where None.
+    """
     n = math.prod(normalized_shape)
     x = input.reshape(-1, n).double()
     squares = x.square().mean(-1, keepdim=True)
@@ -209,9 +217,9 @@ def batch_norm(
     *,
     rule: Rule = DETERMINISTIC,
 ) -> Bound:
-    """input: FP32 [N, C, *]; weight, bias, running_mean, running_var [C].
+    """tau = 12 u (r |w| (|x| + |m|) + |b|) + 4 MIN r |w| + H, undecided for W < 2^-98 (see the module's description).
 
-    Raises UnsupportedOperator in training.
+    input: FP32 [N, C, *]; weight, bias, running_mean, running_var [C]. Raises UnsupportedOperator in training.
     """
     if training or running_mean is None or running_var is None:
         raise UnsupportedOperator(
@@ -256,6 +264,6 @@ def batch_norm_no_training(
     *,
     rule: Rule = DETERMINISTIC,
 ) -> list[Bound | None]:
-    """_native_batch_norm_legit_no_training: the output; its saved statistics are empty tensors."""
+    """_native_batch_norm_legit_no_training: the output as `batch_norm`; its saved statistics are empty tensors."""
     bound = batch_norm(input, weight, bias, running_mean, running_var, False, momentum, eps, rule=rule)
     return [bound, None, None]

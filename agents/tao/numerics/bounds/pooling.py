@@ -44,7 +44,11 @@ def avg_pool(
     rank: int,
     rule: Rule = DETERMINISTIC,
 ) -> Bound:
-    """avg_pool1d, 2d and 3d. input: FP32 [N, C, *spatial] or without N; rank: the spatial dimensions."""
+    """avg_pool1d, 2d and 3d: tau = (gamma_(n+2) T + (n + 1) MIN + D) / c + 2 MIN, n the window's size, in the terms of
+    the module's description.
+
+    input: FP32 [N, C, *spatial] or without N; rank: the spatial dimensions.
+    """
     pool = [torch.ops.aten.avg_pool1d, torch.ops.aten.avg_pool2d, torch.ops.aten.avg_pool3d][rank - 1]
     window = math.prod(kernel_size) if len(kernel_size) > 1 else kernel_size[0] ** rank
     arguments = [kernel_size, list(stride), list(padding), ceil_mode, count_include_pad]
@@ -58,7 +62,10 @@ def avg_pool(
 def adaptive_avg_pool(
     input: Tensor, output_size: list[int], *, rank: int, rule: Rule = DETERMINISTIC
 ) -> Bound:
-    """adaptive_avg_pool1d, 2d and 3d. input: FP32 [N, C, *spatial] or without N."""
+    """adaptive_avg_pool1d, 2d and 3d: tau of `avg_pool`, no window holding more than n, c = 1.
+
+    input: FP32 [N, C, *spatial] or without N; rank: the spatial dimensions.
+    """
     pools = [torch.ops.aten.adaptive_avg_pool1d, torch.ops.aten._adaptive_avg_pool2d]
     pools.append(torch.ops.aten._adaptive_avg_pool3d)
     sizes = list(output_size) * (rank if len(output_size) == 1 else 1)

@@ -64,7 +64,10 @@ def sum(
     dtype: torch.dtype | None = None,
     rule: Rule = DETERMINISTIC,
 ) -> Bound | Exact:
-    """input: FP32 of any shape; integers add exactly. dim: all dimensions where None or empty."""
+    """tau = gamma_(n-1) T + n MIN + D, in the terms of the module's description.
+
+    input: FP32 of any shape; integers add exactly. dim: all dimensions where None or empty.
+    """
     if not input.is_floating_point() and dtype in (None, torch.int64):
         return Exact()
     _check(dtype)
@@ -84,7 +87,10 @@ def mean(
     dtype: torch.dtype | None = None,
     rule: Rule = DETERMINISTIC,
 ) -> Bound:
-    """input: FP32 of any shape. dim: all dimensions where None or empty."""
+    """tau = gamma_(n+2) T / n + ((n + 1) MIN + D) / n + 2 MIN, in the terms of the module's description.
+
+    input: FP32 of any shape. dim: all dimensions where None or empty.
+    """
     _check(dtype)
     dims = _dims(input, dim)
     n = max(_count(input, dims), 1)
@@ -98,7 +104,10 @@ def mean(
 def cumsum(
     input: Tensor, dim: int, *, dtype: torch.dtype | None = None, rule: Rule = DETERMINISTIC
 ) -> Bound | Exact:
-    """input: FP32 of any shape; integers add exactly. Every scan adds the terms so far in some order."""
+    """tau = gamma_(k-1) T + k MIN + D over the k terms so far, which every scan adds in some order.
+
+    input: FP32 of any shape; integers add exactly.
+    """
     if not input.is_floating_point() and dtype in (None, torch.int64):
         return Exact()
     _check(dtype)
@@ -127,9 +136,10 @@ def norm(
     dtype: torch.dtype | None = None,
     rule: Rule = DETERMINISTIC,
 ) -> Bound | Exact:
-    """The vector norm of order 1, 2 or infinity (which is exact) over dimensions.
+    """The vector norm over dimensions: tau = (gamma_(n+1) / 2 + 4 u) |f| (1 + 2^-7) + sqrt(4 n MIN) + 2 MIN of order 2,
+    that of `sum` of order 1; exact of order infinity.
 
-    Raises UnsupportedOperator for other orders.
+    input: FP32 of any shape. Raises UnsupportedOperator for other orders.
     """
     _check(dtype)
     if ord is None or ord == 2:

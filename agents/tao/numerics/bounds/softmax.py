@@ -49,7 +49,10 @@ def softmax(
     *,
     rule: Rule = DETERMINISTIC,
 ) -> Bound:
-    """input: FP32 of any shape. Raises UnsupportedOperator for other types."""
+    """tau = y_i r' + 2 MIN, r = u (3 (d_i + W/S) + 19) + gamma_(n-1), in the terms of the module's description.
+
+    input: FP32 of any shape. Raises UnsupportedOperator for other types.
+    """
     _check(input, dtype)
     n = input.shape[dim] if input.dim() else 1
     x = input.to(rule.dtype)
@@ -74,7 +77,11 @@ def log_softmax(
     *,
     rule: Rule = DETERMINISTIC,
 ) -> Bound:
-    """input: FP32 of any shape. Raises UnsupportedOperator for other types."""
+    """tau = (r' / r) (u (3 d_i + |y_i| + 4 |log S|) + r) + 4 MIN, r = 6 u + gamma_(n-1) + 3 u W/S, in the terms of the
+    module's description.
+
+    input: FP32 of any shape. Raises UnsupportedOperator for other types.
+    """
     _check(input, dtype)
     n, x = input.shape[dim] if input.dim() else 1, input.double()
     shift = x.amax(dim, keepdim=True) - x
