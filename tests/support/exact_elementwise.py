@@ -186,4 +186,4 @@ def _unary(name: str, bits: int) -> Bound | None:
     if name in ("log", "rsqrt") and (x <= 0 or flushed):
         return None
     function, relative = UNARY[name]
-    return _bound(function(x), relative, 2, flushed)
+    return _bound(function(x), relative, 2, flushed, 16 * UNIT_ROUNDOFF if name == "erf" else 0)
