@@ -254,7 +254,7 @@ def _of_sentences(
     return Subject(
         name, bundle, logits, unseen[:1], seen, unseen[1:],
         [["layer.5.attention.output.dense", "layer.5.output.dense"]], ("layer.0.attention.output.dense", 12),
-        steps=2, restarts=2, thorough=False, facts=facts,
+        steps=2, restarts=1, thorough=False, facts=facts,
     )  # fmt: skip
 
 
