@@ -42,12 +42,6 @@ class Subject:
     thorough: bool = True
     facts: dict = field(default_factory=dict)
 
-    @property
-    def can_be_blended(self) -> bool:
-        """Whether a mean of two inputs is an input, too."""
-        inputs = self.attacked[0]
-        return len(inputs) == 1 and inputs[0].is_floating_point()
-
 
 def as_logits(outputs: Sequence[Tensor]) -> Tensor:
     """Outputs that are logits already."""
