@@ -84,8 +84,8 @@ def variants(result: Result) -> list[str]:
         table(columns, records),
         "Other runtimes take part in a calibration only where they are named. An operator outside "
         "its bound is one whose kernel is outside the model, which asks for some units in the last place of every "
-        "result: TorchInductor computes `expm1` as `exp(x) - 1` and `erf` by a polynomial of absolute accuracy, so "
-        "that both are wrong in every digit near zero. Provers must not compute these by such kernels.",
+        "result: TorchInductor computes `expm1` as `exp(x) - 1`, which is wrong in every digit near zero. Provers must "
+        "not compute it by such a kernel.",
         table(outside, records),
     ]
 
