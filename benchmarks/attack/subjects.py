@@ -234,10 +234,9 @@ class Answering(nn.Module):
 def _embed(texts: list[str]) -> Tensor:
     """Unit vectors of all texts, float32 [len(texts), 384]."""
     order = torch.arange(-(-len(texts) // BATCH) * BATCH) % len(texts)
+    module = minilm.load_module()
     with torch.no_grad():
-        parts = [
-            minilm.load_module()(*minilm.tokenise([texts[i] for i in part])) for part in order.split(BATCH)
-        ]
+        parts = [module(*minilm.tokenise([texts[i] for i in part])) for part in order.split(BATCH)]
     return torch.cat(parts)[: len(texts)]
 
 

@@ -14,9 +14,9 @@ from tao.chain.reverts import Errors
 from tao.errors import ChainError
 
 GAS_MARGIN = 1.25
+"""Estimates are taken on another block than the one that includes the transaction."""
 MOST_GAS = 1 << 24
 """Of a transaction (EIP-7825); the margin ends there."""
-"""Estimates are taken on another block than the one that includes the transaction."""
 
 FEE_BUMP = 1.25
 """Above the 10 % that nodes ask of a replacement."""

@@ -135,18 +135,18 @@ class Disputant(Role):
 
     def _plan(self, dispute: DisputeView, element: int) -> Plan:
         """What decides the element; kept while its pieces are posted, one transaction a tick."""
-        key = (ends(dispute, dispute.lo, dispute.hi), element)
-        if key not in self._plans:
-            self._plans[key] = self._make_plan(dispute, element)
-        return self._plans[key]
+        about = ends(dispute, dispute.lo, dispute.hi)
+        if (about, element) not in self._plans:
+            self._plans[about, element] = plan = self._make_plan(dispute, element)
+            self._leaves[about] = plan.leaf
+        return self._plans[about, element]
 
     def _asserted(self, dispute: DisputeView) -> Leaf:
         """The operator whose sums are disputed; as they were asserted, if that was here: its operands may have
         been withdrawn since."""
         about = ends(dispute, dispute.lo, dispute.hi)
         if about not in self._leaves:
-            held = (plan.leaf for (key, _), plan in self._plans.items() if key == about)
-            self._leaves[about] = next(held, None) or self._summed(dispute)
+            self._leaves[about] = self._summed(dispute)
         return self._leaves[about]
 
     def _support(self, dispute: DisputeView) -> Done:
