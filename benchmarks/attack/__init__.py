@@ -36,6 +36,9 @@ SAFETY = (1.0, 2.0, 5.0, 10.0)
 """Other safety factors that the profiles of thoroughly attacked models are tried with."""
 SIZES = (1e-8, 1e-7, 3e-7, 1e-6, 1e-5, 1e-4, 1e-3, 1e-2)
 SHARES = (0.01, 0.1, 0.5)
+BOUNDARY_DECADES = (1, 5)
+"""Decades of honest drift over which the margins of blended samples are spread: dense where the deployed region
+should end, and as far as the loosest reaches."""
 MARGIN_BINS = (1.0, 3.0, 10.0, 30.0, 100.0, 300.0, 1000.0, 3000.0, 10000.0)
 """Margins over honest drift by which the success rate is told apart."""
 
@@ -52,12 +55,22 @@ def regions(profile: Profile) -> list[Region]:
     ]
 
 
-def at_the_boundary(subject: Subject, drift: float) -> tuple[Tensor, ...]:
-    """A claim of blends of two images, with margins from 1 to 10^5 times the honest drift.
+def near_the_boundary(subject: Subject, drift: float) -> list[tuple[Tensor, ...]]:
+    """Claims of blended samples; none where inputs are no numbers to blend."""
+    if not all(x.is_floating_point() for x in subject.attacked[0]):
+        return []
+    claims = zip(subject.attacked, BOUNDARY_DECADES, strict=True)
+    return [_at_the_boundary(subject, claim, drift, decades) for claim, decades in claims]
 
-    Bisects between neighbouring images of different classes; the executor's batch is one probe of all.
+
+def _at_the_boundary(
+    subject: Subject, claim: tuple[Tensor, ...], drift: float, decades: int
+) -> tuple[Tensor, ...]:
+    """A claim of blends of two samples each, with margins from 1 to 10^decades times the honest drift.
+
+    Bisects between a sample and one of another class; the executor's batch is one probe of all.
     """
-    (images,) = subject.attacked[0]
+    (images,) = claim
     executor = Executor(subject.bundle.graph, subject.bundle.parameters)
 
     def logits(x: Tensor) -> Tensor:
@@ -66,7 +79,7 @@ def at_the_boundary(subject: Subject, drift: float) -> tuple[Tensor, ...]:
     label = logits(images).argmax(1)
     other = torch.stack([(label != own).nonzero()[0, 0] if (label != own).any() else own for own in label])
     low, high = torch.zeros(len(images)), torch.ones(len(images))
-    wanted = drift * torch.logspace(0, 5, len(images), dtype=torch.float64)
+    wanted = drift * torch.logspace(0, decades, len(images), dtype=torch.float64)
 
     def blend(share: Tensor) -> Tensor:
         share = share.view(-1, 1, 1, 1)
@@ -104,10 +117,11 @@ def attack(
     targeted: bool,
 ) -> dict:
     """One row of the table: every sample of the claims under attack."""
+    restarts = subject.restarts if subject.thorough or region.segments else 1
     found: list[Outcome] = [
-        Search(
-            subject.bundle, inputs, subject.logits, region, subject.steps, subject.restarts, seed=100 * i
-        ).run(targeted)
+        Search(subject.bundle, inputs, subject.logits, region, subject.steps, restarts, seed=100 * i).run(
+            targeted
+        )
         for i, inputs in enumerate(claims)
     ]
     clean, attacked = (torch.cat([getattr(o, name) for o in found]) for name in ("clean", "attacked"))
@@ -118,6 +132,7 @@ def attack(
         "region": region.name,
         "safety": None if region.profile is None else region.profile.safety,
         "targeted": targeted,
+        "restarts": restarts,
         "samples": len(clean),
         "success_rate": _share(flipped),
         "samples_beyond_3x_drift": int((margin > 3).sum()),
@@ -153,7 +168,7 @@ def attack_all(
     others = [Region("without segments", "deterministic", profile)]
     others += [Region(f"empirical x{factor:g}", None, replace(profile, safety=factor)) for factor in factors]
     rates = _rates([count_rejections(subject.bundle, judged + others, workers, x) for x in subject.honest])
-    near = [at_the_boundary(subject, drift)] if subject.name == "digits-cnn" else []
+    near = near_the_boundary(subject, drift)
     cases = []
     for region in judged + others:
         for targeted in (True,) if region in others else (True, False):
@@ -217,7 +232,6 @@ def measure(progress: Progress) -> dict:
             "calibration_claims": subject.bundle.profile.samples,
             "left_out": left_out,
             "attack_steps": subject.steps,
-            "attack_restarts": subject.restarts,
             **subject.facts,
         }
     return {"cases": cases, "cheats": cheating, "models": models}

@@ -26,7 +26,7 @@ class Subject:
     claims to calibrate on if the bundle has no profile. honest: claims to measure honesty on. branches: for
     each layer, the modules whose result is added to its input. heads: the module that joins the heads of one
     attention, and their number. steps, restarts: of the search. thorough: whether to try all sizes of cheats and
-    other safety factors, too.
+    other safety factors, too, and to restart the search in regions other than the deployed one.
     """
 
     name: str
@@ -247,7 +247,7 @@ def _of_sentences(
     return Subject(
         name, bundle, logits, unseen[:1], seen, unseen[1:],
         [["layer.5.attention.output.dense", "layer.5.output.dense"]], ("layer.0.attention.output.dense", 12),
-        steps=2, restarts=1, thorough=False, facts=facts,
+        steps=2, thorough=False, facts=facts,
     )  # fmt: skip
 
 
