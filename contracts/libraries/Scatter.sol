@@ -13,11 +13,10 @@ import { TensorProof } from "./TensorProof.sol";
 
 /// @title The gradient of an embedding: element (v, d) is the sum of grad[t, d] over the places t that looked up row v.
 /// @notice Operands: grad and the indices. The indices are int64, read whole in row-major order, one for each of the
-/// record's `reduction` lanes; lane t of grad stands where its map puts element (v, d), and t times the lane stride
-/// behind. A proof opens each row of the indices and then, for each t with indices[t] = v, one element of grad; its hint is
-/// the window exponent of Float32Dot, for products with 1.
+/// record's `reduction` lanes; the lanes of grad are a contiguous run, which begins where its map puts element (v, d). A
+/// proof opens that run and then each row of the indices; its hint is the window exponent of Float32Dot, for products
+/// with 1.
 library Scatter {
-    using OperandProof for NodeRecord.Operand;
     using TensorProof for NodeRecord.TensorType;
     using Float32Dot for Float32Dot.Sum;
 
@@ -42,23 +41,18 @@ library Scatter {
             revert Float32Dot.WindowOutOfRange(proof.hint);
         }
         uint256[] memory places = _places(leaf, node, proof);
-        uint256 terms = places.length;
-        uint256 rows = node.operands[INDICES].tensorType.rows();
-        // INVARIANT: every place that looked the row up is opened, and nothing else.
-        RoundedProof.requireOpenings(proof, rows + terms);
-        NodeRecord.Operand memory gradient = node.operands[GRADIENT];
-        DType.requireFloat32(gradient.tensorType.dtype);
-        uint256 first = gradient.firstElement(node.outputs[0], proof.element);
-        for (uint256 i; i < terms; ++i) {
-            uint256 at = first + places[i] * gradient.laneStride;
-            uint256 run = OperandProof.openOperand(leaf, gradient, proof.operands[rows + i], at, 1);
-            uint32 bits;
-            assembly ("memory-safe") {
-                bits := shr(224, calldataload(run))
+        uint256 run = RoundedProof.openLanes(leaf, node, proof, GRADIENT, node.reduction);
+        unchecked {
+            for (uint256 i; i < places.length; ++i) {
+                uint256 at = run + 4 * places[i];
+                uint32 bits;
+                assembly ("memory-safe") {
+                    bits := shr(224, calldataload(at))
+                }
+                if (!Limits.isFinite(bits)) return (false, total, skipped);
+                total.add(bits, proof.hint);
+                if (Skipped.place(bits) + ONE_PLACE < proof.hint) ++skipped;
             }
-            if (!Limits.isFinite(bits)) return (false, total, skipped);
-            total.add(bits, proof.hint);
-            if (Skipped.place(bits) + ONE_PLACE < proof.hint) ++skipped;
         }
         finite = true;
     }
@@ -79,20 +73,21 @@ library Scatter {
         if (indices.tensorType.dtype != DType.INT64 || count != node.reduction) {
             revert NotIndices(indices.tensorType.dtype, count, node.reduction);
         }
+        // INVARIANT: the run of grad and every row of the indices are opened, and nothing else.
+        RoundedProof.requireOpenings(proof, 1 + indices.tensorType.rows());
         places = new uint256[](count);
         uint256 found;
         for (uint256 first; first < count; first += columns) {
-            uint256 opening = first / columns;
-            if (opening >= proof.operands.length) {
-                revert RoundedProof.WrongOpeningCount(proof.operands.length, opening + 1);
-            }
-            uint256 run = OperandProof.openOperand(leaf, indices, proof.operands[opening], first, columns);
-            for (uint256 i; i < columns; ++i) {
-                uint256 index;
-                assembly ("memory-safe") {
-                    index := shr(192, calldataload(add(run, shl(3, i))))
+            OperandProof.OperandOpening calldata opening = proof.operands[1 + first / columns];
+            uint256 run = OperandProof.openOperand(leaf, indices, opening, first, columns);
+            unchecked {
+                for (uint256 i; i < columns; ++i) {
+                    uint256 index;
+                    assembly ("memory-safe") {
+                        index := shr(192, calldataload(add(run, shl(3, i))))
+                    }
+                    if (index == wanted) places[found++] = first + i;
                 }
-                if (index == wanted) places[found++] = first + i;
             }
         }
         assembly ("memory-safe") {

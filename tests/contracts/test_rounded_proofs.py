@@ -20,6 +20,7 @@ from tao.graph.maps import IndexMap
 from tao.graph.operators import LOG
 from tao.training import proofs, rules
 from tao.training.proofs import BREAKDOWN, CONTRADICTION, OMISSION, VALUE
+from tao.training.sums import nearest_sum
 
 
 def test_each_operator_has_one_of_the_contracts(wire, deployment):
@@ -81,11 +82,6 @@ def test_other_operators_types_and_shapes_revert(judge, wire, deployment):
     with pytest.raises(Reverted, match="UnsupportedOperator"):
         contraction.refuted(wire, deployment.rounded_reduction, proof)
 
-    def with_node(step, **fields):
-        graph = step.bundle.graph
-        graph = replace(graph, nodes=(replace(graph.nodes[0], **fields),))
-        return replace(step, bundle=replace(step.bundle, graph=graph))
-
     with pytest.raises(Reverted, match="NotASum"):
         judge(with_node(step, reduction=0), proof)
     with pytest.raises(Reverted, match="NotAContraction"):
@@ -101,7 +97,7 @@ def test_other_operators_types_and_shapes_revert(judge, wire, deployment):
     scattered = doubtful("embedding_gradient")[0]
     with pytest.raises(Reverted, match="NotIndices"):
         judge(with_node(scattered, reduction=79), proofs.rounded_proof(*scattered.given, 3))
-    maps = (replace(scattered.bundle.graph.nodes[0].maps[0], strides=(1,)), None)
+    maps = (replace(scattered.bundle.graph.nodes[0].maps[0], strides=(0,)), None)
     flat = steps.Step.of(
         proofs.ROUNDED_EMBEDDING_GRADIENT, scattered.before[1:], maps, torch.zeros(6), 80, (5,)
     )
@@ -124,15 +120,27 @@ def test_other_operators_types_and_shapes_revert(judge, wire, deployment):
         judge(pair, proofs.rounded_proof(*pair.given, 0))
 
 
-def test_a_gradient_of_which_a_place_is_left_out_or_put_in_reverts(judge):
+def with_node(step: steps.Step, **fields) -> steps.Step:
+    """The step with other fields of its node."""
+    graph = step.bundle.graph
+    graph = replace(graph, nodes=(replace(graph.nodes[0], **fields),))
+    return replace(step, bundle=replace(step.bundle, graph=graph))
+
+
+def test_a_gradient_opens_its_run_and_every_row_of_the_indices_and_nothing_else(judge):
     step = doubtful("embedding_gradient")[0]
     proof = proofs.rounded_proof(*step.given, 2)
     operands = decode([PROOF], proof)[0][2]
-    assert len(operands) == 2 + 24
-    with pytest.raises(Reverted, match="WrongOpeningCount"):
-        judge(step, changed(proof, operands=operands[:-1]))
+    assert len(operands) == 1 + 2
+    for wrong in (operands[:-1], (*operands, operands[-1])):
+        with pytest.raises(Reverted, match="WrongOpeningCount"):
+            judge(step, changed(proof, operands=wrong))
     with pytest.raises(Reverted, match="OperandMismatch"):
-        judge(step, changed(proof, operands=(*operands[:-2], operands[-1], operands[-2])))
+        judge(step, changed(proof, operands=(operands[1], *operands[1:])))
+    (node,) = step.bundle.graph.nodes
+    apart = with_node(step, maps=(replace(node.maps[0], lane_stride=2), None))
+    with pytest.raises(Reverted, match="WrongLaneStride"):
+        judge(apart, proof)
     for window in (0, 1, 509, 2**255):
         with pytest.raises(Reverted, match="WindowOutOfRange"):
             judge(step, changed(proof, hint=window))
@@ -235,3 +243,23 @@ def test_a_full_transaction_of_any_numbers_stays_below_the_cap(wire, people, dep
     call = {"from": people[0], "to": contract.address, "data": contract.data("post", posting.pieces)}
     used = int(wire.rpc("eth_estimateGas", call), 16)
     assert 0.3 * posting.gas < used <= 1.05 * posting.gas and used < MOST_GAS
+
+
+@pytest.mark.parametrize("numbers", FULL)
+def test_a_batch_of_one_token_is_decided_at_once_below_the_cap(wire, people, deployment, numbers):
+    """Every place looked the row up, and there are as many as one transaction holds."""
+    places, width = 8 * 1024, 1024
+    columns, indices = FULL[numbers]((2, places)), torch.full((places // width, width), 50_256)
+    maps = (IndexMap((0, places), 1, 0), None)
+    output = torch.zeros(50_257, 2)
+    output[-1] = nearest_sum(columns.double(), 24)
+    name = proofs.ROUNDED_EMBEDDING_GRADIENT
+    step = steps.Step.of(name, (columns, indices), maps, output, places)
+    last = output.numel() - 1
+    for claimed, refuted in ((output.view(-1)[last], False), (neighbour(output.view(-1)[last]), True)):
+        each = step.claiming(last, claimed)
+        plan = proofs.rounded_plan(*each.given, last)
+        assert not plan.pieces
+        assert each.refuted(wire, deployment.rounded_reduction, plan.proof) == refuted
+        used = each.cost(wire, people[0], deployment.rounded_reduction, plan.proof)
+        assert MOST_GAS / 10 < used < 2 / 3 * MOST_GAS, used

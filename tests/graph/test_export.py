@@ -16,6 +16,7 @@ from torch.nn import functional
 from graph.golden import PATH
 from graph.models import CASES, TiedHead, build, exported
 from tao.errors import ModelError, UnsupportedOperator
+from tao.execution import Executor
 from tao.graph import Graph, export, operators
 
 GOLDEN = json.loads(PATH.read_text())
@@ -186,6 +187,19 @@ def test_contractions_name_their_reduction_and_copies_stand_before_scattered_ope
     scaled = graph_of(lambda m, x: torch.addmm(m.scale, x.t(), x, alpha=2.0))
     assert targets(scaled) == ["aten.addmm.default"]
     assert scaled.nodes[0].operator == "aten.addmm.default" and scaled.nodes[0].maps == (None,) * 3
+
+
+def test_rows_of_one_repeated_number_are_copied_whole() -> None:
+    x = torch.arange(12.0).view(3, 4)
+    for function in (
+        lambda m, x: x[:, :1].expand(3, 7).sum(-1),
+        lambda m, x: torch.softmax(x[:1, :1].expand(5, 7), -1),
+    ):
+        graph, parameters = export(Lambda(function), (x,))
+        copy, reading = graph.nodes
+        assert copy.operator == "copy" and graph.types[copy.outputs[0]].row_length == 7 == reading.reduction
+        (found,) = Executor(graph, parameters).run((x,))
+        assert found.equal(function(None, x))
 
 
 def test_contractions_of_other_dtypes_are_left_to_the_vote() -> None:

@@ -138,5 +138,6 @@ def embedding_gradient(grad: Tensor, indices: Tensor, rows: int) -> Step:
     chosen = indices.flatten() == torch.arange(rows)[:, None]
     terms = chosen[:, None] * grad.double().T
     output = nearest_sum(terms.reshape(-1, places), 24).view(rows, width)
-    maps = (IndexMap((0, 1), width, 0), None)
-    return Step.of("rounded.tao.embedding_gradient.default", (grad, indices), maps, output, places)
+    maps = (IndexMap((0, places), 1, 0), None)
+    columns = grad.T.contiguous()
+    return Step.of("rounded.tao.embedding_gradient.default", (columns, indices), maps, output, places)

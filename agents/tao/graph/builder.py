@@ -172,8 +172,12 @@ class Builder:
         if needed.holds(ref.view, ref.value.type.row_length):
             return ref
         view, order = ref.view.permute([*needed.order]), needed.order
-        # Expanded dimensions are copied once.
-        once = tuple(n if stride else 1 for n, stride in zip(view.shape, view.strides, strict=True))
+        # Expanded dimensions are copied once, except those that rows run along.
+        inner = [math.prod(view.shape[d + 1 :]) for d in range(len(view.shape))]
+        whole = [
+            stride != 0 or lanes < needed.length for stride, lanes in zip(view.strides, inner, strict=True)
+        ]
+        once = tuple(n if kept else 1 for n, kept in zip(view.shape, whole, strict=True))
         source = View.of(once, view.strides, view.offset)
         copied = Ref(ref.value, source, tuple(ref.strides[d] for d in order))
         if math.prod(once[-1:]) == needed.length or not source.covers_in_order(ref.value.type.numel):

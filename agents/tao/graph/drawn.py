@@ -18,10 +18,14 @@ class _Apart(Rows):
 
 
 def rows(call: Call) -> dict[int, Rows]:
-    """Looked-up indices are read whole, in the order of their value."""
-    if call.target != EMBEDDING_GRADIENT or call.views[1].covers_in_order(call.types[1].numel):
+    """Looked-up indices are read whole, in the order of their value; a column of a gradient is one run."""
+    if call.target != EMBEDDING_GRADIENT:
         return {}
-    return {1: _Apart((0,), call.views[1].shape[0])}
+    places = call.views[1].shape[0]
+    runs = {0: Rows((1, 0), places)} if len(call.views[0].shape) == 2 else {}
+    if call.views[1].covers_in_order(call.types[1].numel):
+        return runs
+    return {**runs, 1: _Apart((0,), places)}
 
 
 def meaning(call: Call) -> Meaning:

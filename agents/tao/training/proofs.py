@@ -131,7 +131,7 @@ def _evidence_of(leaf: Leaf, element: int, rule: int) -> tuple[int, list[Read]]:
     read = reads(leaf, element)
     if rule == BREAKDOWN and leaf.node.operator != ROUNDED_EMBEDDING_GRADIENT:
         return _first_broken(leaf, read)
-    return _hint(leaf, read), read
+    return _hint(leaf, element), read
 
 
 def _first_broken(leaf: Leaf, read: list[Read]) -> tuple[int, list[Read]]:
@@ -192,9 +192,9 @@ def reads(leaf: Leaf, element: int) -> list[Read]:
 def zone(leaf: Leaf, element: int) -> Zone | None:
     """What the contract knows of an element of a rounded node; None where it decides nothing."""
     operator, read = leaf.node.operator, reads(leaf, element)
-    hint = _hint(leaf, read)
+    hint = _hint(leaf, element)
     if operator == ROUNDED_EMBEDDING_GRADIENT:
-        terms = _terms(leaf, read)
+        terms = _terms(leaf, element)
         return rules.contraction(terms, [ONE] * len(terms), hint)
     x, *others = (leaf.bits(*each) for each in read)
     if operator == ROUNDED_CONTRACTION:
@@ -222,27 +222,28 @@ def number(attributes: Sequence[int]) -> float:
 
 
 def _scattered(leaf: Leaf, element: int) -> list[Read]:
-    """Each row of the indices, then of grad one element for each place that looked up the element's row."""
+    """The run of grad that the element's terms are in, then each row of the indices."""
     indices = leaf.operands[1]
     columns = indices.shape[-1]
-    row = leaf.coordinates(element)[0]
-    places = (indices.flatten() == row).nonzero().flatten().tolist()
-    first, stride = leaf.first(0, element), leaf.map(0).lane_stride
     rows = [(1, start, columns) for start in range(0, indices.numel(), columns)]
-    return rows + [(0, first + place * stride, 1) for place in places]
+    return [(0, leaf.first(0, element), leaf.node.reduction), *rows]
 
 
-def _terms(leaf: Leaf, read: list[Read]) -> list[int]:
-    return [leaf.bits(*each)[0] for each in read if each[0] == 0]
+def _terms(leaf: Leaf, element: int) -> list[int]:
+    """Of the run, the numbers at the places that looked up the element's row."""
+    (row, *_) = leaf.coordinates(element)
+    lanes = leaf.bits(0, leaf.first(0, element), leaf.node.reduction)
+    return [lanes[place] for place in (leaf.operands[1].flatten() == row).nonzero().flatten().tolist()]
 
 
-def _hint(leaf: Leaf, read: list[Read]) -> int:
-    if not read or leaf.node.operator not in SUMS:
+def _hint(leaf: Leaf, element: int) -> int:
+    operator = leaf.node.operator
+    if operator not in SUMS:
         return 0
-    if leaf.node.operator == ROUNDED_EMBEDDING_GRADIENT:
-        terms = _terms(leaf, read)
+    if operator == ROUNDED_EMBEDDING_GRADIENT:
+        terms = _terms(leaf, element)
         return window_exponent(terms, [ONE] * len(terms))
-    lanes = [leaf.bits(*each) for each in read]
+    lanes = [leaf.bits(*each) for each in reads(leaf, element)]
     return window_exponent(*lanes) if len(lanes) == 2 else rules.term_window(*lanes)
 
 
