@@ -59,7 +59,7 @@ def compute_in(monkeypatch: pytest.MonkeyPatch, order: Order, seed: int = 0) -> 
     generator = torch.Generator().manual_seed(seed)
 
     def product(a: Tensor, b: Tensor) -> Tensor:
-        return order(a[..., :, None, :] * b.mT[..., None, :, :])
+        return order(a[..., :, None, :] * b.mT[..., None, :, :]).contiguous()
 
     def add_up(x: Tensor, dims: int) -> Tensor:
         return order(x.flatten(x.dim() - dims)) if dims else x

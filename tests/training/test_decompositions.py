@@ -68,6 +68,18 @@ FUNCTIONS: dict[str, tuple[tuple[int, ...], Callable[[Tensor], Tensor]]] = {
     "conv2d_strided": ((2, 4, 9, 8), lambda x: F.conv2d(x, k3(x) + x.mean(), None, (2, 3), (1, 2), (2, 1))),
     "conv2d_pointwise": ((2, 4, 7, 6), lambda x: F.conv2d(x, k3(x)[:, :, :1, :1] * x.mean(), None, 2, 1)),
     "conv2d_same": ((2, 4, 7, 6), lambda x: F.conv2d(x, k3(x) * x[0, 0, 0, 0], padding="same")),
+    "conv2d_grouped": ((2, 8, 7, 6), lambda x: F.conv2d(x, k3(x)[:, :2] + x.mean(), None, 2, 1, 1, 4)),
+    "conv2d_depthwise": ((2, 8, 7, 6), lambda x: F.conv2d(x, k3(x)[:, :1] * x.mean(), x[0, :, 0, 0], 1, 1, 2, 8)),
+    "conv2d_grouped_pointwise": (
+        (2, 8, 7, 6), lambda x: F.conv2d(x, k3(x)[:, :, :1, :1] * x.mean(), None, 2, 1, 1, 2)
+    ),
+    "transposed": ((2, 8, 4, 5), lambda x: F.conv_transpose2d(x, k3(x) * x.mean(), x[0, :4, 0, 0], 2, 1, 1)),
+    "transposed_grouped": ((2, 8, 4, 5), lambda x: F.conv_transpose2d(
+        x, k3(x) + x.mean(), None, (3, 1), (1, 2), (1, 0), 2, (1, 2))),
+    "transposed_pointwise": (
+        (2, 8, 4, 5), lambda x: F.conv_transpose2d(x, k3(x)[:, :, :1, :1] * x.mean(), None, 2, 0, 1)
+    ),
+    "transposed_1d": ((2, 3, 9), lambda x: F.conv_transpose1d(x, k2(x) * x.mean(), None, 2, 1)),
     "conv1d": ((2, 4, 9), lambda x: F.conv1d(x, k2(x) * x.mean(), None, 2, 1)),
     "max_pool": ((2, 3, 8, 9), lambda x: F.max_pool2d(x, 3, 2, 1)),
     "max_pool_of_ties": ((2, 3, 8, 9), lambda x: F.max_pool2d((x > 0) * x, 2, 1, dilation=2)),
@@ -142,9 +154,9 @@ REFUSED: dict[str, tuple[Callable[[Tensor], Tensor], str]] = {
     "double": (lambda x: x.double().sum(), r"in module block\.inner: a training step cannot hold float64"),
     "random": (lambda x: x + torch.rand(4), r"aten\.rand\.default in module block\.inner: .*random"),
     "items": (lambda x: x * x.sum().item(), r"block\.inner"),
-    "grouped": (
-        lambda x: F.conv1d(x[None, :, :], torch.ones(4, 1, 3), groups=4),
-        r"aten\.convolution\.default in module block\.inner: .* it is none of these",
+    "unbatched": (
+        lambda x: F.max_pool2d(x[None], 2),
+        r"aten\.max_pool2d_with_indices\.default in module block\.inner: .* it is none of these",
     ),
     "sorted": (lambda x: x.sort().values, r"aten\.sort\..* in module block\.inner: "),
     "roots": (lambda x: x.abs() ** 0.3, r"aten\.pow\.Tensor_Scalar in module block\.inner: "),

@@ -103,6 +103,9 @@ class Drawn:
             convolution = nn.Conv2d(1, 2, 3, stride=2)
             norm = [nn.BatchNorm2d(2)] if self.norm else []
             inputs, first = torch.randn(8, 1, 5, 5), [convolution, *norm, nn.Flatten()]
+        elif self.network == "grouped":
+            back = nn.ConvTranspose2d(4, 2, 2, groups=2)
+            inputs, first = torch.randn(8, 2, 3, 3), [nn.Conv2d(2, 4, 3, groups=2), back, nn.Flatten()]
         else:
             inputs, first = torch.randint(7, (10, 2)), [nn.Embedding(7, 4), nn.Flatten()]
         norm = [nn.LayerNorm(8)] if self.norm else []
@@ -241,7 +244,7 @@ def check(drawn: Drawn) -> str | None:
 
 KINDS = {
     "fault": ("none", *FAULTS),
-    "network": ("linear", "conv", "embedding"),
+    "network": ("linear", "conv", "grouped", "embedding"),
     "activation": tuple(ACTIVATIONS),
     "norm": (True, False),
     "dropout": (0.0, 0.25),

@@ -51,11 +51,15 @@ def taps(x: Tensor, kernel: Pair, strides: Pair, dilation: Pair, out: Pair) -> l
     return result
 
 
-def _unfold(x: Tensor, kernel: Pair, strides: Pair, dilation: Pair, out: Pair) -> Tensor:
-    """Rows [N * places, window * C] of an image [N, C, ...] that is padded already."""
-    parts = [part.movedim(1, -1) for part in taps(x, kernel, strides, dilation, out)]
-    joined = torch.cat(parts, -1) if len(parts) > 1 else parts[0]
-    return joined.reshape(-1, joined.shape[-1])
+def _unfold(x: Tensor, kernel: Pair, strides: Pair, dilation: Pair, out: Pair, groups: int) -> Tensor:
+    """Rows [N * places, groups, window * C / groups] of an image [N, C, ...] that is padded already."""
+    parts = [_rows(part, groups) for part in taps(x, kernel, strides, dilation, out)]
+    return torch.cat(parts, -1) if len(parts) > 1 else parts[0]
+
+
+def _rows(x: Tensor, groups: int) -> Tensor:
+    """An image [N, C, ...] as rows [N * places, groups, C / groups]."""
+    return x.movedim(1, -1).reshape(-1, groups, x.shape[1] // groups)
 
 
 def _folded(rows: Tensor, n: int, out: Pair) -> Tensor:
@@ -63,11 +67,18 @@ def _folded(rows: Tensor, n: int, out: Pair) -> Tensor:
     return rows.reshape(n, *out, rows.shape[-1]).movedim(-1, 1)
 
 
-class _Convolution:
-    """The sizes of a convolution that is neither transposed nor grouped."""
+def _multiply(rows: Tensor, weights: Tensor) -> Tensor:
+    """[M, groups, K] and [groups, K, n]: the products of each group side by side, [M, groups * n]."""
+    if len(weights) == 1:
+        return torch.mm(rows[:, 0], weights[0])
+    return torch.bmm(rows.transpose(0, 1), weights).transpose(0, 1).flatten(1)
 
-    def __init__(self, x: Tensor, w: Tensor, stride, padding, dilation) -> None:
-        self.kernel, self.size = tuple(w.shape[2:]), tuple(x.shape[2:])
+
+class _Convolution:
+    """A convolution of images [N, C, *size] with weights [O, C / groups, ...], and its gradients."""
+
+    def __init__(self, size: Sequence[int], w: Tensor, stride, padding, dilation, groups: int) -> None:
+        self.kernel, self.size, self.groups = tuple(w.shape[2:]), tuple(size), groups
         self.stride, self.padding, self.dilation = (
             tuple(given) * (len(self.kernel) // len(given)) for given in (stride, padding, dilation)
         )
@@ -77,36 +88,61 @@ class _Convolution:
             (n - span - 1) // s + 1 for n, span, s in zip(self.padded, self.spans, self.stride, strict=True)
         )
 
-    def unfold(self, x: Tensor) -> Tensor:
-        padded = fit(x, self.padding, self.padded)
-        return _unfold(padded, self.kernel, self.stride, self.dilation, self.out)
+    @classmethod
+    def transposed(cls, x: Tensor, w: Tensor, stride, padding, dilation, more, groups: int) -> _Convolution:
+        """The one whose gradient by its images is the transposed convolution of x."""
+        rank = w.dim() - 2
+        given = [tuple(each) * (rank // len(each)) for each in (stride, padding, dilation, more)]
+        size = [
+            (n - 1) * s - 2 * p + d * (k - 1) + extra + 1
+            for n, k, s, p, d, extra in zip(x.shape[2:], w.shape[2:], *given, strict=True)
+        ]
+        return cls(size, w, *given[:3], groups)
 
-    def input_gradient(self, g: Tensor, w: Tensor) -> Tensor:
+    def forward(self, x: Tensor, w: Tensor) -> Tensor:
+        weights = w.movedim(1, -1).reshape(self.groups, w.shape[0] // self.groups, -1)
+        return _folded(_multiply(self._read(x), weights.mT), x.shape[0], self.out)
+
+    def image_gradient(self, g: Tensor, w: Tensor) -> Tensor:
         """The convolution of the gradient, spread by the stride, with the weights turned around."""
-        n, ones = g.shape[0], (1,) * len(self.kernel)
+        n, ones, groups = g.shape[0], (1,) * len(self.kernel), self.groups
+        by_group = w.reshape(groups, w.shape[0] // groups, *w.shape[1:])
         if math.prod(self.kernel) == 1:
-            rows = torch.mm(g.movedim(1, -1).reshape(-1, g.shape[1]), w.flatten(1))
+            rows = _multiply(_rows(g, groups), by_group.flatten(2))
             return fit(
                 spread(_folded(rows, n, self.out), self.stride), tuple(-p for p in self.padding), self.size
             )
         before = tuple(span - p for span, p in zip(self.spans, self.padding, strict=True))
         reach = tuple(size + span for size, span in zip(self.size, self.spans, strict=True))
         moved = fit(spread(g, self.stride), before, reach)
-        rows = _unfold(moved, self.kernel, ones, self.dilation, self.size)
+        rows = _unfold(moved, self.kernel, ones, self.dilation, self.size, groups)
         places = list(product(*map(range, self.kernel)))
-        turned = torch.cat([w[(slice(None), slice(None), *place)].t() for place in reversed(places)], 1)
-        return _folded(torch.mm(rows, turned.t()), n, self.size)
+        turned = torch.cat([by_group[(..., *place)].mT for place in reversed(places)], -1)
+        return _folded(_multiply(rows, turned.mT), n, self.size)
+
+    def weight_gradient(self, g: Tensor, x: Tensor, w: Tensor) -> Tensor:
+        """The products of every place's gradient with what the window reads there."""
+        left, right = (rows.transpose(0, 1) for rows in (_rows(g, self.groups), self._read(x)))
+        flat = torch.mm(left[0].t(), right[0]) if self.groups == 1 else torch.bmm(left.mT, right)
+        return flat.reshape(w.shape[0], *self.kernel, w.shape[1]).movedim(-1, 1)
+
+    def _read(self, x: Tensor) -> Tensor:
+        padded = fit(x, self.padding, self.padded)
+        return _unfold(padded, self.kernel, self.stride, self.dilation, self.out, self.groups)
 
 
 @register(TABLE, "convolution")
 def convolution(
     x: Tensor, w: Tensor, bias: Tensor | None, stride, padding, dilation, transposed, output_padding, groups
 ) -> Tensor:
-    if transposed or groups != 1 or x.dim() != w.dim():
+    if x.dim() != w.dim():
         return NotImplemented
-    sizes = _Convolution(x, w, stride, padding, dilation)
-    rows = torch.mm(sizes.unfold(x), w.movedim(1, -1).flatten(1).t())
-    return _folded(rows if bias is None else rows + bias, x.shape[0], sizes.out)
+    if transposed:
+        sizes = _Convolution.transposed(x, w, stride, padding, dilation, output_padding, groups)
+        result = sizes.image_gradient(x, w)
+    else:
+        result = _Convolution(x.shape[2:], w, stride, padding, dilation, groups).forward(x, w)
+    return result if bias is None else result + bias.reshape(-1, *(1,) * (x.dim() - 2))
 
 
 @register(TABLE, "convolution_backward")
@@ -123,15 +159,16 @@ def convolution_backward(
     groups,
     wanted,
 ) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
-    if transposed or groups != 1 or x.dim() != w.dim():
+    if x.dim() != w.dim():
         return NotImplemented
-    sizes = _Convolution(x, w, stride, padding, dilation)
-    dx = sizes.input_gradient(g, w) if wanted[0] else None
-    dw = None
-    if wanted[1]:
-        rows = g.movedim(1, -1).reshape(-1, g.shape[1])
-        flat = torch.mm(rows.t(), sizes.unfold(x))
-        dw = flat.reshape(w.shape[0], *sizes.kernel, w.shape[1]).movedim(-1, 1)
+    if transposed:
+        sizes = _Convolution.transposed(x, w, stride, padding, dilation, output_padding, groups)
+        dx = sizes.forward(g, w) if wanted[0] else None
+        dw = sizes.weight_gradient(x, g, w) if wanted[1] else None
+    else:
+        sizes = _Convolution(x.shape[2:], w, stride, padding, dilation, groups)
+        dx = sizes.image_gradient(g, w) if wanted[0] else None
+        dw = sizes.weight_gradient(g, x, w) if wanted[1] else None
     places = [d for d in range(g.dim()) if d != 1]
     return dx, dw, g.sum(places) if wanted[2] else None
 
