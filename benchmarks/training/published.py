@@ -12,7 +12,8 @@ nodes.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -50,6 +51,11 @@ def unpack(data: bytes, count: int) -> np.ndarray:
     return (packed[:, None] // _POWERS % 3).reshape(-1)[:count]
 
 
+def entries(log: Mapping[int, bytes]) -> int:
+    """Results that a log says anything of."""
+    return sum(int((unpack(data, TRITS * len(data)) != NONE).sum()) for data in log.values())
+
+
 def directions(f: Tensor, rounded: Tensor, threshold: float) -> Tensor:
     """uint8 of f's shape: where f is further than the threshold from its rounded value, relative to its
     binary exponent, whether it was rounded up or down."""
@@ -75,6 +81,10 @@ def threshold(a: Tensor, b: Tensor) -> float:
 
     Gives `LOWEST`, which may not do, where no threshold does.
     """
+    # Two results on one side of their nearest number are rounded alike, whatever the threshold.
+    x, y = nearest(a), nearest(b)
+    may_part = (x != y) | ((x.double() - a) * (y.double() - b) < 0)
+    a, b = a[may_part], b[may_part]
     low, high = LOWEST, HIGHEST
     for _ in range(_SEARCH_STEPS):
         middle = (low + high) / 2
@@ -112,16 +122,43 @@ class _Follower:
         return bool(rounded.isfinite().all())
 
 
-class _Collector:
-    """Keeps all float64 results."""
+class Results(Mapping[int, Tensor]):
+    """Float64 results by node, in a folder: those of a large model are larger than its memory."""
 
-    def __init__(self, results: dict[int, list[Tensor]]) -> None:
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        folder.mkdir(exist_ok=True)
+
+    def add(self, index: int, part: Tensor) -> None:
+        """Append to what is held of a node."""
+        with self._path(index).open("ab") as file:
+            part.contiguous().numpy().tofile(file)
+
+    def __getitem__(self, index: int) -> Tensor:
+        if not self._path(index).exists():
+            raise KeyError(index)
+        return torch.from_numpy(np.fromfile(self._path(index), np.float64))
+
+    def __iter__(self) -> Iterator[int]:
+        return (int(path.name) for path in self._folder.iterdir())
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+    def _path(self, index: int) -> Path:
+        return self._folder / str(index)
+
+
+class _Collector(_Follower):
+    """Follows a log, and keeps the results before they are rounded."""
+
+    def __init__(self, replay: PublishedReplay, log: Mapping[int, bytes], results: Results) -> None:
+        super().__init__(replay, log)
         self._results = results
 
     def settle(self, index: int, piece: Piece, out: Tensor) -> bool:
-        self._results.setdefault(index, []).append(piece.f.flatten())
-        out.view(-1).copy_(nearest(piece.f).view(-1))
-        return True
+        self._results.add(index, piece.f)
+        return super().settle(index, piece, out)
 
 
 class PublishedReplay(Replay):
@@ -149,16 +186,19 @@ class PublishedReplay(Replay):
 
     def replay_trits(self, inputs: Sequence[Tensor], log: Mapping[int, bytes]) -> tuple[Tensor, ...]:
         """The step's outputs, rounded as a log says. Raises LogError for a log of another graph."""
+        self._require_own(log)
+        return self.run_with(_Follower(self, log), inputs, self._no_log())
+
+    def keep_results(self, inputs: Sequence[Tensor], log: Mapping[int, bytes], results: Results) -> None:
+        """Put the float64 results of every sum and logged node of a replay into `results`, for `adapt`: devices that
+        follow one log compute from the same values. Raises LogError for a log of another graph."""
+        self._require_own(log)
+        self.run_with(_Collector(self, log, results), inputs, self._no_log())
+
+    def _require_own(self, log: Mapping[int, bytes]) -> None:
         logged = [index for index, node in enumerate(self.graph.nodes) if kernels.comes_in_pieces(node)]
         if sorted(log) != logged:
             raise LogError(f"a log of {len(log)} nodes is not one of the graph's {len(logged)}")
-        return self.run_with(_Follower(self, log), inputs, self._no_log())
-
-    def float64_results(self, inputs: Sequence[Tensor]) -> dict[int, Tensor]:
-        """The float64 results of every sum and logged node, for `adapt`."""
-        found: dict[int, list[Tensor]] = {}
-        self.run_with(_Collector(found), inputs, self._no_log())
-        return {index: torch.cat(parts) for index, parts in found.items()}
 
     def adapt(self, here: Mapping[int, Tensor], there: Mapping[int, Tensor]) -> None:
         """Set every node's threshold by the results of two devices."""

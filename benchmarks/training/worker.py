@@ -23,24 +23,26 @@ SPOKEN_OF = 8
 def record(name: str, folder: Path) -> dict[str, Any]:
     """Record the steps, beside each of them one plain step in float32 and one in float64; then audit them."""
     from benchmarks.training.plain import Plain
-    from benchmarks.training.timing import rounding_timed
+    from benchmarks.training.timing import log_timed, rounding_timed
     from tao.training.audit import audit
     from tao.training.record import Recording
 
     job = _job(name, folder)
     plain = {"float32": Plain(name, folder, double=False), "float64": Plain(name, folder, double=True)}
-    kinds = ("float32", "float64", "recorded", "rounding", "commit")
+    kinds = ("float32", "float64", "recorded", "rounding", "log", "commit")
     seconds: dict[str, list[float]] = {kind: [] for kind in kinds}
     say_some = sparsely(job.steps)
     entries, sizes, losses = [], [], []
-    with rounding_timed() as rounding:
+    with rounding_timed() as rounding, log_timed() as log:
         recording = Recording(job, _store(folder, name))
+        log.take()  # what stored the model
         for step in recording:
             for kind, training in plain.items():
                 seconds[kind].append(training.step())
             seconds["recorded"].append(step.seconds)
             seconds["commit"].append(step.commit_seconds)
             seconds["rounding"].append(rounding.take())
+            seconds["log"].append(log.take())
             entries.append(step.entries)
             sizes.append(step.log_bytes)
             losses.append(step.loss)
@@ -147,15 +149,60 @@ def _rounded_digests(name: str, folder: Path) -> Iterator[str]:
 
 
 def published(name: str, folder: Path) -> dict[str, Any]:
-    """Two steps by the published method and by ours in turn, on one graph."""
+    """Two steps by the published method with its lowest threshold and by ours in turn, on one graph; writes down the
+    first step's log for `published_there`."""
     from benchmarks.training.published import PublishedReplay
-    from tao.training.replay import Replay
 
     job = _job(name, folder)
-    graph, parameters = job.bundle.graph, job.bundle.parameters
-    ours, theirs = Replay(graph, parameters), PublishedReplay(graph, parameters)
+    theirs = PublishedReplay(job.bundle.graph, job.bundle.parameters)
+    _, trits = theirs.record_trits(job.initial)
+    path = _trits_folder(name, folder)
+    path.mkdir()
+    for index, data in trits.items():
+        (path / str(index)).write_bytes(data)
+    return _compared(job, theirs)
+
+
+def published_there(name: str, folder: Path) -> dict[str, Any]:
+    """The first step's float64 results on this device, which follows that log, for `published_adapted`."""
+    from benchmarks.training.published import PublishedReplay, Results
+
+    job = _job(name, folder)
+    theirs = PublishedReplay(job.bundle.graph, job.bundle.parameters)
+    theirs.keep_results(job.initial, _read_trits(name, folder), Results(folder / f"{name}.there"))
+    return {}
+
+
+def published_adapted(name: str, folder: Path) -> dict[str, Any]:
+    """As `published`, with each node's threshold found by the first step's results on two devices."""
+    from benchmarks.training.published import PublishedReplay, Results
+
+    job = _job(name, folder)
+    theirs = PublishedReplay(job.bundle.graph, job.bundle.parameters)
+    here = Results(folder / f"{name}.here")
+    theirs.keep_results(job.initial, _read_trits(name, folder), here)
+    theirs.adapt(here, Results(folder / f"{name}.there"))
+    return _compared(job, theirs)
+
+
+def _trits_folder(name: str, folder: Path) -> Path:
+    return folder / f"{name}.trits"
+
+
+def _read_trits(name: str, folder: Path) -> dict[int, bytes]:
+    return {int(path.name): path.read_bytes() for path in _trits_folder(name, folder).iterdir()}
+
+
+def _compared(job: Any, theirs: Any) -> dict[str, Any]:
+    """Two steps by the published method and by ours in turn; what is said of times is of the second."""
+    import zstandard
+
+    from benchmarks.training.published import entries
+    from tao.training.replay import Replay
+
+    ours = Replay(job.bundle.graph, job.bundle.parameters)
     seconds: dict[str, list[float]] = {"ours": [], "record": [], "replay": []}
-    state, equal, size = job.initial, True, 0
+    state, equal = job.initial, True
     for position in range(2):
         start = time.monotonic()
         outputs, trits = theirs.record_trits(state)
@@ -170,9 +217,10 @@ def published(name: str, folder: Path) -> dict[str, Any]:
         ):
             seconds[kind].append(spent)
         equal &= all(bool((a == b).all()) for a, b in zip(outputs, again, strict=True))
-        size = sum(map(len, trits.values()))
     return {
-        "log_bytes": size,
+        "log_bytes": sum(map(len, trits.values())),
+        "compressed_bytes": len(zstandard.compress(b"".join(trits.values()))),
+        "entries": entries(trits),
         "record_over_ours": seconds["record"][-1] / seconds["ours"][-1],
         "replay_over_ours": seconds["replay"][-1] / seconds["ours"][-1],
         "replay_equal_here": equal,
@@ -246,6 +294,8 @@ TASKS: dict[str, Callable[[str, Path], dict[str, Any]]] = {
     "audit": audit,
     "without": without,
     "published": published,
+    "published-there": published_there,
+    "published-adapted": published_adapted,
     "memory-plain": lambda name, folder: memory(name, folder, recorded=False),
     "memory-recorded": lambda name, folder: memory(name, folder, recorded=True),
 }

@@ -3,12 +3,14 @@ entry."""
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 
 from benchmarks.training import published
-from benchmarks.training.published import DOWN, HIGHEST, LOWEST, NONE, UP, PublishedReplay
+from benchmarks.training.published import DOWN, HIGHEST, LOWEST, NONE, UP, PublishedReplay, Results
 from tao.training import kernels
 from tao.training.log import LogError, encode
 from tao.training.replay import Replay
@@ -50,21 +52,39 @@ def test_the_search_finds_the_largest_threshold_that_holds() -> None:
 
 
 def test_a_step_replays_in_another_order_and_needs_a_trit_for_every_result(
-    monkeypatch: pytest.MonkeyPatch,
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     graph, parameters, inputs = perceptron()
     ours, theirs = Replay(graph, parameters), PublishedReplay(graph, parameters)
-    here = theirs.float64_results(inputs)
     outputs, log = theirs.record_trits(inputs)
     _, entries = ours.record(inputs)
     compute_in(monkeypatch, ORDERS["blocked"])
-    theirs.adapt(here, theirs.float64_results(inputs))
-    assert all(LOWEST <= t <= HIGHEST for t in theirs.thresholds.values())
     assert same(theirs.replay_trits(inputs, log)[:-1], outputs[:-1])
     results = sum(graph.types[n.outputs[0]].numel for n in graph.nodes if kernels.comes_in_pieces(n))
     size = sum(map(len, log.values()))
     assert results / 5 <= size < results / 5 + len(graph)
     assert len(encode(entries)) < size / 5
+
+
+def test_adapted_thresholds_say_less_and_replay_in_another_order(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    graph, parameters, inputs = perceptron()
+    theirs = PublishedReplay(graph, parameters)
+    _, log = theirs.record_trits(inputs)
+    here, there = Results(tmp_path / "here"), Results(tmp_path / "there")
+    theirs.keep_results(inputs, log, here)
+    with monkeypatch.context() as other:
+        compute_in(other, ORDERS["blocked"])
+        theirs.keep_results(inputs, log, there)
+    assert sorted(here) == sorted(there) == sorted(log)
+    assert any(not torch.equal(here[index], there[index]) for index in here)
+    theirs.adapt(here, there)
+    assert all(LOWEST < t <= HIGHEST for t in theirs.thresholds.values())
+    outputs, adapted = theirs.record_trits(inputs)
+    assert published.entries(adapted) < published.entries(log) / 100
+    compute_in(monkeypatch, ORDERS["blocked"])
+    assert same(theirs.replay_trits(inputs, adapted)[:-1], outputs[:-1])
 
 
 def test_it_fails_where_devices_differ_by_more_than_a_neighbour(monkeypatch: pytest.MonkeyPatch) -> None:

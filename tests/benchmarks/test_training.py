@@ -1,12 +1,18 @@
 """The training benchmark on a tiny model: what it reports, and that what it has measured is kept."""
 
 import json
+from collections import Counter
+from types import SimpleNamespace
 
 import pytest
 
 import benchmarks.__main__ as command
 from benchmarks import environment, training
-from benchmarks.training import worker
+from benchmarks.training import timing, worker
+from tao.tensors.store import TensorStore
+from tao.training import log
+from tao.training.policies import Recorder
+from tao.training.record import Recording
 
 FIELDS = {
     "steps",
@@ -16,6 +22,9 @@ FIELDS = {
     "equal_rounded_fp64",
     "devices",
     "log_bytes_per_step",
+    "log_share",
+    "published",
+    "published_adapted",
     "published_log_bytes_per_step",
     "time_ratio",
     "time_ratio_fp64",
@@ -44,6 +53,8 @@ def test_a_model_measured_is_written_at_once_and_not_measured_again(results, mon
     held = json.loads(results.read_text())
     model = held["models"]["tiny"]
     assert model.keys() >= FIELDS and model["replay_equal"] and model["equal_without_log"]
+    assert 0 < model["log_share"] < model["rounding_share"] + model["commitment_share"] < 1
+    assert_compared(model["published"], model["published_adapted"])
     assert model["equal_plain_fp32"] and model["rounded_fp64_differs_at"] is None  # one process, one device
     assert held["false_mismatches"] == {"steps": 8, "count": 0}
     assert {"tiny on native: record", "tiny on baseline: audit", "step 3 in float32"} <= set(said)
@@ -57,6 +68,43 @@ def test_a_model_measured_is_written_at_once_and_not_measured_again(results, mon
     training.measure(said.append, names=("tiny",))
     assert calls == ["tiny", "tiny"]
     assert json.loads(results.read_text())["models"]["tiny"]["origin"] == {"source": "other"}
+
+
+def assert_compared(fixed, adapted):
+    """One device agrees with itself, so that thresholds found by it alone leave only ties to speak of."""
+    assert fixed["replay_equal_here"] and adapted["replay_equal_here"]
+    assert fixed["log_bytes"] == adapted["log_bytes"]  # a trit for every result, whatever it says
+    assert adapted["entries"] < fixed["entries"] / 10
+    assert adapted["compressed_bytes"] < fixed["compressed_bytes"] / 4
+    assert min(adapted["record_over_ours"], adapted["replay_over_ours"]) > 0
+
+
+def test_the_log_is_timed_without_sums_and_with_its_file(tmp_path, monkeypatch):
+    """By a clock that only what is timed moves on."""
+    clock = SimpleNamespace(now=0, monotonic=lambda: clock.now)
+    monkeypatch.setattr(timing, "time", clock)
+    pieces: Counter[str] = Counter()
+    settle, encode = Recorder.settle, log.encode
+
+    def settled(self, index, piece, out):
+        kind = "logged" if piece.terms is None else "sums"
+        pieces[kind] += 1
+        clock.now += 1
+        return settle(self, index, piece, out)
+
+    def encoded(*args):
+        clock.now += 1000
+        return encode(*args)
+
+    monkeypatch.setattr(Recorder, "settle", settled)
+    monkeypatch.setattr(log, "encode", encoded)
+    worker.save("tiny", tmp_path)
+    recording = Recording(worker._job("tiny", tmp_path), TensorStore(tmp_path / "runs"))
+    with timing.rounding_timed() as rounding, timing.log_timed() as logged:
+        recording.advance()
+        assert logged.take() == 1000 + pieces["logged"] and rounding.take() == pieces.total()
+        assert pieces["logged"] and pieces["sums"] and logged.take() == 0
+    assert Recorder.settle is settled and log.encode is encoded
 
 
 def test_a_run_without_the_method_says_where_devices_part(tmp_path):

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 
@@ -17,7 +18,7 @@ from tao.chain.build import ROOT
 from tao.chain.local import account, free_port
 from tao.commands.main import main
 from tao.commands.models import decidable
-from tao.errors import ChainError
+from tao.errors import ChainError, ProfileError
 from tao.model import trace
 
 MODELS = ROOT / "examples" / "models.py"
@@ -197,6 +198,20 @@ def test_a_training_job_is_registered_asked_for_and_served(world, run):
     served = run("trainer --once", PROVER, model=model, log=str(log))
     assert served.exit_code == 0, served.output
     assert [json.loads(line)["action"] for line in log.read_text().splitlines()] == ["start", "claim"]
+
+
+def test_registering_shows_how_far_the_calibration_has_come(run, monkeypatch):
+    def calibrate(bundle, samples, variants, store, progress, settings):
+        for done in (1, 2):
+            progress(done, 8)
+        raise ProfileError("enough")
+
+    monkeypatch.setattr("tao.numerics.calibrate.calibrate", calibrate)
+    result = run(f"register {MODELS}:classifier --variant native --variant baseline", OWNER)
+    assert result.exit_code == 1 and "enough" in result.output
+    assert re.search(
+        r"calibrating 4 operators on 4 inputs and 2 kernel variants: 2 of 8, .* left", result.output
+    )
 
 
 @pytest.mark.parametrize(

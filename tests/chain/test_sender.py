@@ -1,12 +1,18 @@
-"""The sender: refusals in one sentence, nonces, fees, and transactions that get stuck."""
+"""The sender: refusals in one sentence, nonces, fees, and transactions that wait or get stuck."""
+
+import io
+import re
+import threading
 
 import pytest
 from eth_account import Account
+from rich.console import Console
 
 from chain.world import CLIENT
 from tao.chain import sender as sender_module
 from tao.chain.reverts import Refused
 from tao.chain.sender import Sender
+from tao.display import Display
 from tao.errors import ChainError
 
 
@@ -101,10 +107,10 @@ def test_what_a_process_that_ended_left_waiting_is_replaced(world, context):
         fresh = Sender(context.w3, context.signer, context.contracts.errors, patience=0.2, poll=0.05)
         original = fresh._await
 
-        def include(hashes):
+        def include(what, hashes):
             assert [(nonce, True)] == [(n, f > fee) for n, f in waiting(world, fresh.address)]
             call("anvil_mine", ["0x1"])
-            return original(hashes)
+            return original(what, hashes)
 
         fresh._await = include
         assert fresh.send(request(world, context, salt=1)).gas_used > 0
@@ -140,3 +146,38 @@ def test_an_account_without_ether_is_told_what_it_holds(world, context):
     sender = Sender(context.w3, poor, context.contracts.errors)
     with pytest.raises(ChainError, match=f"account {poor.address} holds 0 ETH, too little for 1 ETH"):
         sender.send(request(world, context), value=10**18)
+
+
+@pytest.mark.parametrize("is_terminal", [False, True])
+def test_a_transaction_that_waits_is_shown_by_name_until_it_is_included(world, context, is_terminal):
+    call = world.w3.provider.make_request
+    console = Console(file=io.StringIO(), width=200, force_terminal=is_terminal, color_system=None)
+    waiting = Display(console).waiting
+    options = {"poll": 0.05, "waiting": waiting, "tell_after": 0.3}
+    sender = Sender(context.w3, context.signer, context.contracts.errors, **options)
+    sender.send(request(world, context))
+    assert console.file.getvalue() == ""  # included at once
+    call("evm_setAutomine", [False])
+    mines = threading.Timer(0.8, call, ("anvil_mine", ["0x1"]))
+    mines.start()
+    try:
+        sent = sender.send(request(world, context, salt=1))
+    finally:
+        mines.join()
+        call("evm_setAutomine", [True])
+    line = f"waiting for transaction {sent.transaction} (request) to be included"
+    said = console.file.getvalue()
+    assert f"{line}   0 s" in said if is_terminal else said == f"{line}\n"
+
+
+def test_what_a_role_sends_is_shown_in_its_journal(world, context):
+    context.sender._tell_after, context.sender._patience = 0.0, 0.05
+    world.w3.provider.make_request("evm_setAutomine", [False])
+    try:
+        with pytest.raises(ChainError, match="still waits"):
+            context.send(request(world, context))
+    finally:
+        world.w3.provider.make_request("evm_setAutomine", [True])
+    told = (world.folder / "console.txt").read_text()
+    lines = re.findall(r"waiting for transaction (0x\w{64}) \(request\) to be included", told)
+    assert len(set(lines)) == len(lines) == 1 + sender_module.REPLACEMENTS  # each of another name

@@ -1,5 +1,7 @@
 """Training runs claimed, audited and disputed by the real roles, on a local chain."""
 
+import re
+
 import pytest
 import torch
 from torch import nn
@@ -19,15 +21,18 @@ from chain.world import CLIENT
 from demo.training.cheats import AT, CHEATS, Cheat, PoisonedBatch
 from demo.training.job import loss
 from tao.chain.local import let_pass, mine
+from tao.display import size
 from tao.errors import StoreError
 from tao.graph.log_format import ELEMENT_BITS, END, empty
 from tao.protocol.views import Outcome, Phase, Status
 from tao.roles import client
+from tao.roles.role import short
 from tao.tensors.store import TensorStore
 from tao.training import prepare
 from tao.training.checkpoints import Trail
 from tao.training.kernels import is_logged
 from tao.training.record import Recording
+from training.runs import files
 
 
 def test_an_honest_run_becomes_final_and_no_auditor_disputes_it(training):
@@ -40,6 +45,33 @@ def test_an_honest_run_becomes_final_and_no_auditor_disputes_it(training):
     assert actions(trainer.tick()) == ["finalise"]
     result = client.read(training.world.context(CLIENT), request)
     assert result.claim.status is Status.FINALISED and int(result.outputs[0]) == STEPS
+
+
+def test_trainer_and_auditor_show_loss_time_and_bytes_and_tell_them_at_the_end(training):
+    """As in a log: one line of progress, as the run is short, and one at its end."""
+    request = short(training.request())
+    folder = training.world.folder
+    before = sum(map(len, files(folder / "store").values()))
+    trainer, auditor = training.trainer(), training.auditor()
+    (claimed,) = trainer.tick()
+    assert auditor.tick() == []
+    shown = (folder / "console.txt").read_text()
+
+    trail = Trail(trainer.context.store, *run_of(training))
+    losses = [f"{trail.read(step + 1).loss:.4g}" for step in range(STEPS)]
+    logs = sum(len(trail.store.get_blob(trail.read(step + 1).log)) for step in range(STEPS))
+    total = sum(map(len, files(folder / "store").values())) - before
+    assert claimed.details["bytes_stored"] == total
+    time, course, moved = r"[\d.e-]+ s", f"loss {losses[0]} -> {losses[-1]}", r"[\d.]+ (?:kB|bytes)"
+    told = rf"1 of {STEPS}, loss {losses[0]}, {time} a step, {moved}"
+    written = f"{size(total - logs)} of checkpoints and {size(logs)} of logs in {folder / 'store'}"
+    for line in (
+        rf"recording the run of request {request}: {told} stored, {time} left",
+        rf"recorded {STEPS} steps in {time}, {course}, {written}",
+        rf"replaying the run of claim 0x\w+: {told} read, {time} left",
+        rf"replayed in {time}, {course}, {moved} read: {STEPS} steps equal; 0 roundings settled",
+    ):
+        assert len(re.findall(line, shown)) == 1, shown
 
 
 @pytest.mark.parametrize("name", CHEATS)

@@ -16,6 +16,7 @@ from tao.numerics import variants
 from tao.tensors.store import TensorStore
 from tao.training import audit, prepare
 from tao.training import log as logs
+from tao.training.audit import Audit
 from tao.training.kernels import is_logged
 from tao.training.record import Recording
 from training.cases import mlp
@@ -36,6 +37,17 @@ def test_an_honest_run_is_equal_in_every_bit(store):
     report = audit(job(), str(store.url), recorded(store).claim(), progress=told.append)
     assert report.is_equal and report.steps == STEPS == len(told) == len(report.seconds)
     assert report.corrections == [[]] * STEPS
+
+
+def test_an_audit_computes_the_losses_that_were_recorded_and_may_be_left_in_between(store):
+    going, losses = Audit(job(), store), []
+    for step in going:
+        losses.append(step.loss)
+        if step.index == 2:
+            break
+    assert going.report.steps == len(losses) == 3 and not going.is_over
+    losses += [step.loss for step in going]
+    assert going.is_over and losses == [trail(store).read(step + 1).loss for step in range(STEPS)]
 
 
 def test_a_run_with_dropout_and_running_statistics_is_equal(tmp_path):

@@ -11,7 +11,7 @@ from torch import nn
 import tao.training
 from tao.errors import ModelError, StoreError, TaoError, UnsupportedOperator
 from tao.tensors.store import TensorStore
-from tao.training.job import prepare
+from tao.training.job import TrainingJob, prepare
 from tao.training.policies import NotFinite
 from tao.training.record import Recording
 from training.cases import classified, mlp
@@ -327,3 +327,33 @@ def test_steps_follow_one_another(tmp_path):
     steps = list(Recording(job(), TensorStore(tmp_path)))
     assert all(later.index == earlier.index + 1 for earlier, later in pairwise(steps))
     assert all(step.loss > 0 and step.log_bytes > 0 and step.seconds >= step.commit_seconds for step in steps)
+
+
+@pytest.mark.parametrize("key", [None, b"secret"])
+def test_the_storage_is_what_the_files_of_the_run_take(key, tmp_path):
+    store = TensorStore(tmp_path)
+    job().bundle.save(store)
+    model = files(tmp_path)
+    whole = Recording(job(), store, 3, key=key)
+    steps = [whole.advance() for _ in range(4)]
+    again = Recording(job(), store, 3, key=key)
+    steps += list(again)
+    added = sum(len(data) for name, data in files(tmp_path).items() if name not in model)
+    assert whole.storage.total + again.storage.total == added
+    assert whole.storage.logs + again.storage.logs == sum(step.log_bytes for step in steps)
+
+
+def test_a_loss_that_its_gradient_is_computed_from_is_recorded_as_torch_has_it(tmp_path):
+    """No value of the graph is then without use."""
+    torch.manual_seed(0)
+    module, x, y = nn.Linear(4, 1), torch.randn(8, 4), torch.randn(8, 1)
+
+    def root(module, x, y):
+        return nn.functional.mse_loss(module(x), y).sqrt()
+
+    agreed = prepare(
+        module, torch.optim.SGD(module.parameters(), lr=0.1), (x, y), root, steps=1, batch_size=8
+    )
+    step = Recording(agreed, TensorStore(tmp_path)).advance()
+    assert step.loss == pytest.approx(float(root(module, x, y)), rel=1e-6)
+    assert TrainingJob(agreed.bundle, agreed.initial).loss is None

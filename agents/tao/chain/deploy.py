@@ -1,6 +1,7 @@
 """Deploys the protocol. Immutable contracts that name each other: the game's address is known in advance."""
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import Any
 
 import rlp
@@ -11,7 +12,7 @@ from web3 import Web3
 from tao.chain.build import Build, ContractType
 from tao.chain.deployment import ADJUDICATORS, CONTRACTS, Deployed, Deployment, source_commit
 from tao.chain.reverts import Errors
-from tao.chain.sender import Sender, Signer
+from tao.chain.sender import Sender, Signer, Waiting
 from tao.errors import DeploymentError
 
 
@@ -27,14 +28,16 @@ def deploy(
     build: Build,
     network: str,
     progress: Callable[[str], None] = lambda line: None,
+    waiting: Waiting = nullcontext,
 ) -> Deployment:
     """Deploy all contracts with one account and verify what is on the chain.
 
     parameters: as `load_parameters` returns them. network: `<ecosystem>-<network>`, for the record. progress:
-    called with a line for each contract. Raises ChainError where a transaction fails, DeploymentError where
-    the account sends other transactions meanwhile.
+    called with a line for each contract. waiting: see Sender. Raises ChainError where a transaction fails,
+    DeploymentError where the account sends other transactions meanwhile.
     """
-    sender = Sender(w3, signer, Errors(contract.abi for contract in build.contracts.values()))
+    errors = Errors(contract.abi for contract in build.contracts.values())
+    sender = Sender(w3, signer, errors, waiting=waiting)
     first = w3.eth.get_transaction_count(sender.address)
     addresses = {name: create_address(sender.address, first + index) for index, name in enumerate(CONTRACTS)}
     deployed: dict[str, Deployed] = {}

@@ -1,7 +1,8 @@
 """One sender per account: nonces, fees, gas, receipts, and refusals told in one sentence."""
 
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -33,6 +34,12 @@ REPLACEMENTS = 4
 ATTEMPTS = 4
 """Times a transaction is rebuilt after its nonce was taken by another one."""
 
+
+TELL_AFTER = 2.0
+"""Seconds after which it is shown that a transaction waits."""
+
+Waiting = Callable[[str], AbstractContextManager[object]]
+"""Given what is waited for in words; the context lasts as long as the wait."""
 
 _NO_LOOKUPS = {
     "gas": 0, "maxFeePerGas": 0, "maxPriorityFeePerGas": 0, "nonce": 0, "chainId": 0, "value": 0,
@@ -74,13 +81,24 @@ class Sender:
     """
 
     def __init__(
-        self, w3: Web3, signer: Signer, errors: Errors, *, patience: float = 90.0, poll: float | None = None
+        self,
+        w3: Web3,
+        signer: Signer,
+        errors: Errors,
+        *,
+        patience: float = 90.0,
+        poll: float | None = None,
+        waiting: Waiting = nullcontext,
+        tell_after: float = TELL_AFTER,
     ):
+        """poll: seconds between looks for a receipt, by default ever longer ones. waiting: shows a transaction that
+        is not included within `tell_after` seconds."""
         self.w3, self.signer, self._errors = w3, signer, errors
         self.address: str = Web3.to_checksum_address(signer.address)
         self._chain_id = w3.eth.chain_id
         self._patience = patience
         self._poll = poll
+        self._waiting, self._tell_after = waiting, tell_after
         self._nonce: int | None = None
 
     def send(self, call: ContractFunction, value: int = 0, already: Iterable[str] = ()) -> Sent:
@@ -142,7 +160,7 @@ class Sender:
         receipt = None
         for _ in range(1 + REPLACEMENTS):
             self._submit(transaction, hashes)
-            receipt = self._await(hashes)
+            receipt = self._await(what, hashes)
             if receipt is not None:
                 break
             self._raise_fees(transaction)
@@ -191,12 +209,16 @@ class Sender:
             transaction[fee] = max(transaction[fee], min(int(transaction[fee] * FEE_BUMP) + 1, most), usual)
         return transaction["maxFeePerGas"] > before
 
-    def _await(self, hashes: list[bytes]) -> TxReceipt | None:
-        deadline = time.monotonic() + self._patience
-        pause = 0.05
-        while (receipt := self._receipt(hashes)) is None and time.monotonic() < deadline:
-            time.sleep(self._poll or pause)
-            pause = min(2.0, pause * 1.5)
+    def _await(self, what: str, hashes: list[bytes]) -> TxReceipt | None:
+        start, pause, is_shown = time.monotonic(), 0.05, False
+        waits = f"waiting for transaction {Web3.to_hex(hashes[-1])} ({what}) to be included"
+        with ExitStack() as shown:
+            while (receipt := self._receipt(hashes)) is None and time.monotonic() < start + self._patience:
+                if not is_shown and time.monotonic() >= start + self._tell_after:
+                    shown.enter_context(self._waiting(waits))
+                    is_shown = True
+                time.sleep(self._poll or pause)
+                pause = min(2.0, pause * 1.5)
         return receipt
 
     def _receipt(self, hashes: list[bytes]) -> TxReceipt | None:

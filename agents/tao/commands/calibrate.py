@@ -1,28 +1,16 @@
 """Calibrating a model: what this machine's kernels, or a cluster's, deviate by on sample inputs."""
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
 
 from tao.chain.build import ROOT
 from tao.commands.options import apply_variant, store_option, variants_option
+from tao.display import Display
 from tao.errors import ProfileError
 
 WORK = ROOT / ".runs" / "calibration"
-
-
-@contextmanager
-def progress_bar(title: str) -> Iterator[Callable[[int, int], None]]:
-    """A bar on standard error; gives the function that `calibrate` reports to."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
-    with Progress(*columns, console=Console(stderr=True)) as bar:
-        task = bar.add_task(title, total=None)
-        yield lambda done, of: bar.update(task, completed=done, total=of)
 
 
 def calibrate_model(
@@ -49,16 +37,15 @@ def calibrate_model(
     module, samples = load_samples(source)
     bundle = trace(module, samples[0])
     settings = Settings(safety=safety, segment_safety=segment_safety, fan_out=fan_out)
-    with progress_bar(f"calibrating {len(bundle.graph)} operators on {len(samples)} inputs") as progress:
-        if ray is None:
-            names = variants or available()
-            profile = calibrate(bundle, samples, names, store, progress, settings, work)
-        else:
-            from tao.numerics.cluster import ray_devices
+    title = f"calibrating {len(bundle.graph)} operators on {len(samples)} inputs and"
+    if ray is None:
+        names = variants or available()
+        with Display().work(f"{title} {len(names)} kernel variants") as bar:
+            return calibrate(bundle, samples, names, store, bar.show, settings, work).to_json()
+    from tao.numerics.cluster import ray_devices
 
-            with ray_devices(ray, bundle) as nodes:
-                profile = calibrate_on(nodes, bundle, samples, progress, settings, work)
-    return profile.to_json()
+    with ray_devices(ray, bundle) as nodes, Display().work(f"{title} {len(nodes)} nodes") as bar:
+        return calibrate_on(nodes, bundle, samples, bar.show, settings, work).to_json()
 
 
 def merge_files(paths: Sequence[Path]) -> bytes:

@@ -10,6 +10,7 @@ from tao.chain.deployment import Deployment, require_free
 from tao.chain.parameters import PARAMETERS, load_parameters
 from tao.chain.rpc import connect
 from tao.chain.sender import Signer
+from tao.display import Display
 
 
 def record_path(network: str) -> Path:
@@ -35,7 +36,8 @@ def run_deploy(
     require_free(path, force)
     checked = load_parameters(profile, parameters)
     console = Console(highlight=False, soft_wrap=True)
-    deployment = deploy(connect(rpc), signer, checked, load_build(), network, console.print)
+    waiting = Display(console).waiting
+    deployment = deploy(connect(rpc), signer, checked, load_build(), network, console.print, waiting)
     deployment.save(path, force)
     console.print(f"recorded in {path}")
     return deployment

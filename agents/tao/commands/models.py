@@ -32,8 +32,6 @@ def register_model(
     `profile` is the file that `tao calibrate` wrote.
     """
     apply_variant(None)
-    from rich.console import Console
-
     from tao.model import trace
     from tao.numerics.calibrate import Settings as Calibration
     from tao.numerics.calibrate import calibrate
@@ -43,15 +41,17 @@ def register_model(
 
     context = settings.context()
     module, samples = load_samples(source)
-    with Console(stderr=True).status("tracing") as shown:
+    display = context.journal.display
+    with display.work("tracing the model"):
         bare = trace(module, samples[0])
-        click.echo(decidable(bare.graph), err=True)
-        if profile is None:
-            shown.update(f"calibrating {len(bare.graph)} operators on {len(samples)} inputs")
-            how = Calibration(safety=safety, fan_out=context.reader.fan_out)
-            tolerances = calibrate(bare, samples, variants or available(), settings.store, settings=how)
-        else:
-            tolerances = Profile.from_json(profile.read_bytes())
+    click.echo(decidable(bare.graph), err=True)
+    if profile is None:
+        how, names = Calibration(safety=safety, fan_out=context.reader.fan_out), variants or available()
+        what = f"calibrating {len(bare.graph)} operators on {len(samples)} inputs and {len(names)} kernel variants"
+        with display.work(what) as bar:
+            tolerances = calibrate(bare, samples, names, settings.store, bar.show, how)
+    else:
+        tolerances = Profile.from_json(profile.read_bytes())
     return send(context, replace(bare, profile=tolerances)).details["model"]
 
 
@@ -67,7 +67,8 @@ def register_training(settings: Settings, source: str, first_state: Path = FIRST
     from tao.roles.client import register as send
 
     context = settings.context()
-    job = load_job(source)
+    with context.journal.display.work("tracing the job"):
+        job = load_job(source)
     try:
         first_state.parent.mkdir(parents=True, exist_ok=True)
         save_file({str(i): tensor.contiguous() for i, tensor in enumerate(job.initial)}, first_state)

@@ -222,11 +222,9 @@ def apply_variant(name: str | None) -> None:
 
 def load_bundle(context: "Context", model_id: bytes) -> "ModelBundle":
     """The registered model from the store, with a spinner while it loads."""
-    from rich.console import Console
-
     from tao.roles.client import load_model
 
-    with Console(stderr=True).status(f"loading model 0x{model_id.hex()[:8]} and checking it"):
+    with context.journal.display.work(f"loading model 0x{model_id.hex()[:8]} and checking it"):
         return load_model(context, model_id)
 
 

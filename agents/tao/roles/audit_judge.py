@@ -7,8 +7,10 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
+from rich.console import Console
 from torch import Tensor
 
+from tao.display import Display, size
 from tao.errors import ModelError, StoreError
 from tao.graph import log_format
 from tao.graph.states import is_consistent, of_outputs
@@ -17,13 +19,15 @@ from tao.proofs import Plan
 from tao.protocol.challenger import Finding, Inconsistent, Measured, Missing, Refutable
 from tao.protocol.views import ClaimView, DisputeView
 from tao.roles.bits import log_value, stand_in
+from tao.roles.pace import Pace
+from tao.roles.role import short
 from tao.roles.states import Ends, around, chunk_numbered, ends, fetch, fetch_read, fetch_value
 from tao.tensors import commit
 from tao.tensors.store import TensorStore
 from tao.training.audit import Audit, AuditReport
 from tao.training.checkpoints import Trail
 from tao.training.examine import StepReplay, differs, find_proof, same_bits
-from tao.training.job import Progress, TrainingClaim, TrainingJob
+from tao.training.job import TrainingClaim, TrainingJob
 from tao.training.policies import ReplayError
 from tao.training.record import read_log
 from tao.training.replay import Replay
@@ -32,11 +36,13 @@ from tao.training.replay import Replay
 @dataclass
 class _Case:
     """A claim under audit. report: None while the audit goes on, or the store does not have what the trainer must
-    publish. own: the commitments at each boundary, without logs, of a run that rounds by itself. steps: replayed in
-    disputes, by the commitment of the log that was followed."""
+    publish. bytes_read: from the store, by the audit. own: the commitments at each boundary, without logs, of a run
+    that rounds by itself. steps: replayed in disputes, by the commitment of the log that was followed."""
 
     job: TrainingJob
     trail: Trail
+    pace: Pace
+    bytes_read: int = 0
     audit: Audit | None = None
     report: AuditReport | None = None
     own: list[tuple[bytes, ...]] | None = None
@@ -48,14 +54,16 @@ class AuditJudge:
 
     grace: seconds after the claim for which missing checkpoints or logs are waited for. Then the run is done
     again without them: a claim of the same end is left alone, so that what is published late costs nothing. A
-    claim whose first state nobody has is left alone as well. must_pause: whether a claim's audit is to go on later,
-    as disputes may wait. Whatever is cached here can be computed again.
+    claim whose first state nobody has is left alone as well. display: of how far a replay has come. must_pause:
+    whether a claim's audit is to go on later, as disputes may wait. Whatever is cached here can be computed
+    again.
     """
 
     def __init__(
-        self, bundle: ModelBundle, store: TensorStore, grace: int, progress: Progress | None = None
+        self, bundle: ModelBundle, store: TensorStore, grace: int, display: Display | None = None
     ) -> None:
-        self.bundle, self.store, self.grace, self._progress = bundle, store, grace, progress
+        self.bundle, self.store, self.grace = bundle, store, grace
+        self._display = display or Display(Console(quiet=True))
         self.now = 0
         self.must_pause: Callable[[], bool] = lambda: False
         self.replay = Replay(bundle.graph, bundle.parameters, refuse_stray=False)
@@ -162,7 +170,7 @@ class AuditJudge:
         if claim.claim_id not in self.cases:
             job = TrainingJob(self.bundle, fetch(self.store, self.bundle.graph, 0, claim.inputs))
             trail = Trail(self.store, claim.model_id, claim.inputs, claim.prover)
-            self.cases[claim.claim_id] = _Case(job, trail)
+            self.cases[claim.claim_id] = _Case(job, trail, Pace(job.steps))
         return self.cases[claim.claim_id]
 
     def _audited(self, claim: ClaimView, may_pause: bool = False) -> AuditReport | None:
@@ -170,22 +178,42 @@ class AuditJudge:
         case = self._case(claim)
         if case.report is not None:
             return case.report
-        root = claim.checkpoint_root or bytes(32)
-        stated = TrainingClaim(claim.model_id, claim.inputs, claim.outputs, root)
         try:
-            if case.audit is None:
-                case.audit = Audit(case.job, self.store, stated, owner=claim.prover, refuse_stray=False)
-            case.audit.go_on(self._progress, self.must_pause if may_pause else lambda: False)
+            self._replay_on(case, claim, may_pause)
         except (StoreError, ModelError):
             return None
         if case.audit.is_over:
             case.report = case.audit.report
         return case.report
 
+    def _replay_on(self, case: _Case, claim: ClaimView, may_pause: bool) -> None:
+        """Replay steps to the end of the audit or, if it may pause, until it must."""
+        start = self.store.bytes_read - case.bytes_read
+
+        def show() -> None:
+            case.bytes_read = self.store.bytes_read - start
+            case.pace.show(bar, case.audit.report.steps, f"{size(case.bytes_read)} read")
+
+        with self._display.work(f"replaying the run of claim {short(claim.claim_id)}") as bar:
+            if case.audit is None:
+                root = claim.checkpoint_root or bytes(32)
+                stated = TrainingClaim(claim.model_id, claim.inputs, claim.outputs, root)
+                case.audit = Audit(case.job, self.store, stated, owner=claim.prover, refuse_stray=False)
+            show()
+            for step in case.audit:
+                case.pace.add(step.seconds, step.loss)
+                show()
+                if may_pause and self.must_pause():
+                    return
+
     def _own(self, case: _Case) -> list[tuple[bytes, ...]]:
         if case.own is None:
-            case.own = [tuple(commit(tensor) for tensor in state[:-1]) for state in self._states(case)]
-            case.own += [()] * (case.job.steps + 1 - len(case.own))  # no honest run goes on from there
+            own: list[tuple[bytes, ...]] = []
+            with self._display.work("replaying the run without its logs") as bar:
+                for step, state in enumerate(self._states(case)):
+                    own.append(tuple(commit(tensor) for tensor in state[:-1]))
+                    bar.show(step, case.job.steps)
+            case.own = own + [()] * (case.job.steps + 1 - len(own))  # no honest run goes on from there
         return case.own
 
     def _states(self, case: _Case) -> Iterator[tuple[Tensor, ...]]:

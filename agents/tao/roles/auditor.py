@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Set
 from typing import Any
 
+from tao.display import size
 from tao.errors import ModelError
 from tao.model import ModelBundle
 from tao.proofs import Plan
@@ -25,7 +26,7 @@ class AuditorRole(Disputant):
         super().__init__(context, bundle)
         if bundle.steps == 1:
             raise ModelError(f"the model 0x{bundle.model_id.hex()} runs one step; watch it as a challenger")
-        self.judge = AuditJudge(bundle, context.store, grace, context.journal.progress)
+        self.judge = AuditJudge(bundle, context.store, grace, context.journal.display)
         self.judge.must_pause = self._is_over
 
     def _make_plan(self, dispute: DisputeView, element: int) -> Plan:
@@ -47,7 +48,9 @@ class AuditorRole(Disputant):
         if case is None or case.report is None:
             return None
         report = case.report
+        spent = f"{case.pace.summary()}, {size(case.bytes_read)} read"
         verdict = f"{report.steps} steps equal" if report.is_equal else str(report.difference)
         settled = f"{sum(map(len, report.corrections))} roundings settled by the log"
         facts = {"equal": report.is_equal, "steps": report.steps}
-        return f"replayed: {verdict}; {settled}", {"audit_seconds": round(sum(report.seconds), 3), **facts}
+        said = f"replayed {spent}: {verdict}; {settled}"
+        return said, {"audit_seconds": round(sum(report.seconds), 3), **facts}

@@ -37,7 +37,8 @@ def register(context: Context, bundle: ModelBundle) -> Done:
     require_calibrated(bundle)
     require_segments(bundle, context.reader.fan_out)
     require_short_states(bundle)
-    bundle.save(context.store)
+    with context.journal.display.work("storing the model"):
+        bundle.save(context.store)
     call = context.contracts.models.functions.register(bundle.commitment, context.store.url)
     sent = context.send(call, already=("AlreadyRegistered",))
     model = "0x" + bundle.model_id.hex()

@@ -44,14 +44,15 @@ class Context:
         build = build or load_build()
         deployment = Deployment.load(deployment) if isinstance(deployment, Path) else deployment
         contracts = Contracts.bind(w3, deployment, build)
+        journal = journal or Journal()
         return cls(
             w3=w3,
             deployment=deployment,
             contracts=contracts,
             reader=Reader(w3, contracts, deployment.first_block),
-            sender=Sender(w3, signer, contracts.errors) if signer else None,
+            sender=Sender(w3, signer, contracts.errors, waiting=journal.display.waiting) if signer else None,
             store=TensorStore(store) if isinstance(store, str) else store,
-            journal=journal or Journal(),
+            journal=journal,
             signer=signer,
         )
 

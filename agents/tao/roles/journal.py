@@ -1,7 +1,6 @@
 """What a role did: plain lines for people, JSON lines for programs."""
 
 import json
-import sys
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,12 +8,9 @@ from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
-from rich.status import Status
 
 from tao.chain.sender import Sent
-
-TELL_EVERY = 30.0
-"""Seconds between lines of progress in a log."""
+from tao.display import Display
 
 
 @dataclass(frozen=True)
@@ -54,15 +50,13 @@ class Done:
 class Journal:
     """Prints each finished action as a line and, with a file, appends it there as JSON.
 
-    A problem is printed when it appears, not at every tick that meets it again.
+    A problem is printed when it appears, not at every tick that meets it again. display: of work under way.
     """
 
     def __init__(self, path: Path | None = None, console: Console | None = None):
         self._path = path
-        self._console = console or Console(file=sys.stderr, highlight=False, soft_wrap=True)
+        self.display = Display(console)
         self._problems: dict[str, str] = {}
-        self._working: Status | None = None
-        self._told = 0.0
 
     def done(self, done: Done) -> None:
         """Report a finished action."""
@@ -83,25 +77,14 @@ class Journal:
         self._print(role, "yellow", escape(sentence))
         self._append({"time": round(time.time(), 3), "role": role, "action": "problem", "what": sentence})
 
-    def working(self, what: str) -> Status:
-        """A spinner around work that may take long, where a person is watching."""
-        self._working = self._console.status(what)
-        return self._working
-
-    def progress(self, what: str) -> None:
-        """How far the work has come; where nobody is watching, a line now and then."""
-        if self._working is not None:
-            self._working.update(what)
-        if not self._console.is_terminal and time.monotonic() > self._told + TELL_EVERY:
-            self._told = time.monotonic()
-            self._console.print(escape(what))
-
     def note(self, role: str, sentence: str) -> None:
         """Print a line that is no action, such as a verdict."""
         self._print(role, "cyan", escape(sentence))
 
     def _print(self, role: str, colour: str, text: str) -> None:
-        self._console.print(f"[dim]{time.strftime('%H:%M:%S')}[/dim] [{colour}]{role:>10}[/{colour}]  {text}")
+        self.display.console.print(
+            f"[dim]{time.strftime('%H:%M:%S')}[/dim] [{colour}]{role:>10}[/{colour}]  {text}"
+        )
 
     def _append(self, record: dict[str, Any]) -> None:
         if self._path is not None:

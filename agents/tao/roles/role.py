@@ -71,7 +71,7 @@ class Role(ABC):
 
     def _next(self, chosen: Iterator[Action]) -> Action | None:
         try:
-            with self.context.journal.working(f"{self.name} looks and computes"):
+            with self.context.journal.display.work(f"{self.name} looks and computes"):
                 return next(chosen, None)
         except Exception as error:
             self.context.journal.problem(self.name, "decide", sentence(error))
@@ -81,7 +81,7 @@ class Role(ABC):
         """What was done, nothing where it failed."""
         subject = f"{type(action).__name__} {_subject(action)}"
         try:
-            with self.context.journal.working(subject):
+            with self.context.journal.display.work(subject):
                 result = self.perform(action)
         except Exception as error:
             self.context.journal.problem(self.name, subject, sentence(error))

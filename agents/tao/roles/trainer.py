@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from tao.display import size
 from tao.errors import ModelError
 from tao.model import ModelBundle
 from tao.protocol import actions
@@ -16,7 +17,8 @@ from tao.protocol.views import ClaimView, DisputeView, RequestView
 from tao.roles.context import Context
 from tao.roles.defender import Defender
 from tao.roles.journal import Done
-from tao.roles.role import dispute_facts
+from tao.roles.pace import Pace
+from tao.roles.role import dispute_facts, short
 from tao.roles.states import fetch
 from tao.tensors import merkle
 from tao.training.job import TrainingJob
@@ -27,12 +29,22 @@ MakeRecording = Callable[..., Recording]
 
 @dataclass
 class _Run:
-    """A recording, and what the steps recorded by this process have written (bytes) and taken (seconds)."""
+    """A recording, and what the steps recorded by this process have logged and taken."""
 
     recording: Recording
+    pace: Pace
     entries: int = 0
     log_bytes: int = 0
-    seconds: float = 0.0
+
+    def summary(self) -> str:
+        """What was recorded, in a sentence."""
+        count, steps, store = len(self.pace.seconds), self.pace.steps, self.recording.store
+        which = f"{steps}" if count == steps else f"the last {count} of {steps}"
+        checkpoints, logs = size(self.recording.storage.checkpoints), size(self.recording.storage.logs)
+        return (
+            f"recorded {which} steps {self.pace.summary()}, {checkpoints} of checkpoints and {logs} of logs "
+            f"in {store.url}"
+        )
 
 
 class TrainerRole(Defender):
@@ -70,17 +82,11 @@ class TrainerRole(Defender):
         """Claim the run, or, where that takes longer than a tick may, go on with it in the next one."""
         start, run = time.monotonic(), self._run(request.inputs)
         steps = run.recording.job.steps
-        for step in run.recording:
-            run.entries, run.log_bytes = run.entries + step.entries, run.log_bytes + step.log_bytes
-            run.seconds += step.seconds
-            left = (steps - step.index - 1) * step.seconds
-            loss = "" if step.loss is None else f"loss {step.loss:.4f}, "
-            self.context.journal.progress(
-                f"step {step.index + 1} of {steps}: {loss}{step.seconds:.2f} s, "
-                f"{step.log_bytes:,} bytes of log, {left:.0f} s left"
-            )
-            if self._is_over() and step.index + 1 < steps:
+        if run.recording.position < steps:
+            self._record(run, short(request.request_id))
+            if run.recording.position < steps:
                 return None
+            self.context.journal.note(self.name, run.summary())
         claim = run.recording.claim()
         sent, claim_id = self._send_claim(
             request.request_id, claim.inputs, claim.outputs, claim.checkpoint_root
@@ -92,10 +98,27 @@ class TrainerRole(Defender):
             sent,
             claim="0x" + claim_id.hex(),
             request="0x" + request.request_id.hex(),
-            run_seconds=round(run.seconds, 4),
+            run_seconds=round(sum(run.pace.seconds), 4),
             log_entries=run.entries,
             log_bytes=run.log_bytes,
+            bytes_stored=run.recording.storage.total,
         )
+
+    def _record(self, run: _Run, which: str) -> None:
+        """Record steps until the last one, or the end of the tick."""
+        recording, pace = run.recording, run.pace
+
+        def show() -> None:
+            pace.show(bar, recording.position, f"{size(recording.storage.total)} stored")
+
+        with self.context.journal.display.work(f"recording the run of request {which}") as bar:
+            show()
+            for step in recording:
+                run.entries, run.log_bytes = run.entries + step.entries, run.log_bytes + step.log_bytes
+                pace.add(step.seconds, step.loss)
+                show()
+                if self._is_over():
+                    return
 
     def _run(self, inputs: Sequence[bytes]) -> _Run:
         """A run, taken up where it stopped."""
@@ -103,7 +126,8 @@ class TrainerRole(Defender):
         if key not in self._runs:
             job = TrainingJob(self.bundle, fetch(self.context.store, self.bundle.graph, 0, key))
             secret = self.context.secret("recordings")
-            self._runs[key] = _Run(self._make(job, self.context.store, self.keep_every, self.address, secret))
+            recording = self._make(job, self.context.store, self.keep_every, self.address, secret)
+            self._runs[key] = _Run(recording, Pace(job.steps))
         return self._runs[key]
 
     def _reveal(self, dispute: DisputeView, cuts: Sequence[int], checkpoints: Sequence[int]) -> Done | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from torch import Tensor
@@ -35,6 +35,17 @@ class Difference:
         return f"step {self.step}: " + (self.reason or f"{', '.join(self.values)} differ from the replay's")
 
 
+@dataclass(frozen=True)
+class Replayed:
+    """One step that was replayed and is equal. loss: as computed here. corrections: as in AuditReport. seconds: of wall
+    time."""
+
+    index: int
+    loss: float | None
+    corrections: int
+    seconds: float
+
+
 @dataclass
 class AuditReport:
     """What an audit found. steps: replayed. corrections: values that this device rounds elsewhere and the log
@@ -53,7 +64,7 @@ class AuditReport:
 
 
 class Audit:
-    """An audit that goes step by step. report: what was found so far."""
+    """An audit that goes step by step, and may be left and taken up between two. report: what was found so far."""
 
     def __init__(
         self,
@@ -78,7 +89,8 @@ class Audit:
             raise ModelError("the run starts from another state than the one agreed on")
         self.report = AuditReport(first)
         self._job, self._trail, self._last = job, trail, last
-        self._replay = Replay(job.bundle.graph, job.bundle.parameters, refuse_stray=refuse_stray)
+        watch = () if job.loss is None else (job.loss,)
+        self._replay = Replay(job.bundle.graph, job.bundle.parameters, watch=watch, refuse_stray=refuse_stray)
         self._state = job.initial if first == 0 else rebuild(job, trail, first, self._replay)
 
     @property
@@ -86,22 +98,18 @@ class Audit:
         """Whether a step differs, or all are replayed."""
         return not self.report.is_equal or self.report.first + self.report.steps == self._last
 
-    def go_on(self, progress: Progress | None = None, must_pause: Callable[[], bool] = lambda: False) -> None:
-        """Replay step by step to the end, or until one after which it must pause. Raises as `advance` does."""
-        report = self.report
+    def __iter__(self) -> Iterator[Replayed]:
+        """Replay the steps that are left, as far as they are equal. Raises as `advance` does."""
         try:
             while not self.is_over:
-                self.advance()
-                if progress is not None and report.is_equal:
-                    position, found = report.first + report.steps - 1, len(report.corrections[-1])
-                    progress(f"step {position}: equal, {found} corrections, {report.seconds[-1]:.2f} s")
-                if must_pause():
-                    break
+                replayed = self.advance()
+                if replayed is not None:
+                    yield replayed
         finally:
             memory.release()
 
-    def advance(self) -> None:
-        """Replay the next step. Raises StoreError where a part of it is missing."""
+    def advance(self) -> Replayed | None:
+        """Replay the next step; None where it differs. Raises StoreError where a part of it is missing."""
         position, before, report = self.report.first + self.report.steps, self._state, self.report
         start = time.monotonic()
         checkpoint = self._trail.read(position + 1)
@@ -110,21 +118,23 @@ class Audit:
             self._state, corrections = self._replay.replay(before, log, position)
         except ReplayError as error:
             report.difference = Difference(position, before, reason=str(error), node=error.node)
-            return
+            return None
         differing = tuple(differences(self._job, checkpoint, self._state))
         report.seconds.append(time.monotonic() - start)
         report.corrections.append(corrections)
         if differing:
             report.difference = Difference(position, before, differing)
-            return
+            return None
         bundle = self._job.bundle
         wrong = find_implausible(self._replay, bundle, before, log, position, corrections)
         if wrong is not None:
             where = f"element {wrong.element} of node {wrong.node} ({bundle.graph.names[wrong.node]})"
             reason = f"{where} is rounded to {wrong.logged!r}, to which no device rounds it"
             report.difference = Difference(position, before, reason=reason, node=wrong.node)
-            return
+            return None
         report.steps += 1
+        loss = None if self._job.loss is None else float(self._replay.watched[self._job.loss])
+        return Replayed(position, loss, len(corrections), report.seconds[-1])
 
 
 def audit(
@@ -147,7 +157,9 @@ def audit(
     damaged or not what the checkpoints commit to.
     """
     going = Audit(job, store, claim, first=first, last=last, owner=owner, refuse_stray=refuse_stray)
-    going.go_on(progress)
+    for step in going:
+        if progress is not None:
+            progress(f"step {step.index}: equal, {step.corrections} corrections, {step.seconds:.2f} s")
     return going.report
 
 

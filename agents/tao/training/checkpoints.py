@@ -102,16 +102,20 @@ class Trail:
         self.run_id = keccak(model_id + state_hash(first) + owner.encode())
         self._folder = f"runs/{self.run_id.hex()}"
 
-    def append(self, checkpoint: Checkpoint) -> None:
+    def append(self, checkpoint: Checkpoint) -> int:
         """Write a checkpoint whose log, and tensors if held, are in the store; it becomes the head.
 
-        Raises StoreError where it cannot be written; the head then is the one before.
+        Returns the bytes by which the store grows where it has none of this step yet. Raises StoreError where it
+        cannot be written; the head then is the one before.
         """
-        data = checkpoint.to_json()
-        self.store.put_named(f"{self._folder}/{checkpoint.step}.json", data)
-        if self._key is not None:
-            self.store.put_named(self._seal_name(checkpoint.step), self._seal(checkpoint.step, data))
-        self.store.put_named(f"{self._folder}/head", str(checkpoint.step).encode())
+        step, data = checkpoint.step, checkpoint.to_json()
+        self.store.put_named(f"{self._folder}/{step}.json", data)
+        seal = b"" if self._key is None else self._seal(step, data)
+        if seal:
+            self.store.put_named(self._seal_name(step), seal)
+        self.store.put_named(f"{self._folder}/head", str(step).encode())
+        replaced = len(str(step - 1)) if step else 0
+        return len(data) + len(seal) + len(str(step)) - replaced
 
     @property
     def head(self) -> int | None:

@@ -39,11 +39,25 @@ class Step:
     commit_seconds: float
 
 
+@dataclass
+class Storage:
+    """Bytes that a recording has added to its store beside the model. checkpoints: the states that are stored whole,
+    and the records of all. logs: the files of the rounding logs."""
+
+    checkpoints: int = 0
+    logs: int = 0
+
+    @property
+    def total(self) -> int:
+        return self.checkpoints + self.logs
+
+
 class Recording:
     """Runs a job's steps and writes down what an auditor needs to replay them.
 
     A recording that was interrupted goes on where it stopped: from the last state that was stored whole,
-    with the steps recorded since replayed by their logs, so that the checkpoints are the same ones.
+    with the steps recorded since replayed by their logs, so that the checkpoints are the same ones. storage: what
+    this object has written.
     """
 
     def __init__(
@@ -64,6 +78,7 @@ class Recording:
             raise ModelError(f"a state cannot be stored every {keep_every} steps; give 1 or more")
         self.job, self.store, self.keep_every = job, store, keep_every
         self.trail = Trail(store, job.bundle.model_id, job.first, owner, key)
+        self.storage = Storage()
         self.replay = Replay(
             job.bundle.graph, job.bundle.parameters, watch=() if job.loss is None else (job.loss,)
         )
@@ -123,10 +138,13 @@ class Recording:
 
     def _write(self, step: int, state: Sequence[Tensor], log: bytes | None, loss: float | None) -> None:
         is_held = step % self.keep_every == 0 or step == self.job.steps
-        put = self.store.put_tensor if is_held else commit
+        put, before = self.store.put_tensor if is_held else commit, self.store.bytes_written
         values = tuple(put(tensor) for tensor in state)
+        held = self.store.bytes_written
         blob = None if log is None else self.store.put_blob(log)
-        self.trail.append(Checkpoint(step, values, blob, loss, is_held))
+        self.storage.logs += self.store.bytes_written - held
+        records = self.trail.append(Checkpoint(step, values, blob, loss, is_held))
+        self.storage.checkpoints += held - before + records
 
 
 class record:
