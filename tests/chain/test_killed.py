@@ -20,7 +20,7 @@ LONG, SHORT = 40, 4
 def test_a_prover_killed_after_each_of_its_moves_continues_and_wins(world):
     world.request()
     members = world.members()
-    attacker = ChallengerRole(world.context(CHALLENGER), world.bundle)
+    attacker = ChallengerRole(world.actor(CHALLENGER), world.bundle)
     attacker.judge = Liar(world.bundle, attacker.context.store, 1.0, 0)
     attacker.judge.target = 5
     for expected in (["claim"], ["claim", "reveal"], ["claim", "reveal", "reveal"]):
@@ -40,7 +40,7 @@ def test_a_prover_killed_after_each_of_its_moves_continues_and_wins(world):
 def test_a_trainer_killed_on_the_way_ends_with_the_claim_of_an_undisturbed_run_which_finalises(world):
     training = TrainingWorld(world, build(LONG))
     model_id, request = training.job.bundle.model_id, training.request()
-    owner, reader = world.context(PROVER).address, world.reader
+    owner, reader = world.actor(PROVER).address, world.reader
     trail = Trail(TensorStore(world.folder / "store"), model_id, training.job.first, owner)
 
     def status():
