@@ -88,6 +88,11 @@ def mortal_members(world: World) -> list[Mortal]:
     return [Mortal(member.context, build) for member in world.members()]
 
 
+def have_voted(members: Sequence[Mortal]) -> bool:
+    """Whether each died around committing to a vote and around revealing it, and did both."""
+    return all({"commit", "reveal"} <= set(member.sent) and member.deaths >= 4 for member in members)
+
+
 def play(world: World, *roles: Mortal | Silent, members: Sequence[Mortal] = ()) -> DisputeView:
     """Tick in turn until all disputes have ended; returns the first. Members, who do nothing else, tick while there
     is a vote."""
