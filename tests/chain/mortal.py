@@ -112,4 +112,5 @@ def play(world: World, *roles: Mortal | Silent, members: Sequence[Mortal] = ()) 
 
 
 def deaths(*groups: Sequence[Mortal | Silent]) -> int:
+    """How often any of them has died."""
     return sum(role.deaths for group in groups for role in group)

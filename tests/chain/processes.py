@@ -34,6 +34,7 @@ def running(world, role, index, **options):
     }
     words = [word for name, value in options.items() for word in (f"--{name.replace('_', '-')}", str(value))]
     said = world.folder / f"{role}.txt"
+    said.touch()
     environment = {"TAO_PRIVATE_KEY": account(index).key.hex(), "TAO_STATE": str(world.folder / "state")}
     process = _fork.Process(target=_run, args=([role, *words], environment, said))
     process.start()
@@ -60,6 +61,7 @@ def _run(words: list[str], environment: dict[str, str], said: Path) -> None:
 
 
 def log_of(world, role):
+    """The file that the processes of a role write down what they do in."""
     return world.folder / f"{role}.jsonl"
 
 
