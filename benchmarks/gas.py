@@ -1,8 +1,10 @@
-"""Gas of every external function, of one-element proofs by length, and of one whole dispute on MiniLM.
+"""Gas of every external function, of one-element proofs by length and by family, of records of long sums, and of one
+whole dispute on MiniLM.
 
 Everything runs through the roles against the deployed contracts on a local chain; figures are from receipts.
 Of several calls of a function the dearest counts. `proof` is the whole transaction that ends a dispute, with
-the checks and the payments of the game; `adjudicator` is one that only asks the adjudicator that question.
+the checks and the payments of the game; `adjudicator` is one that only asks the adjudicator that question, as are
+those of `families`; each of `posts` makes one record of `posted_lanes` lanes.
 What a long sum's functions cost grows with the sum: here it is of SUMMED lanes.
 """
 
@@ -11,6 +13,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+from benchmarks.families import POSTED, measure_families, measure_posts
 from benchmarks.small import Cheat, Rewriter, Withholder, tiny_bundle, with_profile
 from benchmarks.substitutions import int8_parameters
 from benchmarks.sums import disputed
@@ -27,23 +30,23 @@ LENGTHS = (64, 384, 1024, 4096)
 SUMMED = 250_000
 
 
-def measure_proofs() -> tuple[dict[str, int], dict[str, int]]:
+def measure_proofs(here: World) -> tuple[dict[str, int], dict[str, int]]:
     """The transaction that refutes one element of a one-operator model, by the length of the contraction: of
     the game, and of the adjudicator alone."""
     games, alone = {}, {}
-    with world(8) as here:
-        # The first of all pays for the vault's first totals and credits, and does not count.
-        for length in (LENGTHS[0] + 1, *LENGTHS):
-            torch.manual_seed(length)
-            inputs = (torch.randn(4, length),)
-            bundle = with_profile(trace(nn.Linear(length, 64, bias=False), inputs))
-            client.register(here.context(OWNER), bundle)
-            (*_, last) = here.dispute(bundle, inputs, Cheat(bundle, 0))
-            if last.action != "prove":
-                raise RuntimeError(f"the dispute of length {length} ended by {last.action}, not by proof")
-            if length in LENGTHS:
-                games[f"contraction_{length}"] = last.sent.gas_used
-                alone[f"contraction_{length}"] = here.adjudicator_gas(bundle)
+    # The first of all pays for the vault's first totals and credits, and does not count.
+    for length in (LENGTHS[0] + 1, *LENGTHS):
+        torch.manual_seed(length)
+        inputs = (torch.randn(4, length),)
+        bundle = with_profile(trace(nn.Linear(length, 64, bias=False), inputs))
+        client.register(here.context(OWNER), bundle)
+        (*_, last) = here.dispute(bundle, inputs, Cheat(bundle, 0))
+        if last.action != "prove":
+            raise RuntimeError(f"the dispute of length {length} ended by {last.action}, not by proof")
+        if length in LENGTHS:
+            _, claim, proof = here.last_proof
+            games[f"contraction_{length}"] = last.sent.gas_used
+            alone[f"contraction_{length}"] = here.adjudicator_gas(bundle, 0, claim, proof)
     return games, alone
 
 
@@ -127,8 +130,13 @@ def measure_minilm() -> dict[str, int]:
 
 def measure(progress: Callable[[str], None]) -> dict:
     """All of it."""
-    progress("proofs of one element of a contraction")
-    proof, adjudicator = measure_proofs()
+    with world(8) as here:
+        progress("proofs of one element of a contraction")
+        proof, adjudicator = measure_proofs(here)
+        progress("proofs of one element of other families")
+        families = measure_families(here)
+        progress("records of long sums")
+        posts = measure_posts(here)
     progress("every external function")
     functions = measure_functions()
     progress("one dispute on MiniLM")
@@ -137,6 +145,9 @@ def measure(progress: Callable[[str], None]) -> dict:
         "evm": EVM,
         "proof": proof,
         "adjudicator": adjudicator,
+        "families": families,
+        "posts": posts,
+        "posted_lanes": POSTED,
         "dispute_minilm": minilm,
         "functions": functions,
     }

@@ -2,11 +2,14 @@
 
 import copy
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import cached_property
+from typing import Any
 
 from rich.console import Console
 from torch import Tensor
+from web3.contract import Contract
 
 from tao.chain.build import load_build
 from tao.chain.deploy import deploy
@@ -35,6 +38,11 @@ class World:
         self.last_proof: tuple = ()
         self.w3, self.build = connect(url), load_build()
         self.deployment = deploy(self.w3, account(OWNER), parameters, self.build, "ethereum-local")
+
+    @cached_property
+    def owner(self) -> Context:
+        """The account that deployed the contracts."""
+        return self.context(OWNER)
 
     def context(self, index: int) -> Context:
         """An account whose receipts are noted."""
@@ -91,22 +99,21 @@ class World:
         done = self.play(claimant, challenger, *others, until=ended, seconds=seconds)
         return [each for each in done if each.action not in ("claim", "finalise")]
 
-    def adjudicator_gas(self, bundle: ModelBundle) -> int:
-        """Gas of a transaction with the last proof that goes straight to the contraction's adjudicator."""
-        _, claim, proof = self.last_proof
-        leaf = {
-            "record": claim["record"],
-            "stateBefore": claim["stateBefore"],
-            "outputs": claim["outputs"],
-            "weightsRoot": bundle.weights_root,
-            "parameterCount": len(bundle.parameters),
-        }
-        name = "ContractionAdjudicator"
-        address = self.deployment.contracts[name].address
-        call = self.w3.eth.contract(address, abi=self.build[name].abi).functions.refutes(leaf, proof)
+    def contract(self, name: str) -> Contract:
+        """A deployed contract by its name."""
+        return self.w3.eth.contract(self.deployment.contracts[name].address, abi=self.build[name].abi)
+
+    def adjudicator_gas(self, bundle: ModelBundle, node: int, claim: Mapping[str, Any], proof: bytes) -> int:
+        """Gas of a transaction that asks the adjudicator of a node whether a proof refutes what is claimed of it.
+
+        claim: with the fields of IDisputeGame.LeafClaim. Raises RuntimeError where the proof does not."""
+        leaf = {name: claim[name] for name in ("record", "stateBefore", "outputs")}
+        leaf |= {"weightsRoot": bundle.weights_root, "parameterCount": len(bundle.parameters)}
+        operator = bundle.graph.nodes[node].operator
+        call = self.owner.contracts.adjudicator_of(operator).functions.refutes(leaf, proof)
         if not call.call():
-            raise RuntimeError("the adjudicator does not refute what the game refuted")
-        return self.context(OWNER).sender.send(call).gas_used
+            raise RuntimeError(f"the adjudicator does not refute {operator}")
+        return self.owner.send(call).gas_used
 
 
 @contextmanager

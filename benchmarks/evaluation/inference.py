@@ -282,6 +282,8 @@ def gas(result: Result) -> list[str]:
         {"proof": name.replace("_", " of "), "proof_gas": used, "alone": result["adjudicator"].get(name)}
         for name, used in result["proof"].items()
     ]
+    families = [{"element": name.replace("_", " "), "gas": used} for name, used in result["families"].items()]
+    posts = [{"function": f"`{name}`", "gas": used} for name, used in result["posts"].items()]
     functions = [{"function": f"`{name}`", "gas": used} for name, used in result["functions"].items()]
     dispute = result["dispute_minilm"]
     return [
@@ -296,6 +298,12 @@ def gas(result: Result) -> list[str]:
             ],
             proofs,
         ),
+        "Proofs of one element of other operators, by the adjudicator alone; a number says how many values the element "
+        "is made of, and what is rounded is of a training step:",
+        table([Column("element", "element", text), Column("gas", "gas", count)], families),
+        f"One record of {count(result['posted_lanes'])} numbers of a long sum, or of as many products, by the contract "
+        "that keeps it:",
+        table([Column("function", "function", text), Column("gas", "gas", count)], posts),
         "A dispute of int8 weights in MiniLM, from the opening to the proof: "
         f"{count(dispute['transactions'])} transactions, {count(dispute['gas'])} gas. The dearest "
         "call of each function, in disputes of a six-operator model with a fan-out of 4, an accusation about "

@@ -58,14 +58,14 @@ def w3(chain_url, deployed):
 def world(w3, chain_url, deployed, build, bundle, tmp_path):
     """The deployment with the tiny network registered and in the store."""
     world = World(chain_url, w3, deployed, build, bundle, tmp_path)
-    client.register(world.context(OWNER), bundle)
+    client.register(world.actor(OWNER), bundle)
     return world
 
 
 @pytest.fixture
 def requested(world, given):
     """The world with a request of `given`, inputs of the module's own model."""
-    client.request(world.context(CLIENT), world.bundle, given, FEE)
+    client.request(world.actor(CLIENT), world.bundle, given, FEE)
     return world
 
 

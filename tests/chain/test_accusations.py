@@ -87,7 +87,7 @@ def bundle():
 
 
 def play(world, given, *roles, **options):
-    client.request(world.context(CLIENT), world.bundle, given, FEE)
+    client.request(world.actor(CLIENT), world.bundle, given, FEE)
     return world.play(*roles, **options)
 
 
@@ -150,7 +150,7 @@ def test_low_precision_products_are_inside_the_proven_bound_and_beyond_theta(bun
 
 
 def test_an_accused_cheat_that_does_not_defend_itself_loses_on_time(world):
-    client.request(world.context(CLIENT), world.bundle, ordinary(3), FEE)
+    client.request(world.actor(CLIENT), world.bundle, ordinary(3), FEE)
     cheat = Kernel(world.bundle, low_precision)
     prover, challenger = world.prover(cheat), world.challenger()
     until(world, Phase.LEAF, prover, challenger)
@@ -192,7 +192,7 @@ def test_a_cheat_accused_on_inputs_made_for_honest_kernels_is_rejected_all_the_s
 
 def test_what_members_would_acquit_is_not_accused(world):
     """Beyond theta, provably; but the challenger measures what the committee would."""
-    client.request(world.context(CLIENT), world.bundle, one_sided(), FEE)
+    client.request(world.actor(CLIENT), world.bundle, one_sided(), FEE)
     prover, challenger = world.prover(Kernel(world.bundle, sequential)), ruthless(world)
     until(world, Phase.LEAF, prover, challenger)
     challenger.judge = ReplayJudge(world.bundle, challenger.context.store, 16.0, 60)
@@ -201,7 +201,7 @@ def test_what_members_would_acquit_is_not_accused(world):
 
 
 def test_an_operator_whose_adjudicator_does_not_measure_goes_to_the_committee(world):
-    client.request(world.context(CLIENT), world.bundle, ordinary(3), FEE)
+    client.request(world.actor(CLIENT), world.bundle, ordinary(3), FEE)
     prover, challenger = world.prover(Kernel(world.bundle, low_precision)), world.challenger()
     assert challenger.judge.is_measured("contraction") and not challenger.judge.is_measured(
         "aten.tanh.default"
@@ -218,7 +218,7 @@ def test_an_accusation_that_the_contract_refuses_goes_to_the_committee(world, mo
         assert float(ratio.min()) < theta / THETA_ONE
         return int(ratio.argmin())
 
-    client.request(world.context(CLIENT), world.bundle, ordinary(3), FEE)
+    client.request(world.actor(CLIENT), world.bundle, ordinary(3), FEE)
     prover, challenger = world.prover(Kernel(world.bundle, low_precision)), world.challenger()
     until(world, Phase.LEAF, prover, challenger)
     monkeypatch.setattr("tao.roles.judge.find_accusable_element", nearest)

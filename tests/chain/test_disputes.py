@@ -25,7 +25,7 @@ def test_an_honest_claim_becomes_final_and_pays_bond_and_fee(world):
     prover, challenger = world.prover(), world.challenger()
     assert actions(prover.tick()) == ["claim"]
     assert challenger.tick() == []
-    result = client.read(world.context(CLIENT), request)
+    result = client.read(world.actor(CLIENT), request)
     assert result.claim.status is Status.PENDING
     assert (result.outputs[0] > 0).all()
     let_pass(world.w3, 601)
@@ -121,7 +121,7 @@ def test_a_dispute_or_claim_that_fails_holds_up_no_other(world):
     for index in (PROVER, SECOND_PROVER):
         world.request()
         cheat = Cheat(world.bundle, node(world.bundle, "contraction"))
-        provers.append(ProverRole(world.context(index), world.bundle, cheat))
+        provers.append(ProverRole(world.actor(index), world.bundle, cheat))
         provers[-1].tick()
     first, second = provers
     challenger = world.challenger()
@@ -186,7 +186,7 @@ def test_a_run_that_is_not_a_number_is_not_claimed(world):
     prover = world.prover(Cheat(world.bundle, node(world.bundle, "softplus"), offset=float("nan")))
     assert prover.tick() == []
     assert "is not a number" in world.log()
-    assert client.read(world.context(CLIENT), request).claim is None
+    assert client.read(world.actor(CLIENT), request).claim is None
 
 
 def test_inputs_on_which_the_model_has_no_result_stop_nobody(world, monkeypatch):
@@ -212,7 +212,7 @@ def stored(world, commitment):
 def disputed(world, prover):
     """The prover's claim, disputed by an account that plays no further."""
     (claim,) = prover.view().claims
-    context = world.context(CHALLENGER)
+    context = world.actor(CHALLENGER)
     bond = context.reader.challenger_bond
     context.send(context.contracts.game.functions.open(claim.claim_id), value=bond)
     return world.dispute()

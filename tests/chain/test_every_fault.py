@@ -1,60 +1,23 @@
-"""Every position and kind of fault in a small network, played by roles that are killed at every point.
-
-Each role is built anew for every tick, and dies around every transaction: once before it is sent, then right
-after it is included. Whatever a role keeps in memory is lost each time.
-"""
+"""Every position and kind of fault in a small network, played by roles that are killed at every point."""
 
 import pytest
+import torch
 
 from benchmarks.small import Cheat, Rewriter, Withholder, inputs
-from chain.world import CHALLENGER, PROVER, is_voted_on
-from tao.chain.local import let_pass, mine
+from chain.mortal import Mortal, Silent, have_voted, mortal_members, play
+from chain.world import CHALLENGER, PROVER
+from tao.chain.local import let_pass
 from tao.protocol.challenger import Measured
 from tao.protocol.partition import child as child_segment
-from tao.protocol.views import Outcome, Phase, Status
+from tao.protocol.views import Outcome, Status
 from tao.roles.challenger import ChallengerRole
 from tao.roles.judge import ReplayJudge
-from tao.roles.member import MemberRole
 from tao.roles.prover import Honest, ProverRole
+from tao.tensors import commit
 
 NODES = range(6)
-ROUNDS = 120
-
-
-class Killed(BaseException):
-    """The process died. No handler of the product may catch it."""
-
-
-class MortalSender:
-    """Sends every second time it is asked, and dies each time."""
-
-    def __init__(self, sender):
-        self.sender, self.address, self.calls = sender, sender.address, 0
-
-    def send(self, *arguments, **options):
-        self.calls += 1
-        if self.calls % 2:
-            raise Killed
-        sent = self.sender.send(*arguments, **options)
-        if not sent.already:
-            raise Killed
-        return sent
-
-
-class Mortal:
-    """A role rebuilt for every tick on a sender that dies."""
-
-    def __init__(self, context, build):
-        sender = MortalSender(context.sender)
-        self.context = type(context)(**{**vars(context), "sender": sender})
-        self.build = build
-        self.deaths = 0
-
-    def tick(self):
-        try:
-            self.build(self.context).tick()
-        except Killed:
-            self.deaths += 1
+VOTED = (1, 5)
+"""Those that no contract decides, mish and softplus."""
 
 
 class Liar(ReplayJudge):
@@ -73,18 +36,12 @@ class Liar(ReplayJudge):
         return Measured(1e6)
 
 
-def mortal_members(world):
-    """Three members, seated and then mortal."""
-    contexts = [member.context for member in world.members()]
-    return [Mortal(context, MemberRole) for context in contexts]
-
-
 def mortal_prover(world, behaviour):
-    return Mortal(world.context(PROVER), lambda context: ProverRole(context, world.bundle, behaviour))
+    return Mortal(world.actor(PROVER), lambda context: ProverRole(context, world.bundle, behaviour))
 
 
 def mortal_challenger(world):
-    return Mortal(world.context(CHALLENGER), lambda context: ChallengerRole(context, world.bundle))
+    return Mortal(world.actor(CHALLENGER), lambda context: ChallengerRole(context, world.bundle))
 
 
 def mortal_liar(world, target):
@@ -94,30 +51,19 @@ def mortal_liar(world, target):
         role.judge.target = target
         return role
 
-    return Mortal(world.context(CHALLENGER), build)
-
-
-def play(world, *roles, members=(), seconds=0):
-    """Tick in turn until a dispute has ended; returns it. Members, who do nothing else, tick while there is a vote."""
-    disputes = ()
-    for _ in range(ROUNDS):
-        for role in (*roles, *members) if is_voted_on(disputes) else roles:
-            role.tick()
-        disputes = world.reader.view().disputes
-        if disputes and all(dispute.phase is Phase.CLOSED for dispute in disputes):
-            return disputes[0]
-        let_pass(world.w3, seconds) if seconds else mine(world.w3)
-    raise AssertionError(f"no end after {ROUNDS} rounds: {world.log()}")
+    return Mortal(world.actor(CHALLENGER), build)
 
 
 @pytest.mark.parametrize("node", NODES)
 def test_a_wrong_output_is_found_and_loses_wherever_it_is(world, node):
     world.request()
     prover, challenger = mortal_prover(world, Cheat(world.bundle, node)), mortal_challenger(world)
-    dispute = play(world, prover, challenger, members=mortal_members(world))
+    members = mortal_members(world)
+    dispute = play(world, prover, challenger, members=members)
     assert dispute.outcome is Outcome.CHALLENGER_WON and dispute.claim.status is Status.REFUTED
     assert dispute.lo == node
     assert prover.deaths >= 4 and challenger.deaths >= 6
+    assert have_voted(members) if node in VOTED else challenger.sent[-1] == "prove"
 
 
 @pytest.mark.parametrize("node", [1, 2])
@@ -129,25 +75,56 @@ def test_a_passing_value_altered_loses_wherever_one_passes(world, node):
     assert challenger.deaths >= 6
 
 
-@pytest.mark.parametrize("node", [0, 3, 5])
+class Concealer(Cheat):
+    """Cheats, and does not store the wrong output."""
+
+    def alter(self, index, node, operands, outputs):
+        altered = super().alter(index, node, operands, outputs)
+        if index == self.node:
+            self.wrong = altered[0]
+        return altered
+
+    def publish(self, store, tensor):
+        is_wrong = tensor.shape == self.wrong.shape and torch.equal(tensor, self.wrong)
+        return commit(tensor) if is_wrong else store.put_tensor(tensor)
+
+
+@pytest.mark.parametrize("node", NODES)
 def test_what_is_withheld_loses_wherever_it_is(world, node):
     world.request()
-    prover = mortal_prover(world, Withholder(world.bundle, node))
-    dispute = play(world, prover, mortal_challenger(world), members=mortal_members(world), seconds=20)
-    assert dispute.outcome is Outcome.CHALLENGER_WON
+    prover, challenger = mortal_prover(world, Concealer(world.bundle, node)), mortal_challenger(world)
+    members = mortal_members(world)
+    dispute = play(world, prover, challenger, members=members)
+    assert dispute.outcome is Outcome.CHALLENGER_WON and dispute.lo == node
+    assert have_voted(members)
 
 
-@pytest.mark.parametrize("moves", range(2))
-def test_a_prover_that_falls_silent_loses_at_every_turn(world, moves):
-    """It makes its claim and `moves` further moves, and never another."""
+def test_who_withholds_everything_loses(world, parameters):
     world.request()
-    prover, challenger = mortal_prover(world, Cheat(world.bundle, 5)), mortal_challenger(world)
-    for _ in range(2 + 2 * moves):
-        prover.tick()
-        for _ in range(4):
-            challenger.tick()
-    dispute = play(world, challenger, members=mortal_members(world), seconds=60)
+    prover, members = mortal_prover(world, Withholder(world.bundle, 5)), mortal_members(world)
+    dispute = play(world, prover, mortal_challenger(world), members=members)
+    assert dispute.outcome is Outcome.CHALLENGER_WON and dispute.lo == 0
+    assert prover.sent.count("answer") == parameters["game"]["maxDemands"]
+
+
+@pytest.mark.parametrize("moves", range(7))
+def test_a_prover_that_falls_silent_loses_at_every_turn(world, moves):
+    """It makes its claim and `moves` further moves of the seven in this dispute, and never another."""
+    world.request()
+    prover = mortal_prover(world, Withholder(world.bundle, 0))
+    dispute = play(world, Silent(prover, 1 + moves), mortal_challenger(world))
     assert dispute.outcome is Outcome.CHALLENGER_WON
+    assert prover.sent == ["claim", *["reveal"] * 3, *["answer"] * 4][: 1 + moves]
+
+
+@pytest.mark.parametrize("moves", range(4))
+def test_a_challenger_that_falls_silent_loses_at_every_turn(world, moves):
+    """It opens a dispute and makes `moves` further moves, and never another."""
+    world.request()
+    prover, liar = mortal_prover(world, Honest(world.bundle)), mortal_liar(world, 0)
+    dispute = play(world, prover, Silent(liar, 1 + moves))
+    assert dispute.outcome is Outcome.PROVER_WON and prover.sent[-1] == "timeout"
+    assert liar.sent == ["open", *["select"] * moves]
 
 
 def test_the_boundaries_of_another_run_lose(world):
@@ -166,10 +143,15 @@ def test_the_boundaries_of_another_run_lose(world):
 @pytest.mark.parametrize("node", NODES)
 def test_an_honest_prover_wins_wherever_it_is_attacked(world, node):
     world.request()
-    prover, liar = mortal_prover(world, Honest(world.bundle)), mortal_liar(world, node)
-    dispute = play(world, prover, liar, members=mortal_members(world))
+    prover, liar, members = (
+        mortal_prover(world, Honest(world.bundle)),
+        mortal_liar(world, node),
+        mortal_members(world),
+    )
+    dispute = play(world, prover, liar, members=members)
     assert dispute.outcome is Outcome.PROVER_WON and dispute.lo == node
     assert prover.deaths >= 4 and liar.deaths >= 6
+    assert have_voted(members)
 
 
 def test_an_honest_prover_is_never_disputed_by_an_honest_challenger(world):

@@ -52,7 +52,7 @@ def test_the_rules_lead_to_any_operator_of_any_step(world, run, operator):
     bundle, states = run
     nodes = len(bundle.graph)
     checkpoints = [state_hash(state) for state in states[::nodes]]
-    claimant, opponent = world.context(PROVER), world.context(CHALLENGER)
+    claimant, opponent = world.actor(PROVER), world.actor(CHALLENGER)
     contracts = claimant.contracts
     claimant.send(contracts.models.functions.register(bundle.commitment, ""))
     root = merkle.root(checkpoints)

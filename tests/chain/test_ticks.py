@@ -52,7 +52,7 @@ def test_after_its_slice_a_tick_judges_no_further_claim(world):
     challenger = world.challenger()
     assert challenger.tick(-1.0) == [] and not challenger.judge.claims
     assert kinds(challenger.tick(60.0)) == ["open"]
-    (claim,) = world.context(CLIENT).reader.view().claims
+    (claim,) = world.actor(CLIENT).reader.view().claims
     assert claim.status is Status.DISPUTED
 
 

@@ -43,7 +43,7 @@ def test_an_honest_run_becomes_final_and_no_auditor_disputes_it(training):
     let_pass(training.world.w3, 601)
     assert auditor.tick() == []
     assert actions(trainer.tick()) == ["finalise"]
-    result = client.read(training.world.context(CLIENT), request)
+    result = client.read(training.world.actor(CLIENT), request)
     assert result.claim.status is Status.FINALISED and int(result.outputs[0]) == STEPS
 
 

@@ -85,4 +85,4 @@ def test_a_claim_whose_first_state_is_gone_is_left_alone(training):
     shutil.rmtree(training.world.folder / "store" / "tensors")
     auditor = training.auditor()
     let_pass(training.world.w3, 120)
-    assert auditor.tick() == [] and auditor.address == training.world.context(CHALLENGER).address
+    assert auditor.tick() == [] and auditor.address == training.world.actor(CHALLENGER).address

@@ -30,21 +30,21 @@ class TrainingWorld:
     job: TrainingJob
 
     def __post_init__(self) -> None:
-        client.register(self.world.context(OWNER), self.job.bundle)
+        client.register(self.world.actor(OWNER), self.job.bundle)
 
     def request(self) -> bytes:
-        done = client.request(self.world.context(CLIENT), self.job.bundle, self.job.initial, FEE)
+        done = client.request(self.world.actor(CLIENT), self.job.bundle, self.job.initial, FEE)
         return bytes.fromhex(done.details["request"][2:])
 
     def trainer(self, make=Recording, index: int = PROVER, store=None) -> TrainerRole:
-        context = self.world.context(index, store)
+        context = self.world.actor(index, store)
         return TrainerRole(context, self.job.bundle, keep_every=KEEP_EVERY, make=make)
 
     def auditor(self, index: int = CHALLENGER) -> AuditorRole:
-        return AuditorRole(self.world.context(index), self.job.bundle)
+        return AuditorRole(self.world.actor(index), self.job.bundle)
 
     def accuser(self, operator: int, **options) -> AuditorRole:
-        auditor = AuditorRole(self.world.context(CHALLENGER), self.job.bundle)
+        auditor = AuditorRole(self.world.actor(CHALLENGER), self.job.bundle)
         auditor.judge = Accuser(self.job.bundle, auditor.context.store, 0, operator, **options)
         return auditor
 
@@ -122,7 +122,7 @@ def expected(job, name):
 
 
 def run_of(training, index=PROVER):
-    address = training.world.context(index).address
+    address = training.world.actor(index).address
     return training.job.bundle.model_id, training.job.first, address
 
 

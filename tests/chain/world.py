@@ -1,7 +1,7 @@
 """A deployed protocol with a registered network, and accounts that play the roles."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from tao.chain.deployment import Deployment
 from tao.chain.local import account, mine
 from tao.chain.reader import Reader
 from tao.chain.rpc import connect
+from tao.chain.sender import Sender
 from tao.model import ModelBundle
 from tao.protocol.views import DisputeView, Phase
 from tao.roles import client
@@ -23,6 +24,7 @@ from tao.roles.context import Context
 from tao.roles.journal import Done, Journal
 from tao.roles.member import MemberRole
 from tao.roles.prover import ProverRole
+from tao.tensors.store import TensorStore
 
 OWNER, CLIENT, PROVER, CHALLENGER, FIRST_MEMBER = 0, 1, 2, 3, 5
 FEE = 10**16
@@ -42,23 +44,40 @@ class World:
     @cached_property
     def reader(self) -> Reader:
         """What anybody sees of the chain."""
-        return self.context(CLIENT).reader
+        return self._first.reader
+
+    @cached_property
+    def _first(self) -> Context:
+        return self.context(CLIENT)
+
+    def actor(self, index: int, store: Any = None) -> Context:
+        """An account on the connection, and with the reader, of all others of this world: the deployment is checked
+        once, and the chain is read once for all who look at the same block."""
+        first, signer = self._first, account(index)
+        sender = Sender(first.w3, signer, first.contracts.errors)
+        return replace(first, sender=sender, signer=signer, store=TensorStore(store or self.store))
+
+    @property
+    def store(self) -> str:
+        return str(self.folder / "store")
 
     def context(self, index: int, store: Any = None) -> Context:
+        """An account that has connected by itself."""
         console = Console(file=(self.folder / "console.txt").open("a"), width=200)
         journal = Journal(self.folder / "log.jsonl", console)
-        store = store or str(self.folder / "store")
-        return Context.connect(connect(self.url), self.deployment, account(index), store, journal, self.build)
+        return Context.connect(
+            connect(self.url), self.deployment, account(index), store or self.store, journal, self.build
+        )
 
     def prover(self, behaviour=None) -> ProverRole:
-        return ProverRole(self.context(PROVER), self.bundle, behaviour)
+        return ProverRole(self.actor(PROVER), self.bundle, behaviour)
 
     def challenger(self, index: int = CHALLENGER, **options) -> ChallengerRole:
-        return ChallengerRole(self.context(index), self.bundle, **options)
+        return ChallengerRole(self.actor(index), self.bundle, **options)
 
     def members(self, count: int = 3) -> list[MemberRole]:
         members = [
-            MemberRole(self.context(FIRST_MEMBER + i), device=f"member {i}", folder=self.folder / "state")
+            MemberRole(self.actor(FIRST_MEMBER + i), device=f"member {i}", folder=self.folder / "state")
             for i in range(count)
         ]
         for member in members:
@@ -66,7 +85,7 @@ class World:
         return members
 
     def request(self) -> bytes:
-        done = client.request(self.context(CLIENT), self.bundle, inputs(), FEE)
+        done = client.request(self.actor(CLIENT), self.bundle, inputs(), FEE)
         return bytes.fromhex(done.details["request"][2:])
 
     def play(self, *roles, rounds: int = 40, each_round=lambda: None) -> list[Done]:
