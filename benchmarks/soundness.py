@@ -17,7 +17,7 @@ from benchmarks.verdicts import Court, ask
 from tao.numerics.bounds import Bound, bound
 
 ELEMENTS = 1_000_000
-CASES = 5_000
+CASES = 10_000
 """Verdicts of a family, at least."""
 SEED = 7
 

@@ -1,5 +1,8 @@
 """No real or simulated kernel leaves its bound, on the volume of a quick test."""
 
+import math
+from functools import cache
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -9,6 +12,7 @@ from benchmarks.cases import FAMILIES
 from benchmarks.kernels import KINDS, draw, flush, sums
 from benchmarks.soundness import check
 from tao.graph.literals import Slot
+from tao.numerics.bounds import FAMILIES as BOUNDED
 from tao.numerics.bounds import Bound, bound, tolerance
 
 SLOTS = [Slot(0), Slot(1), Slot(2)]
@@ -17,6 +21,17 @@ ROUNDED = [family for family in FAMILIES if family != "exact"]
 
 def excess(target, args, operands, y, **options):
     return float(bound(target, args, {}, operands, **options)[0].excess(y).max())
+
+
+@cache
+def calls(family):
+    """A family's calls without the results."""
+    torch.manual_seed(5)
+    return [case[:-1] for case in FAMILIES[family]()]
+
+
+def test_every_operator_that_has_a_bound_has_cases():
+    assert {target for family in ROUNDED for target, *_ in calls(family)} == set(BOUNDED)
 
 
 def test_exact_results_are_what_another_way_gives():
@@ -117,8 +132,7 @@ def test_scaled_products_with_an_addend_stay_inside(alpha, beta):
 
 @pytest.mark.parametrize("family", ROUNDED)
 def test_the_cheap_tolerance_is_no_smaller_than_the_full_one(family):
-    torch.manual_seed(5)
-    for target, args, kwargs, operands, _ in FAMILIES[family]():
+    for target, args, kwargs, operands in calls(family):
         full = bound(target, args, kwargs, operands)[0]
         cheap = tolerance(target, args, kwargs, operands)[0].double()
         both = full.tolerance.isfinite() & cheap.isfinite()
@@ -148,7 +162,43 @@ def test_inputs_that_are_not_finite_refute_nothing():
         assert found.tolerance.isinf().all() and not tolerance(target, args, {}, (x,))[0].isfinite().any()
 
 
-def test_a_hardswish_that_overflows_on_the_way_is_not_refuted():
-    x = torch.tensor([8e37])
-    y = torch.ops.aten.hardswish(x)
-    assert not (bound("aten.hardswish.default", [Slot(0)], {}, (x,))[0].excess(y) > 1).any()
+X = torch.linspace(-1, 1, 12).reshape(3, 4) * 2.0**-8
+LARGE, EDGE = torch.full((4,), 1e30), torch.full((4,), 3e38)
+OVERFLOWING = {
+    "hardswish": ("aten.hardswish.default", 1, [], {}, (torch.tensor([8e37]),)),
+    "a scaled addend": ("aten.add.Tensor", 2, [], {"alpha": 1.5}, (EDGE, -EDGE)),
+    "the product of addcmul": ("aten.addcmul.default", 3, [], {"value": 1e-30}, (X[0], LARGE, LARGE)),
+    "the sum that alpha scales": (
+        "aten.addmm.default", 3, [], {"alpha": 1e-30}, (X[:, :1], LARGE.expand(3, 4), LARGE[:, None])
+    ),
+    "the factor that alpha scales": (
+        "aten.addmm.default", 3, [], {"alpha": 1e30}, (X[:, :1], EDGE.expand(3, 4), X[:1].T * 1e-30)
+    ),
+    "the weight of layer_norm": (
+        "aten.layer_norm.default", 1, [[4], Slot(1), Slot(2), 1e-5], {}, (X, EDGE, X[0])
+    ),
+    "the weight of rms_norm": ("aten.rms_norm.default", 1, [[4], Slot(1), 1e-5], {}, (X, EDGE)),
+    "the weight of batch_norm": (
+        "aten._native_batch_norm_legit_no_training.default",
+        5,
+        [0.1, 1e-5],
+        {},
+        (X[..., None], EDGE, X[0], X[0], X[0].abs() * 1e-3),
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", OVERFLOWING)
+def test_what_overflows_on_the_way_to_a_finite_value_is_not_refuted(name):
+    target, count, more, kwargs, operands = OVERFLOWING[name]
+    found = bound(target, [*map(Slot, range(count)), *more], kwargs, operands)[0]
+    finite = found.value.abs() < 2.0**127
+    assert finite.any()
+    assert not (found.excess(torch.full_like(found.value, math.inf))[finite] > 0).any()
+
+
+def test_a_scaled_product_whose_first_factors_are_lost_is_not_refuted():
+    b, c, scale = torch.tensor([1e-25]), torch.tensor([1e20]), 1e-20
+    flushed = torch.addcmul(torch.zeros(1), torch.zeros(1), c)
+    found = bound("aten.addcmul.default", SLOTS, {"value": scale}, (torch.zeros(1), b, c))[0]
+    assert found.value > 0 and found.excess(flushed) <= 1
