@@ -172,7 +172,7 @@ OVERFLOWING = {
         "aten.addmm.default", 3, [], {"alpha": 1e-30}, (X[:, :1], LARGE.expand(3, 4), LARGE[:, None])
     ),
     "the factor that alpha scales": (
-        "aten.addmm.default", 3, [], {"alpha": 1e30}, (X[:, :1], EDGE.expand(3, 4), X[:1].T * 1e-30)
+        "aten.addmm.default", 3, [], {"alpha": 1e30}, (X[:, :1], (LARGE * 1e-10).expand(3, 4), X[:1].T * 1e-30)
     ),
     "the weight of layer_norm": (
         "aten.layer_norm.default", 1, [[4], Slot(1), Slot(2), 1e-5], {}, (X, EDGE, X[0])
