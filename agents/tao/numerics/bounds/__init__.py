@@ -39,11 +39,6 @@ def _named(function: Callable, names: str) -> dict[str, Callable]:
     return {f"aten.{name if '.' in name else name + '.default'}": function for name in names.split()}
 
 
-def _norm_of(input: Tensor, p: float | None = 2, dim=(), keepdim: bool = False, *, rule: Rule):
-    """aten.norm: the order is called p."""
-    return reductions.norm(input, 2 if p is None else p, list(dim), keepdim, rule=rule)
-
-
 FAMILIES: dict[str, Callable] = {
     # elementwise
     **{name: f for word, f in elementwise.BY_NAME.items() for name in _named(f, word)},
@@ -73,7 +68,7 @@ FAMILIES: dict[str, Callable] = {
     **_named(reductions.mean, "mean mean.dim"),
     **_named(reductions.cumsum, "cumsum"),
     **_named(reductions.norm, "linalg_vector_norm"),
-    **_named(_norm_of, "norm.ScalarOpt_dim norm.Scalar"),
+    **_named(reductions.norm_of_order_p, "norm.ScalarOpt_dim norm.Scalar"),
     # rows
     **_named(softmax.softmax, "softmax.int _softmax"),
     **_named(softmax.log_softmax, "log_softmax.int _log_softmax"),
