@@ -32,7 +32,7 @@ from tao.numerics.bounds import (
 )
 from tao.numerics.bounds.rule import Bound, Exact, Kind, Rule
 
-__all__ = ["Bound", "Exact", "Kind", "Rule", "bound", "is_supported", "tolerance"]
+__all__ = ["Bound", "Exact", "Kind", "Rule", "bind", "bound", "is_supported", "tolerance"]
 
 
 def _named(function: Callable, names: str) -> dict[str, Callable]:
@@ -129,8 +129,9 @@ def _parameters(function: Callable) -> frozenset[str]:
     return frozenset(inspect.signature(function).parameters)
 
 
-def _bind(target: str, args: Sequence[Any], kwargs: dict[str, Any]) -> dict[str, Any]:
-    """The call's arguments by name. Raises UnsupportedOperator for those the family knows nothing about."""
+def bind(target: str, args: Sequence[Any], kwargs: dict[str, Any]) -> dict[str, Any]:
+    """The arguments of a call of FAMILIES by name, those given. Raises UnsupportedOperator for those the family knows
+    nothing about."""
     known, bound_arguments = _parameters(FAMILIES[target]), {}
     for position, argument in enumerate(resolve(target)._schema.arguments):
         name = "input" if argument.name == "self" else argument.name
@@ -180,7 +181,7 @@ def bound(
     if target in EXACT:
         return [Exact() for _ in resolve(target)._schema.returns]
     _check(target, operands)
-    arguments = _bind(target, *fill(args, kwargs, [operand.detach() for operand in operands]))
+    arguments = bind(target, *fill(args, kwargs, [operand.detach() for operand in operands]))
     rule = Rule(kind, failure, with_value)
     with torch.no_grad():
         found = FAMILIES[target](**arguments, rule=rule)
