@@ -1,7 +1,6 @@
 """No kernel leaves its bound on operands of any shape and strides, family by family."""
 
 import pytest
-import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
@@ -17,15 +16,6 @@ some = settings(max_examples=settings.default.max_examples // 4)
 """Fewer examples than of tests that call nothing."""
 
 ONE, TWO, THREE = ([Slot(i) for i in range(count)] for count in (1, 2, 3))
-
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread():
-    """Calls as small as these only wait for further threads."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def holds(target: str, args: list, operands: tuple[Tensor, ...], **kwargs) -> Bound:
