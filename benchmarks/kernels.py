@@ -5,7 +5,7 @@ multiply-add, and with subnormals flushed.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -111,19 +111,41 @@ def anything(count: int) -> Tensor:
     return torch.cat([x[x.isfinite()], torch.randn(count) * 4])
 
 
+def windows_of(x: Tensor, kernel: Sequence[int], stride: Sequence[int], padding: Sequence[int]) -> Tensor:
+    """The windows of [N, C, *spatial] padded with zeros: [N, C, *outputs, elements]."""
+    rank = len(kernel)
+    windows = torch.nn.functional.pad(x, [size for size in reversed(padding) for _ in range(2)])
+    for dim, (size, step) in enumerate(zip(kernel, stride, strict=True), 2):
+        windows = windows.unfold(dim, size, step)
+    return windows.flatten(2 + rank)
+
+
 def averages(
-    x: Tensor, kernel: list[int], stride: list[int], padding: list[int], counts: bool
+    x: Tensor, kernel: Sequence[int], stride: Sequence[int], padding: Sequence[int], counts: bool
 ) -> list[Tensor]:
     """Means of windows by every schedule of their sums, divided and multiplied by the rounded reciprocal."""
-    around = [padding[1], padding[1], padding[0], padding[0]]
-    padded, inside = torch.nn.functional.pad(x, around), torch.nn.functional.pad(torch.ones_like(x), around)
-    windows, present = (
-        y.unfold(2, kernel[0], stride[0]).unfold(3, kernel[1], stride[1]).flatten(-2)
-        for y in (padded, inside)
-    )
+    windows, present = (windows_of(y, kernel, stride, padding) for y in (x, torch.ones_like(x)))
     count = torch.full_like(present[..., 0], windows.shape[-1]) if counts else present.sum(-1)
     totals = sums(windows)
     return [y / count for y in totals] + [y * (1 / count) for y in totals]
+
+
+def convolved(
+    x: Tensor, w: Tensor, bias: Tensor, stride: Sequence[int], padding: Sequence[int], groups: int
+) -> list[Tensor]:
+    """The convolution [N, O, *outputs] by every schedule of the sums of its products, the bias added last."""
+    rank = w.dim() - 2
+    windows = windows_of(x, w.shape[2:], stride, padding).unflatten(1, (groups, 1, -1))
+    rows = windows.movedim(3, -2).flatten(-2)  # [N, groups, 1, *outputs, lanes]
+    weights = w.reshape(groups, -1, *[1] * rank, rows.shape[-1])
+    return [y.flatten(1, 2) + bias.reshape(-1, *[1] * rank) for y in sums(rows * weights)]
+
+
+def spread_out(x: Tensor, stride: Sequence[int]) -> Tensor:
+    """[N, C, *spatial] with stride - 1 zeros between neighbours."""
+    spread = torch.zeros(*x.shape[:2], *((n - 1) * s + 1 for n, s in zip(x.shape[2:], stride, strict=True)))
+    spread[(..., *(slice(None, None, step) for step in stride))] = x
+    return spread
 
 
 def taps(n: int, k: int, corners: bool, fuse: bool) -> tuple[Tensor, Tensor, Tensor]:
@@ -139,6 +161,12 @@ def taps(n: int, k: int, corners: bool, fuse: bool) -> tuple[Tensor, Tensor, Ten
         r = (wide.float() if fuse else scale * (places + 0.5) - 0.5).clamp(min=0)
     first = r.floor().long().clamp(max=n - 1)
     return first, (first + 1).clamp(max=n - 1), (r - first).clamp(0, 1)
+
+
+def linear(x: Tensor, size: int, corners: bool, fuse: bool) -> Tensor:
+    """Interpolated along the last dimension."""
+    first, second, weight = taps(x.shape[-1], size, corners, fuse)
+    return (1 - weight) * x[..., first] + weight * x[..., second]
 
 
 def bilinear(x: Tensor, size: list[int], corners: bool, fuse: bool, separable: bool) -> Tensor:

@@ -16,6 +16,7 @@ from tao.numerics.calibrate import Settings, calibrate_on
 from tao.numerics.dot import THETA_ONE
 from tao.numerics.merge import merge
 from tao.numerics.profile import Profile
+from tao.numerics.theta import has_constant
 
 
 class Net(nn.Module):
@@ -159,11 +160,11 @@ def test_every_segment_gets_thresholds_that_hold_for_a_device_left_out(bundle):
     assert profile.segment_exceedance(0, 5, segment_statistics(wrong, single, double)) > 1
 
 
-def test_theta_is_of_sums_of_products_and_grows_with_the_safety_factor(bundle):
+def test_theta_is_of_families_with_a_unit_and_grows_with_the_safety_factor(bundle):
     thetas = [
         node.theta for node in calibrate_on(devices(bundle), bundle, INPUTS[:2], settings=SETTINGS).nodes
     ]
-    assert [theta > 0 for theta in thetas] == ["linear" in node.target for node in bundle.graph.nodes]
+    assert [theta > 0 for theta in thetas] == [has_constant(node) for node in bundle.graph.nodes]
     assert all(1 <= theta / THETA_ONE < 100 for theta in thetas if theta)
     double = replace(SETTINGS, safety=2 * SETTINGS.safety)
     twice = [node.theta for node in calibrate_on(devices(bundle), bundle, INPUTS[:2], settings=double).nodes]

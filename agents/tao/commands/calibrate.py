@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -9,6 +10,10 @@ from tao.chain.build import ROOT
 from tao.commands.options import apply_variant, store_option, variants_option
 from tao.display import Display
 from tao.errors import ProfileError
+
+if TYPE_CHECKING:
+    from tao.graph.canonical import Graph
+    from tao.numerics.profile import Profile
 
 WORK = ROOT / ".runs" / "calibration"
 
@@ -41,11 +46,30 @@ def calibrate_model(
     if ray is None:
         names = variants or available()
         with Display().work(f"{title} {len(names)} kernel variants") as bar:
-            return calibrate(bundle, samples, names, store, bar.show, settings, work).to_json()
-    from tao.numerics.cluster import ray_devices
+            profile = calibrate(bundle, samples, names, store, bar.show, settings, work)
+    else:
+        from tao.numerics.cluster import ray_devices
 
-    with ray_devices(ray, bundle) as nodes, Display().work(f"{title} {len(nodes)} nodes") as bar:
-        return calibrate_on(nodes, bundle, samples, bar.show, settings, work).to_json()
+        with ray_devices(ray, bundle) as nodes, Display().work(f"{title} {len(nodes)} nodes") as bar:
+            profile = calibrate_on(nodes, bundle, samples, bar.show, settings, work)
+    for line in largest_constants(bundle.graph, profile):
+        click.echo(line, err=True)
+    return profile.to_json()
+
+
+def largest_constants(graph: "Graph", profile: "Profile") -> list[str]:
+    """By operator: how far the devices, or honest schedules, were off at most, in the family's units of rounding."""
+    from tao.numerics.dot import THETA_ONE
+
+    largest: dict[str, float] = {}
+    for node, tolerance in zip(graph.nodes, profile.nodes, strict=True):
+        if tolerance.theta:
+            constant = tolerance.theta / THETA_ONE
+            largest[node.operator] = max(constant, largest.get(node.operator, 0.0))
+    return [
+        f"{operator}: honest results within {constant / profile.safety:.2f} units of rounding, theta {constant:.2f}"
+        for operator, constant in sorted(largest.items())
+    ]
 
 
 def merge_files(paths: Sequence[Path]) -> bytes:
@@ -99,7 +123,8 @@ def calibrate(sources, out, merge, **options):
     """Measure what honest devices deviate by, and write the model's tolerance profile.
 
     FUNCTION returns a torch module and a list of argument tuples to calibrate on. All pairs of the machine's
-    kernel variants are compared, those of its CPU and, where it has one, its CUDA device. With --merge the
+    kernel variants are compared, those of its CPU and, where it has one, its CUDA device; how far they were off is
+    said operator by operator, in the unit of each (docs/protocol.md, section 4). With --merge the
     arguments are profiles of one model, from several machines or inputs: the result has the largest threshold
     of any.
 

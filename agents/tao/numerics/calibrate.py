@@ -19,7 +19,7 @@ from torch import Tensor
 from tao.errors import ProfileError
 from tao.execution import node_values
 from tao.model import ModelBundle
-from tao.numerics.contraction import has_theta, node_theta
+from tao.numerics.contraction import has_theta
 from tao.numerics.dot import THETA_ONE
 from tao.numerics.merge import merge
 from tao.numerics.pairs import Envelope, accused, segment_envelope
@@ -34,6 +34,7 @@ from tao.numerics.profile import (
 )
 from tao.numerics.schedules import SPREAD, WORST, sample_elements, worst_schedule
 from tao.numerics.statistics import GRID
+from tao.numerics.theta import UNITS, has_constant, node_statistic
 from tao.numerics.variants import variant
 from tao.protocol.partition import segments
 from tao.tensors import commit
@@ -136,7 +137,7 @@ def _key(
         [commit(tensor).hex() for tensor in sample],
         [[device.name, device.description] for device in devices],
         [settings.grid, settings.safety, settings.segment_safety, settings.fan_out],
-        ["theta", LEAST_THETA, WORST, SPREAD],
+        ["theta", LEAST_THETA, WORST, SPREAD, sorted(UNITS)],
     ]
     return keccak(json.dumps(bound).encode()).hex()
 
@@ -190,7 +191,7 @@ class _Sample:
                         f"{number}; calibrate on inputs that keep its values apart from ties and overflow."
                     )
             theta = 0
-            if has_theta(graph.nodes[index]):
+            if has_constant(graph.nodes[index]):
                 before = [state[value] for value in graph.live(index)]
                 theta = self._theta(index, before, [y for (y,) in outputs])
             nodes.append(NodeTolerance(tuple(envelope.absolute), tuple(envelope.relative), theta))
@@ -218,19 +219,25 @@ class _Sample:
             self.ends.append(SegmentTolerance(lo, hi, *found))
 
     def _theta(self, index: int, before: Sequence[Tensor], outputs: Sequence[Tensor]) -> int:
-        """The largest statistic of any device and any honest schedule times the safety factor, as Q16.16.
+        """The largest statistic of any device times the safety factor, as Q16.16, 0 where the result is exact.
 
-        Vendors' kernels stay far below what a plain sequential sum makes, which is honest as well.
+        Of a sum of products, which can be accused by it, any honest schedule counts, too: vendors' kernels stay far
+        below what a plain sequential sum makes. Others have none where it were above 65535.
         """
         node = self.bundle.graph.nodes[index]
         values = node_values(self.bundle.graph, self.bundle.parameters, index, before)
         # An element's deviation is largest at one end of what the devices computed.
-        ends = torch.stack(list(outputs)).aminmax(dim=0)
-        ratio = torch.maximum(*(node_theta(node, values, end) for end in ends))
-        schedules = worst_schedule(node, values, ratio.shape, sample_elements(ratio))
-        measured = max(LEAST_THETA, float(ratio.max()), schedules)
+        statistics = [node_statistic(node, values, end) for end in torch.stack(list(outputs)).aminmax(dim=0)]
+        if any(each is None for each in statistics):
+            return 0
+        ratio = torch.maximum(*statistics)
+        measured = max(LEAST_THETA, float(ratio.max()))
+        if has_theta(node):
+            measured = max(measured, worst_schedule(node, values, ratio.shape, sample_elements(ratio)))
         theta = math.ceil(measured * self.settings.safety * THETA_ONE)
-        if theta >= 1 << 32:
+        if theta < 1 << 32:
+            return theta
+        if has_theta(node):
             name = self.bundle.graph.names[index]
             raise ProfileError(f"theta of node {index} ({name}) is {theta / THETA_ONE:g}, above 65535.")
-        return theta
+        return 0

@@ -152,11 +152,7 @@ def node_theta(node: Node, values: Sequence[Tensor], y: Tensor) -> Tensor:
         return theta_statistic(*_matrices(node, values, y)).reshape(y.shape)
     if node.operator not in CONVOLUTIONS or not node.reduction:
         raise UnsupportedOperator(f"{node.operator} is no sum of products with a calibrated constant")
-    tensors = [
-        _strided(value.detach(), o.view.shape, o.view.strides, o.view.offset)
-        for value, o in zip(values, node.operands, strict=True)
-    ]
-    (x, weight, *rest), named = fill(node.args, node.kwargs, tensors)
+    (x, weight, *rest), named = fill(node.args, node.kwargs, viewed(node, values))
     bias = rest[0] if rest else named.pop("bias", None)
 
     def product(x: Tensor, weight: Tensor) -> Tensor:
@@ -174,6 +170,15 @@ def node_excess(node: Node, values: Sequence[Tensor], y: Tensor) -> Tensor:
     values: the whole values that its operands a, b and bias read (not their views), each of the graph's type.
     """
     return excess(*_matrices(node, values, y)).reshape(y.shape)
+
+
+def viewed(node: Node, values: Sequence[Tensor]) -> list[Tensor]:
+    """The tensors that a node's call gets: views of the whole values that its operands read."""
+    views = [operand.view for operand in node.operands]
+    return [
+        _strided(value.detach(), view.shape, view.strides, view.offset)
+        for value, view in zip(values, views, strict=True)
+    ]
 
 
 def _strided(value: Tensor, sizes: Sequence[int], strides: Sequence[int], offset: int) -> Tensor:

@@ -37,7 +37,8 @@ MOST_PERCENTILES = 32
 class NodeTolerance:
     """Thresholds of one operator: the largest percentiles any pair of devices showed in calibration.
 
-    theta: the constant of a contraction's empirical bound as Q16.16, an integer below 2^32; 0 for none.
+    theta: the largest error in the natural unit of the node's family times the safety factor (`tao.numerics.theta`), as
+    Q16.16, an integer below 2^32; 0 for none. Only that of a sum of products is one to accuse by.
     """
 
     absolute: tuple[float, ...]

@@ -32,16 +32,11 @@ from tao.numerics.bounds import (
 )
 from tao.numerics.bounds.rule import Bound, Exact, Kind, Rule
 
-__all__ = ["Bound", "Exact", "Kind", "Rule", "bound", "is_supported", "tolerance"]
+__all__ = ["Bound", "Exact", "Kind", "Rule", "bind", "bound", "is_supported", "tolerance"]
 
 
 def _named(function: Callable, names: str) -> dict[str, Callable]:
     return {f"aten.{name if '.' in name else name + '.default'}": function for name in names.split()}
-
-
-def _norm_of(input: Tensor, p: float | None = 2, dim=(), keepdim: bool = False, *, rule: Rule):
-    """aten.norm: the order is called p."""
-    return reductions.norm(input, 2 if p is None else p, list(dim), keepdim, rule=rule)
 
 
 FAMILIES: dict[str, Callable] = {
@@ -73,7 +68,7 @@ FAMILIES: dict[str, Callable] = {
     **_named(reductions.mean, "mean mean.dim"),
     **_named(reductions.cumsum, "cumsum"),
     **_named(reductions.norm, "linalg_vector_norm"),
-    **_named(_norm_of, "norm.ScalarOpt_dim norm.Scalar"),
+    **_named(reductions.norm_of_order_p, "norm.ScalarOpt_dim norm.Scalar"),
     # rows
     **_named(softmax.softmax, "softmax.int _softmax"),
     **_named(softmax.log_softmax, "log_softmax.int _log_softmax"),
@@ -134,8 +129,9 @@ def _parameters(function: Callable) -> frozenset[str]:
     return frozenset(inspect.signature(function).parameters)
 
 
-def _bind(target: str, args: Sequence[Any], kwargs: dict[str, Any]) -> dict[str, Any]:
-    """The call's arguments by name. Raises UnsupportedOperator for those the family knows nothing about."""
+def bind(target: str, args: Sequence[Any], kwargs: dict[str, Any]) -> dict[str, Any]:
+    """The arguments of a call of FAMILIES by name, those given. Raises UnsupportedOperator for those the family knows
+    nothing about."""
     known, bound_arguments = _parameters(FAMILIES[target]), {}
     for position, argument in enumerate(resolve(target)._schema.arguments):
         name = "input" if argument.name == "self" else argument.name
@@ -185,7 +181,7 @@ def bound(
     if target in EXACT:
         return [Exact() for _ in resolve(target)._schema.returns]
     _check(target, operands)
-    arguments = _bind(target, *fill(args, kwargs, [operand.detach() for operand in operands]))
+    arguments = bind(target, *fill(args, kwargs, [operand.detach() for operand in operands]))
     rule = Rule(kind, failure, with_value)
     with torch.no_grad():
         found = FAMILIES[target](**arguments, rule=rule)

@@ -84,10 +84,12 @@ def _bilinear(
         else:
             subnormal = _subnormal_lanes(product, a, b)
             lost = lost if subnormal is None else lost + 2 * reach * subnormal
+        scaling = None
         if alpha != 1:
-            # alpha may be multiplied into either factor first, and that product be flushed.
-            flushed = product(x, torch.ones_like(b)) + product(torch.ones_like(a), y)
-            total, lost = total * abs(alpha), lost + 2 * SMALLEST_NORMAL * flushed
+            # alpha may be multiplied into either factor first, and that product be flushed, or into the sum.
+            factors = product(x, torch.ones_like(b)) + product(torch.ones_like(a), y)
+            scaling = torch.maximum(total, abs(alpha) * factors)
+            total, lost = total * abs(alpha), lost + 2 * SMALLEST_NORMAL * factors
     if bias is not None:
         total = total + abs(beta) * bias.abs()
         if bool(is_subnormal(bias).any()):
@@ -95,10 +97,10 @@ def _bilinear(
     worst = Rule().gamma(n + 2)
     up, gamma = (_NARROW / (1 - worst) if worst < 1 else math.inf), rule.gamma(n)
     # (T + lost) up is at least the exact T.
-    overflowing = (total + lost) * (up * (1 + gamma)) >= OVERFLOW / 2 if _may_overflow(total) else None
+    intermediate = [total] if scaling is None else [total, scaling]
     tolerance = (total * (gamma * up)).add_(lost * (1 + gamma * up))
-    if overflowing is not None:
-        tolerance = tolerance.masked_fill(overflowing, math.inf)
+    for sums in filter(_may_overflow, intermediate):
+        tolerance = tolerance.masked_fill((sums + lost) * (up * (1 + gamma)) >= OVERFLOW / 2, math.inf)
 
     def value() -> Tensor:
         result = alpha * product(a.double(), b.double())
@@ -157,7 +159,8 @@ def addmm(
     T = |alpha| sum |a_k b_k| + |beta input|, and 2 MIN (sum |a_k| + sum |b_k|) more unless alpha = 1.
 
     Each of alpha and beta other than 1 adds a rounding to n = K + 1, and may be multiplied in at any point, where
-    products may be flushed. mat1 [M, K], mat2 [K, N], input broadcastable to [M, N]: FP32.
+    products may be flushed, or overflow, which decides nothing. mat1 [M, K], mat2 [K, N], input broadcastable to
+    [M, N]: FP32.
     """
     return _bilinear(torch.matmul, mat1, mat2, input, mat1.shape[-1], rule, alpha, beta)
 

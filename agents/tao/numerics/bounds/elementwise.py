@@ -20,7 +20,8 @@
 
 add, sub and rsub: u |f| + 2 u |alpha b| (unless |alpha| = 1) + MIN (3 + subnormal inputs). A number of the
 call may be used before it is rounded: mul and div have A one more, and sums u times the number. addcmul:
-u |f| + 3 u |v b c| + MIN (4 + |v| (1 + |b| + |c|)).
+u |f| + 3 u |v b c| + MIN (4 + |v| + |b| + |c| + subnormal addend), since any two of v, b and c may be multiplied
+first, and that product be flushed.
 
 The coefficients are what the documented worst cases of CPU and CUDA libraries need (2 ulp is 4 u; gelu loses
 relative accuracy in its tail, so it is measured by x). Some libraries compute erf by a polynomial (Abramowitz and
@@ -30,7 +31,8 @@ slope of hardswish is a rounded sixth.
 
 Nothing is refuted where an input is not finite; log of x <= 0, sqrt of x < 0, rsqrt of x <= 0, division by
 zero; by a subnormal, which may count as zero (also in log, rsqrt, reciprocal); sin, cos, tan beyond 2^30;
-hardswish from 2^124 on, where 6 x may overflow on the way.
+hardswish from 2^124 on, where 6 x may overflow on the way; sums of which a scaled addend may overflow, and
+addcmul where a product may.
 """
 
 import math
@@ -43,6 +45,7 @@ from torch import Tensor
 
 from tao.numerics.bounds.rule import (
     DETERMINISTIC,
+    OVERFLOW,
     SMALLEST_NORMAL,
     UNIT_ROUNDOFF,
     Bound,
@@ -194,7 +197,9 @@ def add(input: Number, other: Number, *, alpha: float = 1, rule: Rule = DETERMIN
     value = torch.add(torch.as_tensor(a), torch.as_tensor(b), alpha=factor)
     tolerance = UNIT_ROUNDOFF * value.abs() + SMALLEST_NORMAL * (3 + small_a + abs(factor) * small_b)
     if abs(factor) != 1:
-        tolerance = tolerance + 2 * UNIT_ROUNDOFF * abs(factor * b)
+        scaled = torch.as_tensor(abs(factor * b))
+        tolerance = tolerance + (2 * UNIT_ROUNDOFF + (abs(factor) < SMALLEST_NORMAL)) * scaled
+        tolerance = torch.where(scaled.to(tolerance.device) < OVERFLOW, tolerance, math.inf)
     for number, scale in ((input, 1), (other, factor)):
         if not isinstance(number, Tensor):
             tolerance = tolerance + UNIT_ROUNDOFF * abs(scale * as_float32(number))
@@ -245,16 +250,20 @@ def div(input: Number, other: Number, *, rule: Rule = DETERMINISTIC) -> Bound:
 def addcmul(
     input: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: float = 1, rule: Rule = DETERMINISTIC
 ) -> Bound:
-    """input + value tensor1 tensor2, broadcast: tau = u |f| + 3 u |v b c| + MIN (4 + |v| (1 + |b| + |c|)), and |v b c|
-    more where b or c is subnormal. FP32."""
-    (a, small_a), (b, small_b), (c, small_c) = (_operand(x, rule.dtype) for x in (input, tensor1, tensor2))
-    factor = as_float32(value)
-    product = factor * b * c
+    """input + value tensor1 tensor2, broadcast: tau = u |f| + 3 u |v b c| + MIN (4 + |v| + |b| + |c|), MIN more where
+    the addend and |v b c| more where a factor is subnormal; undecided where the product of any factors may overflow.
+    FP32."""
+    (a, small_a), (b, small_b), (c, small_c) = (_operand(x, torch.float64) for x in (input, tensor1, tensor2))
+    v, small_v = _operand(value, torch.float64)
+    product = v * b * c
     result = a + product
-    doubtful = torch.clamp(small_b + small_c, max=1)
-    flushed = 4 + small_a + abs(factor) * (1 + b.abs() + c.abs())
+    doubtful = torch.clamp(small_b + small_c + small_v, max=1)
+    flushed = 4 + small_a + abs(v) + b.abs() + c.abs()
     tolerance = UNIT_ROUNDOFF * result.abs() + (3 * UNIT_ROUNDOFF + doubtful) * product.abs()
-    return rule.bound(tolerance + SMALLEST_NORMAL * flushed, lambda: result)
+    tolerance = tolerance + SMALLEST_NORMAL * flushed
+    pairs = torch.maximum(b.abs() * c.abs(), abs(v) * torch.maximum(b.abs(), c.abs()))
+    decided = torch.maximum(pairs, product.abs()) < OVERFLOW
+    return rule.bound(torch.where(decided, tolerance, math.inf), lambda: result)
 
 
 def leaky_relu(input: Tensor, negative_slope: float = 0.01, *, rule: Rule = DETERMINISTIC) -> Bound:

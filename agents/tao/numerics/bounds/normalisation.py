@@ -21,7 +21,9 @@ batch_norm reads mean, var, w, b, separate or folded, and is undecided for W = v
 
     tau = 12 u (r |w| (|x| + |m|) + |b|) + 4 MIN r |w| + H
 
-Squares that may overflow, n times their sum included (Q >= 2^126 / n^2), decide nothing.
+Squares that may overflow, n times their sum included (Q >= 2^126 / n^2), decide nothing, nor does anything that r w,
+or another of the products and sums on the way, may overflow in: r (1 + R) (1 + |w|) (1 + |x| + |m|) + |b| >= 2^127 for
+the largest x, w and b of a row (of the input for batch_norm, where R counts as 1).
 """
 
 import math
@@ -52,6 +54,12 @@ def _root(deviation: Tensor, n: int, width: Tensor, decided: Tensor) -> Tensor:
     return torch.where(decided & (rho < 0.5), root, math.inf)
 
 
+def _reach(root: Tensor, weight: Tensor | None, size: Tensor, bias: Tensor | None) -> Tensor:
+    """What no intermediate result exceeds. root: r (1 + R); size: |x| + |m|."""
+    weights, biases = (0.0 if w is None else w.abs().max().double() for w in (weight, bias))
+    return root * (1 + weights) * (1 + size) + biases
+
+
 def _normalise(
     input: Tensor, weight: Tensor | None, bias: Tensor | None, eps: float, rule: Rule
 ) -> list[Bound]:
@@ -70,6 +78,9 @@ def _normalise(
     by_input = _MORE * 4 * UNIT_ROUNDOFF * rstd * (1 + root)
     by_shift = _MORE * rstd * root
     fixed = _MORE * rstd * (1 + root) * (mean_error + 4 * UNIT_ROUNDOFF * mean.abs())
+    largest = mean.abs() + x.abs().amax(-1, keepdim=True)
+    finite = _reach(rstd * (1 + root), weight, largest, bias) < OVERFLOW
+    fixed = torch.where(finite, fixed, math.inf)
     flushed = SMALLEST_NORMAL * (5 + 2 * mean.abs())
     by_input, by_shift, fixed, flushed, centre, scale = (
         f.to(rule.dtype) for f in (by_input, by_shift, fixed, flushed, mean, rstd)
@@ -195,6 +206,8 @@ def rms_norm(
     width = squares + as_float32(FP32_EPSILON if eps is None else eps)
     rstd = width.rsqrt()
     root = _root(rule.gamma(n + 4) * squares, n, width, squares * n**2 < OVERFLOW / 2)
+    finite = _reach(rstd * (1 + root), weight, x.abs().amax(-1, keepdim=True), None) < OVERFLOW
+    root = torch.where(finite, root, math.inf)
     scale = torch.ones((), dtype=x.dtype) if weight is None else weight.reshape(n).double()
     scale = scale.to(x.device)
     normalised = x * rstd
@@ -238,7 +251,8 @@ def batch_norm(
     fixed = fixed + SMALLEST_NORMAL * (5 + (2 + rstd) * centre + 3 * factor + 4 * s)
     slope = unit * s + SMALLEST_NORMAL * (2 + rstd)
     decided = (variance >= 0) & (as_float32(eps) >= 0) & (width >= 2.0**-98) & (width < OVERFLOW)
-    fixed = torch.where(decided, fixed, math.inf)
+    reach = _reach(2 * rstd, weights, centre + input.abs().amax().double(), offset)
+    fixed = torch.where(decided & (reach < OVERFLOW), fixed, math.inf)
 
     def wide(channels: Tensor, dtype: torch.dtype) -> Tensor:
         return channels.to(dtype).reshape(shape)

@@ -156,3 +156,15 @@ def norm(
     if ord in (math.inf, -math.inf):
         return Exact()
     raise UnsupportedOperator(f"the norm of order {ord} has no bound; use 1, 2 or infinity")
+
+
+def norm_of_order_p(
+    input: Tensor,
+    p: float | None = 2,
+    dim: int | list[int] | None = None,
+    keepdim: bool = False,
+    *,
+    rule: Rule = DETERMINISTIC,
+) -> Bound | Exact:
+    """`norm` as aten.norm calls its order: p, and 2 where that is None."""
+    return norm(input, p, dim, keepdim, rule=rule)
