@@ -14,9 +14,9 @@ from pathlib import Path
 
 from benchmarks.environment import RESULTS
 from benchmarks.evaluation import operators
+from benchmarks.evaluation.attack import attack
 from benchmarks.evaluation.cells import PAGE, PICTURE, Result
 from benchmarks.evaluation.inference import (
-    attack,
     bounds,
     coverage,
     demo,
