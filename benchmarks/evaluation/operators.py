@@ -4,8 +4,11 @@ import textwrap
 from collections.abc import Iterable
 
 from benchmarks.evaluation.cells import DOCS
-from tao.graph.operators import CONTRACTIONS, SUPPORTED, TRAINING
+from tao.graph.operators import CONTRACTIONS, SUPPORTED, TRAINING, overloads
+from tao.graph.rounding import EXACT as EXACT_ROUNDED
+from tao.graph.rounding import LOGGED, SINGLE, SUMS
 from tao.proofs.search import EXACT, INEXACT
+from tao.training.decompositions import arithmetic, lookups, normalisation, reductions, windows
 
 PAGE = DOCS / "operators.md"
 
@@ -21,6 +24,13 @@ Whoever wants a model that a contract can decide uses the first two lists only, 
 every operator that rounds is decided by vote. `tao register` says how many of a model's operators are.
 """
 
+TRAINED = """## In a training step
+
+Forward pass, gradients and the optimizer's update are traced into the operators below, each decided by a contract; the
+others of PyTorch's core set become these by its own decompositions. Everything is float32, integer or boolean.
+"""
+_PARTS = (arithmetic, lookups, normalisation, reductions, windows)
+
 
 def page() -> str:
     """The Markdown page."""
@@ -32,7 +42,18 @@ def page() -> str:
         ("Decided by vote only", SUPPORTED - exact - bounded - TRAINING),
     )
     lists = (f"## {heading}\n\n{_names(names)}\n" for heading, names in sections)
-    return "\n".join((INTRODUCTION, *lists))
+    return "\n".join((INTRODUCTION, *lists, *_trained()))
+
+
+def _trained() -> Iterable[str]:
+    rounded = EXACT_ROUNDED | SINGLE | SUMS | LOGGED | overloads("mm bmm")
+    basic = {name for name in rounded if name.startswith("aten.")}
+    traced = {
+        f"aten.{key._schema.name.split('::')[1]}.{key._overloadname}" for part in _PARTS for key in part.TABLE
+    }
+    composed = {name for name in traced - basic if "backward" not in name}
+    yield TRAINED + "\n" + _names(basic) + "\n"
+    yield "And, of these, with their gradients, dropout beside them:\n\n" + _names(composed) + "\n"
 
 
 def _names(operators: Iterable[str]) -> str:
