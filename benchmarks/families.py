@@ -1,4 +1,4 @@
-"""Gas of one element's proof in every family of operators, and of one record of a long sum by every contract that
+"""Gas of one element's proof in the common families of operators, and of one record of a long sum by every contract that
 keeps such records.
 
 Each is a transaction that goes straight to the adjudicator, about a model of that operator alone, or about a training

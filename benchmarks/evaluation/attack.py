@@ -74,8 +74,8 @@ def by_margin(cases: Iterable[Mapping[str, Any]]) -> str:
             flipped[place] += part["flipped"]
             samples[place] += part["samples"]
     edges = sorted({edge for _, edge in samples})
-    tops = [f" to {count(edge)}" for edge in edges[1:]]
-    names = [count(edge) + top for edge, top in zip(edges, [*tops, " and more"], strict=True)]
+    tops = [*(f" to {count(edge)}" for edge in edges[1:]), " and more"]
+    names = [count(edge) + top for edge, top in zip(edges, tops, strict=False)]
     columns = [Column("acceptance region", "region", text), *(Column(name, name, str) for name in names)]
     rows = [
         {"region": region}

@@ -14,7 +14,7 @@ PAGE = DOCS / "operators.md"
 
 INTRODUCTION = """# Supported operators
 
-Made by `python -m benchmarks.evaluation` from the tables in `tao.graph.operators` and `tao.proofs.search`.
+Made by `python -m benchmarks.evaluation` from the tables that decide, `tao.graph.operators` and `tao.proofs.search`.
 
 A traced model may hold the ATen operators below, `.default` left out of their names. Views (reshape, transpose,
 slice and the like) are part of an operator's operands and need no entry; calls that read no input and no parameter
@@ -26,8 +26,9 @@ every operator that rounds is decided by vote. `tao register` says how many of a
 
 TRAINED = """## In a training step
 
-Forward pass, gradients and the optimizer's update are traced into the operators below, each decided by a contract; the
-others of PyTorch's core set become these by its own decompositions. Everything is float32, integer or boolean.
+Forward pass, gradients and the optimizer's update are traced into the operators below. On float32 and booleans each is
+decided by a contract, arithmetic on integers by vote. Others of PyTorch's core set become these by its own
+decompositions. The tables are those of `tao.graph.rounding` and `tao.training.decompositions`.
 """
 _PARTS = (arithmetic, lookups, normalisation, reductions, windows)
 
@@ -53,7 +54,11 @@ def _trained() -> Iterable[str]:
     }
     composed = {name for name in traced - basic if "backward" not in name}
     yield TRAINED + "\n" + _names(basic) + "\n"
-    yield "And, of these, with their gradients, dropout beside them:\n\n" + _names(composed) + "\n"
+    yield (
+        "Made of these in their usual forms, with their gradients, and dropout beside them:\n\n"
+        + _names(composed)
+        + "\n"
+    )
 
 
 def _names(operators: Iterable[str]) -> str:

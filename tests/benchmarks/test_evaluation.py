@@ -48,8 +48,17 @@ def test_committed_list_of_operators_is_what_the_tables_give():
 
 
 def test_every_supported_operator_is_listed_once():
-    listed = [name for name in re.findall(r"`([^` ]+)`", operators.page()) if f"aten.{name}" in ATEN]
+    served, _ = operators.page().split(operators.TRAINED)
+    listed = [name for name in re.findall(r"`([^` ]+)`", served) if f"aten.{name}" in ATEN]
     assert sorted(f"aten.{name}" for name in listed) == sorted(ATEN)
+
+
+def test_what_a_training_step_may_hold_is_listed_once():
+    _, trained = operators.page().split(operators.TRAINED)
+    listed = re.findall(r"`([^` ]+)`", trained)
+    assert len(listed) == len(set(listed))
+    assert {"mm", "bmm", "sum.dim_IntList", "sigmoid", "convolution", "native_layer_norm"} <= set(listed)
+    assert not any("backward" in name or name.startswith("tao.") for name in listed)
 
 
 def test_published_logs_stand_beside_ours_by_their_origin():

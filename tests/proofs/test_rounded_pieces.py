@@ -111,8 +111,8 @@ def test_sums_are_those_that_the_contract_records(contract_of, posted, kind, num
 @pytest.mark.parametrize("window", [100, 120, 124, 127])
 def test_what_is_below_a_higher_window_is_counted(contract_of, window):
     """Also of an embedding's gradient, of which no proof names a record."""
-    x, indices = drawn("even", 4, LANES), torch.zeros(1, 4, dtype=torch.int64)
-    for step in (steps.row_sum(x), steps.embedding_gradient(x, indices, 1)):
+    x, indices = drawn("even", 4, LANES), torch.zeros(1, LANES, dtype=torch.int64)
+    for step in (steps.row_sum(x), steps.embedding_gradient(x.T, indices, 1)):
         leaf = proofs.Leaf.of(*step.given)
         piece = tao.proofs.Piece.of(leaf, window, 64, ((0, LANES),))
         (posting,) = postings(leaf, [piece])

@@ -79,6 +79,8 @@ FUNCTIONS: dict[str, tuple[tuple[int, ...], Callable[[Tensor], Tensor]]] = {
     "transposed_pointwise": (
         (2, 8, 4, 5), lambda x: F.conv_transpose2d(x, k3(x)[:, :, :1, :1] * x.mean(), None, 2, 0, 1)
     ),
+    "transposed_padded_beyond_its_stride": ((2, 8, 4, 5), lambda x: F.conv_transpose2d(
+        x, k3(x) * x.mean(), None, 1, 1, 1, 1, 2)),
     "transposed_1d": ((2, 3, 9), lambda x: F.conv_transpose1d(x, k2(x) * x.mean(), None, 2, 1)),
     "conv1d": ((2, 4, 9), lambda x: F.conv1d(x, k2(x) * x.mean(), None, 2, 1)),
     "max_pool": ((2, 3, 8, 9), lambda x: F.max_pool2d(x, 3, 2, 1)),

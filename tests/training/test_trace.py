@@ -121,8 +121,19 @@ def test_indices_of_an_embedding_gradient_are_a_whole_value() -> None:
     graph = trace_step(module, lambda m, x: m(x[:, 1:]).sum(), optimizer, tokens, 2).graph
     (node,) = (n for n in graph.nodes if n.target == "tao.embedding_gradient.default")
     indices = node.operands[1]
-    assert node.reduction == 6 == graph.types[indices.value].numel
+    assert node.reduction == 6 and graph.types[indices.value].shape == (6,)
     assert indices.view.covers_in_order(6)
+
+
+@pytest.mark.parametrize("places", [1, 2])
+def test_what_an_embedding_gradient_adds_up_is_one_run(places: int) -> None:
+    module = nn.Embedding(7, 3)
+    optimizer = describe(torch.optim.SGD(module.parameters(), lr=0.1))
+    tokens = (torch.randint(7, (5, 1)),)
+    step = trace_step(module, lambda m, x: (m(x) ** 2).sum(), optimizer, tokens, places)
+    (node,) = (n for n in step.graph.nodes if n.target == "tao.embedding_gradient.default")
+    assert node.reduction == places and node.maps[0].lane_stride == 1
+    assert step.graph.types[node.operands[0].value].row_length % places == 0
 
 
 @pytest.mark.parametrize("name", CASES)

@@ -18,12 +18,12 @@ class _Apart(Rows):
 
 
 def rows(call: Call) -> dict[int, Rows]:
-    """Looked-up indices are read whole, in the order of their value; a column of a gradient is one run."""
+    """Looked-up indices are one row, read whole, so that one opening shows them; a column of a gradient is one run."""
     if call.target != EMBEDDING_GRADIENT:
         return {}
     places = call.views[1].shape[0]
     runs = {0: Rows((1, 0), places)} if len(call.views[0].shape) == 2 else {}
-    if call.views[1].covers_in_order(call.types[1].numel):
+    if call.views[1].covers_in_order(places) and call.types[1].shape == (places,):
         return runs
     return {**runs, 1: _Apart((0,), places)}
 
@@ -51,7 +51,7 @@ def _embedding_gradient(call: Call) -> Meaning:
     if len(gradient.shape) != 2 or len(indices.shape) != 1 or call.types[1].dtype is not DType.INT64:
         return call.opaque()
     maps = (
-        IndexMap((0, gradient.strides[1]), gradient.strides[0], gradient.offset),
+        IndexMap((0, gradient.strides[1]), 1, gradient.offset),
         IndexMap((0, 0), indices.strides[0], indices.offset),
     )
     return Meaning(call.target, maps, indices.shape[0])

@@ -100,8 +100,10 @@ class _Loader:
         _require(len(set(self.outputs)) == len(self.outputs), "two outputs are the same value")
         used = {o.value for node in nodes for o in node.operands} | set(self.outputs)
         # A training step may compute its loss, which no state holds.
-        unused = len(set(produced) - used)
-        _require(unused <= (self.log is not None), "a node produces a value that nothing uses")
+        unused = [self.types[value] for value in produced if value not in used]
+        _require(len(unused) <= (self.log is not None), "a node produces a value that nothing uses")
+        is_loss = all(t.dtype is DType.FLOAT32 and t.numel == 1 for t in unused)
+        _require(is_loss, "the value that nothing uses is no loss: a loss is one float32 number")
         return Graph(
             types=tuple(self.types),
             input_count=self.inputs,

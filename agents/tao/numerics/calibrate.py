@@ -231,10 +231,11 @@ class _Sample:
         if any(each is None for each in statistics):
             return 0
         ratio = torch.maximum(*statistics)
-        measured = max(LEAST_THETA, float(ratio.max()))
+        measured = float(ratio.max())
         if has_theta(node):
-            measured = max(measured, worst_schedule(node, values, ratio.shape, sample_elements(ratio)))
-        theta = math.ceil(measured * self.settings.safety * THETA_ONE)
+            schedules = worst_schedule(node, values, ratio.shape, sample_elements(ratio))
+            measured = max(LEAST_THETA, measured, schedules)
+        theta = max(math.ceil(measured * self.settings.safety * THETA_ONE), 1)  # 0 is for none
         if theta < 1 << 32:
             return theta
         if has_theta(node):

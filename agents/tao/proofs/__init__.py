@@ -42,6 +42,8 @@ from tao.proofs.search import ADJUDICATED, accusable_candidates, candidates, is_
 
 MAX_OPENED = 120_000
 """Bytes of openings: nodes refuse transactions above 128 KiB."""
+_AROUND = 7 * 32
+"""Bytes that the ABI puts around an opening."""
 
 _OPENING = "(bytes,bytes32[],bytes32[])"
 _OUTPUT = "(bytes,bytes32[])"
@@ -237,7 +239,7 @@ def _first_that_fits(leaf: Leaf, elements: Iterable[int]) -> int | None:
 
 def fits(leaf: Leaf, runs: Runs) -> bool:
     """Whether one transaction holds openings of these runs, and has the gas to sum them."""
-    opened = sum(leaf.opened_bytes(i, *run) for i, each in enumerate(runs) for run in each)
+    opened = sum(leaf.opened_bytes(i, *run) + _AROUND for i, each in enumerate(runs) for run in each)
     return opened <= MAX_OPENED and is_affordable(leaf, runs)
 
 

@@ -20,7 +20,7 @@ from tao.graph.operators import KEEP, SAMPLE
 from tao.graph.rounding import ROUNDED_CONTRACTION, ROUNDED_EMBEDDING_GRADIENT, ROUNDED_SUM
 from tao.model import ModelBundle
 from tao.numerics.dot import window_exponent
-from tao.numerics.float32 import ONE, is_finite, to_float
+from tao.numerics.float32 import ONE, float_bits, is_finite, to_float
 from tao.proofs import Plan, fits, in_pieces, require_piecewise
 from tao.proofs.leaf import Leaf
 from tao.tensors.tree import TensorTree
@@ -191,12 +191,11 @@ def reads(leaf: Leaf, element: int) -> list[Read]:
 
 def zone(leaf: Leaf, element: int) -> Zone | None:
     """What the contract knows of an element of a rounded node; None where it decides nothing."""
-    operator, read = leaf.node.operator, reads(leaf, element)
-    hint = _hint(leaf, element)
+    operator, hint = leaf.node.operator, _hint(leaf, element)
     if operator == ROUNDED_EMBEDDING_GRADIENT:
         terms = _terms(leaf, element)
         return rules.contraction(terms, [ONE] * len(terms), hint)
-    x, *others = (leaf.bits(*each) for each in read)
+    x, *others = (leaf.bits(*each) for each in reads(leaf, element))
     if operator == ROUNDED_CONTRACTION:
         return rules.contraction(x, others[0], hint)
     if operator == ROUNDED_SUM:
@@ -232,8 +231,9 @@ def _scattered(leaf: Leaf, element: int) -> list[Read]:
 def _terms(leaf: Leaf, element: int) -> list[int]:
     """Of the run, the numbers at the places that looked up the element's row."""
     (row, *_) = leaf.coordinates(element)
-    lanes = leaf.bits(0, leaf.first(0, element), leaf.node.reduction)
-    return [lanes[place] for place in (leaf.operands[1].flatten() == row).nonzero().flatten().tolist()]
+    first = leaf.first(0, element)
+    places = (leaf.operands[1].flatten() == row).nonzero().flatten()
+    return float_bits(leaf.elements[0][first : first + leaf.node.reduction][places])
 
 
 def _hint(leaf: Leaf, element: int) -> int:

@@ -20,7 +20,7 @@ from tao.training.optimizers import AdamW, Optimizer, Rule
 
 STEP, SEED = 0, 1
 """Positions in a state; the banks come next, then the batch, and the log last."""
-_CONVOLUTIONS = (nn.Conv1d, nn.Conv2d)
+_CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.ConvTranspose1d, nn.ConvTranspose2d)
 
 
 @dataclass(frozen=True)

@@ -251,7 +251,8 @@ def batch_norm(
     fixed = fixed + SMALLEST_NORMAL * (5 + (2 + rstd) * centre + 3 * factor + 4 * s)
     slope = unit * s + SMALLEST_NORMAL * (2 + rstd)
     decided = (variance >= 0) & (as_float32(eps) >= 0) & (width >= 2.0**-98) & (width < OVERFLOW)
-    reach = _reach(2 * rstd, weights, centre + input.abs().amax().double(), offset)
+    largest = input.abs().amax([d for d in range(input.dim()) if d != 1]).double()
+    reach = _reach(2 * rstd, weights, centre + largest, offset)
     fixed = torch.where(decided & (reach < OVERFLOW), fixed, math.inf)
 
     def wide(channels: Tensor, dtype: torch.dtype) -> Tensor:

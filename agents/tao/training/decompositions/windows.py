@@ -53,8 +53,11 @@ def taps(x: Tensor, kernel: Pair, strides: Pair, dilation: Pair, out: Pair) -> l
 
 def _unfold(x: Tensor, kernel: Pair, strides: Pair, dilation: Pair, out: Pair, groups: int) -> Tensor:
     """Rows [N * places, groups, window * C / groups] of an image [N, C, ...] that is padded already."""
-    parts = [_rows(part, groups) for part in taps(x, kernel, strides, dilation, out)]
-    return torch.cat(parts, -1) if len(parts) > 1 else parts[0]
+    parts = [
+        part.movedim(1, -1).unflatten(-1, (groups, -1)) for part in taps(x, kernel, strides, dilation, out)
+    ]
+    joined = torch.cat(parts, -1) if len(parts) > 1 else parts[0]
+    return joined.reshape(-1, groups, joined.shape[-1])
 
 
 def _rows(x: Tensor, groups: int) -> Tensor:
@@ -97,7 +100,9 @@ class _Convolution:
             (n - 1) * s - 2 * p + d * (k - 1) + extra + 1
             for n, k, s, p, d, extra in zip(x.shape[2:], w.shape[2:], *given, strict=True)
         ]
-        return cls(size, w, *given[:3], groups)
+        made = cls(size, w, *given[:3], groups)
+        made.out = tuple(x.shape[2:])  # where more is added than a stride, others would fit, too
+        return made
 
     def forward(self, x: Tensor, w: Tensor) -> Tensor:
         weights = w.movedim(1, -1).reshape(self.groups, w.shape[0] // self.groups, -1)
