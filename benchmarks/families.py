@@ -1,5 +1,5 @@
-"""Gas of one element's proof in the common families of operators, and of one record of a long sum by every contract that
-keeps such records.
+"""Gas of one element's proof in the common families of operators, and of one record of a long sum by every contract
+that keeps such records.
 
 Each is a transaction that goes straight to the adjudicator, about a model of that operator alone, or about a training
 step, on random values of which one output is wrong. A name that ends in a number says how many values the element is
