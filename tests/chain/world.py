@@ -55,7 +55,8 @@ class World:
         once, and the chain is read once for all who look at the same block."""
         first, signer = self._first, account(index)
         sender = Sender(first.w3, signer, first.contracts.errors)
-        return replace(first, sender=sender, signer=signer, store=TensorStore(store or self.store))
+        own = {"signer": signer, "store": TensorStore(store or self.store), "journal": self._journal()}
+        return replace(first, sender=sender, **own)
 
     @property
     def store(self) -> str:
@@ -63,11 +64,13 @@ class World:
 
     def context(self, index: int, store: Any = None) -> Context:
         """An account that has connected by itself."""
+        w3, store = connect(self.url), store or self.store
+        return Context.connect(w3, self.deployment, account(index), store, self._journal(), self.build)
+
+    def _journal(self) -> Journal:
+        """Of one role, in files for all of them."""
         console = Console(file=(self.folder / "console.txt").open("a"), width=200)
-        journal = Journal(self.folder / "log.jsonl", console)
-        return Context.connect(
-            connect(self.url), self.deployment, account(index), store or self.store, journal, self.build
-        )
+        return Journal(self.folder / "log.jsonl", console)
 
     def prover(self, behaviour=None) -> ProverRole:
         return ProverRole(self.actor(PROVER), self.bundle, behaviour)

@@ -122,7 +122,8 @@ def test_a_calibration_stores_the_constants_of_all_families_and_says_them_by_ope
     }
     known = {node.operator for node in bundle.graph.nodes if has_constant(node)}
     assert len(known) == 6 and "aten.relu.default" in thetas.keys() - known
-    assert all(SAFETY * LEAST_THETA <= thetas[operator] < 100 for operator in known)
+    assert all(0 < thetas[operator] < 100 for operator in known)
+    assert thetas["contraction"] >= SAFETY * LEAST_THETA
     assert not any(thetas[operator] for operator in thetas.keys() - known)
     lines = largest_constants(bundle.graph, profile)
     assert [line.partition(":")[0] for line in lines] == sorted(known)
