@@ -215,7 +215,7 @@ def test_calibration_sets_theta_above_a_sequential_kernel_that_no_device_is(laye
     assert SAFETY * vendor < own < theta < SAFETY * 6
 
 
-def test_every_node_of_a_family_with_a_unit_has_theta_and_no_other():
+def test_every_node_with_a_bound_has_theta_and_no_other():
     torch.manual_seed(5)
     images = (torch.randn(2, 3, 12, 12),)
     bundle = trace(Sums(), images)
@@ -223,7 +223,6 @@ def test_every_node_of_a_family_with_a_unit_has_theta_and_no_other():
     zeros = (torch.zeros(2, 3, 12, 12),)
     profile = calibrate_on(fleet, bundle, [images, zeros])
     for node, tolerance in zip(bundle.graph.nodes, profile.nodes, strict=True):
-        assert (
-            tolerance.theta >= SAFETY * LEAST_THETA * THETA_ONE if has_constant(node) else not tolerance.theta
-        )
+        assert (tolerance.theta > 0) == has_constant(node)
+        assert not has_theta(node) or tolerance.theta >= SAFETY * LEAST_THETA * THETA_ONE
     assert sum(tolerance.theta > 0 for tolerance in profile.nodes) >= 8

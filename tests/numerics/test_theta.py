@@ -1,4 +1,4 @@
-"""The calibrated constants of sums, softmax and normalisation: their units are natural, and accuse nobody."""
+"""The calibrated constants of other operators than sums of products: their units are natural, and accuse nobody."""
 
 import math
 
@@ -13,6 +13,7 @@ from tao.commands.calibrate import largest_constants
 from tao.graph.literals import Slot, fill
 from tao.graph.operators import resolve
 from tao.model import trace
+from tao.numerics.bounds import bound
 from tao.numerics.calibrate import LEAST_THETA, calibrate_on
 from tao.numerics.contraction import has_theta
 from tao.numerics.dot import THETA_ONE
@@ -77,6 +78,17 @@ def test_inputs_of_half_the_precision_are_far_beyond():
         assert largest(call, narrow) > 20 * HONEST, call[0]
 
 
+@pytest.mark.parametrize("name", ["gelu", "exp", "tanh", "reciprocal", "rsqrt"])
+def test_the_unit_of_a_function_is_its_proven_bound(name):
+    torch.manual_seed(3)
+    call = f"aten.{name}.default", [Slot(0)], (torch.rand(100) + 0.5,)
+    (proven,) = bound(*call[:2], {}, call[2])
+    for share in (0.5, 2.0):
+        found = unit_statistic(*call[:2], {}, call[2], proven.value - share * proven.tolerance)
+        assert found.tolist() == pytest.approx([share] * 100)
+    assert 0 < largest(call, compute(call)) < 1
+
+
 def test_the_unit_of_a_sum_is_that_of_its_product_with_ones():
     torch.manual_seed(2)
     x = torch.randn(4, 100)
@@ -106,7 +118,7 @@ class Rows(nn.Module):
         self.layer, self.norm = nn.Linear(96, 96), nn.LayerNorm(96)
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
-        hidden = self.norm(self.layer(x)).relu()
+        hidden = nn.functional.gelu(self.norm(self.layer(x)).relu())
         return hidden.softmax(-1), hidden.sum(-1), hidden.mean(-1), hidden.log_softmax(-1)
 
 
@@ -121,13 +133,16 @@ def test_a_calibration_stores_the_constants_of_all_families_and_says_them_by_ope
         for node, tolerance in zip(bundle.graph.nodes, profile.nodes, strict=True)
     }
     known = {node.operator for node in bundle.graph.nodes if has_constant(node)}
-    assert len(known) == 6 and "aten.relu.default" in thetas.keys() - known
+    assert len(known) == 7 and "aten.relu.default" in thetas.keys() - known
     assert all(0 < thetas[operator] < 100 for operator in known)
     assert thetas["contraction"] >= SAFETY * LEAST_THETA
     assert not any(thetas[operator] for operator in thetas.keys() - known)
     lines = largest_constants(bundle.graph, profile)
     assert [line.partition(":")[0] for line in lines] == sorted(known)
-    assert f"theta {thetas['contraction']:.2f}" in lines[-1]
+    assert lines[-1].endswith(f"units of rounding, theta {thetas['contraction']:.3g}")
+    assert [line.partition(":")[0] for line in lines if "of the proven bound" in line] == [
+        "aten.gelu.default"
+    ]
 
 
 def test_only_adjudicators_of_sums_of_products_measure_so_that_no_other_constant_accuses():

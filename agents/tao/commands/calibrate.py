@@ -58,17 +58,18 @@ def calibrate_model(
 
 
 def largest_constants(graph: "Graph", profile: "Profile") -> list[str]:
-    """By operator: how far the devices, or honest schedules, were off at most, in the family's units of rounding."""
+    """By operator: how far the devices, or honest schedules, were off at most, in the family's unit."""
     from tao.numerics.dot import THETA_ONE
+    from tao.numerics.theta import unit_name
 
-    largest: dict[str, float] = {}
+    largest: dict[tuple[str, str], float] = {}
     for node, tolerance in zip(graph.nodes, profile.nodes, strict=True):
         if tolerance.theta:
-            constant = tolerance.theta / THETA_ONE
-            largest[node.operator] = max(constant, largest.get(node.operator, 0.0))
+            key, constant = (node.operator, unit_name(node)), tolerance.theta / THETA_ONE
+            largest[key] = max(constant, largest.get(key, 0.0))
     return [
-        f"{operator}: honest results within {constant / profile.safety:.2f} units of rounding, theta {constant:.2f}"
-        for operator, constant in sorted(largest.items())
+        f"{operator}: honest results within {constant / profile.safety:.3g} {unit}, theta {constant:.3g}"
+        for (operator, unit), constant in sorted(largest.items())
     ]
 
 

@@ -19,6 +19,7 @@ from torch import Tensor
 from tao.errors import ProfileError
 from tao.execution import node_values
 from tao.model import ModelBundle
+from tao.numerics.bounds import FAMILIES
 from tao.numerics.contraction import has_theta
 from tao.numerics.dot import THETA_ONE
 from tao.numerics.merge import merge
@@ -137,7 +138,7 @@ def _key(
         [commit(tensor).hex() for tensor in sample],
         [[device.name, device.description] for device in devices],
         [settings.grid, settings.safety, settings.segment_safety, settings.fan_out],
-        ["theta", LEAST_THETA, WORST, SPREAD, sorted(UNITS)],
+        ["theta", LEAST_THETA, WORST, SPREAD, sorted(UNITS), sorted(FAMILIES)],
     ]
     return keccak(json.dumps(bound).encode()).hex()
 

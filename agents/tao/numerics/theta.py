@@ -1,8 +1,8 @@
 """By how much kernels miss the real value, in the natural unit of each family: the calibrated constants.
 
-The statistic of an element y, whose real value is f, is |y - f| / (u rho), less what flushing may cost. rho is the size
-that rounding errors have if they are independent and of mean zero, so that n of them add up to sqrt(n) and not to n
-(Higham and Mary, SIAM J. Sci. Comput. 41, 2019):
+The statistic of an element y, whose real value is f, is |y - f| / (u rho), less what flushing may cost. Where many
+rounding errors add up, rho is the size that they have if they are independent and of mean zero, so that n of them add
+up to sqrt(n) and not to n (Higham and Mary, SIAM J. Sci. Comput. 41, 2019):
 
 | operator                                  | rho                                                  |
 |-------------------------------------------|------------------------------------------------------|
@@ -14,6 +14,7 @@ that rounding errors have if they are independent and of mean zero, so that n of
 | log_softmax                               | sqrt(n) + |f|                                        |
 | layer_norm, group_norm (r, m, z of a row) | |w| (sqrt(n) |z| + r (|x| + rms(x))) + |b|           |
 | rms_norm                                  | sqrt(n) |f|                                          |
+| all others (few roundings, or few terms)  | the proven bound over u, flushing included           |
 
 A sum is the product with ones, and rounding its result is within rho, as |S| <= sqrt(n) ||x||_2. The terms of softmax
 have relative errors that grow with the shift d (Blanchard, Higham and Higham, IMA J. Numer. Anal. 41, 2021); the mean
@@ -32,7 +33,7 @@ from tao.errors import UnsupportedOperator
 from tao.graph.canonical import Node
 from tao.graph.literals import fill
 from tao.graph.operators import overloads
-from tao.numerics.bounds import Bound, bind, bound
+from tao.numerics.bounds import FAMILIES, Bound, bind, bound
 from tao.numerics.bounds.normalisation import FP32_EPSILON
 from tao.numerics.bounds.rule import SMALLEST_NORMAL, UNIT_ROUNDOFF
 from tao.numerics.contraction import has_theta, node_theta, viewed
@@ -145,12 +146,18 @@ UNITS: dict[str, Callable[..., Tensor]] = {
     **_by_name(_group_norm, "group_norm"),
     **_by_name(_rms_norm, "rms_norm"),
 }
-"""rho of an ATen call, float64 of the output's shape, by its arguments' names as `bind` gives them."""
+"""rho of an ATen call, float64 of the output's shape, by its arguments' names as `bind` gives them. That of targets
+which are missing here is their bound."""
 
 
 def has_constant(node: Node) -> bool:
-    """Whether a constant is calibrated for a node: its family has a unit."""
-    return has_theta(node) or node.target in UNITS
+    """Whether a constant is calibrated for a node: its one output has a bound."""
+    return has_theta(node) or node.target in FAMILIES and len(node.outputs) == 1
+
+
+def unit_name(node: Node) -> str:
+    """What the constant of a node that `has_constant` counts, in words."""
+    return "units of rounding" if has_theta(node) or node.target in UNITS else "of the proven bound"
 
 
 def unit_statistic(
@@ -166,6 +173,8 @@ def unit_statistic(
         return None
     if not isinstance(found, Bound):
         return None
+    if target not in UNITS:
+        return torch.where(y.isfinite(), found.excess(y), 0.0)
     rho = UNITS[target](**bind(target, *fill(args, kwargs, operands)))
     terms = max(x.numel() for x in operands)
     # A subnormal term counts as zero, a flushed square is the least that the root of its sum can lose.
