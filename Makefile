@@ -23,7 +23,7 @@ test: setup ## all tests
 test-deep: setup ## the same with many more random moves and fuzz runs
 	@$(RUN) HYPOTHESIS_PROFILE=deep FOUNDRY_PROFILE=deep tools/test.sh
 
-bench: setup ## make bench NAME=overhead measures and writes results/overhead.json; AGAIN=1 all of it anew
+bench: setup ## make bench NAME=overhead measures and writes results/overhead.json; with AGAIN=1 training is measured anew
 	@$(RUN) python -m benchmarks "$(NAME)" $(if $(AGAIN),--again)
 
 lint: setup ## linters and formatters of both languages, without changing anything

@@ -1,6 +1,6 @@
 """What committing a tensor costs: throughput against raw block hashing, memory, and start-up.
 
-Times are the best of several runs, for the machine is shared; throughput is in bytes hashed per second, for a
+Times are the best of several runs, as other processes only add to them; throughput is in bytes hashed per second, for a
 commitment in bytes of the tensor.
 Memory is the growth of the peak resident set over the first commitment, as a share of the tensor. Start-up is
 the time to the first hash in a fresh process without (cold) and with (warm) the compiled code in the cache.

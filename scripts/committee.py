@@ -16,7 +16,7 @@ from tao.commands.wallets import ape_options
 @models_option
 @one_sentence
 def cli(settings, **options):
-    """Sit on the committee: re-execute one operator of a dispute and vote.
+    """Sit on the committee: re-execute what is in dispute, one operator or several, and vote.
 
     Example: ape run committee --network ethereum:sepolia:node --account member-1
     """

@@ -21,7 +21,10 @@ slice and the like) are part of an operator's operands and need no entry; calls 
 are computed while tracing. Any other operator is refused with its name and module: express it by these.
 
 Whoever wants a model that a contract can decide uses the first two lists only, in float32: on half-precision values
-every operator that rounds is decided by vote. `tao register` says how many of a model's operators are.
+every operator that rounds is decided by vote. Of exact ones, a contract decides logic and bitwise operators on booleans
+only; clamps, padding, `masked_fill` and `where` with a number on float32 only; comparisons with a number on float32
+and integers. `tao register` says how many of a model's operators are decided. Of `max.dim` and `min.dim`, calls with
+one output in use become `amax`, `argmax` and the like.
 """
 
 TRAINED = """## In a training step

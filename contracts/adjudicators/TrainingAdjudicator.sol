@@ -15,7 +15,8 @@ import { Operator } from "../types/Types.sol";
 /// @title Decides one element of the operators that only training has: the choice of a batch, dropout's masks, the
 /// rounding log.
 /// @notice A sample and a mask are refuted iff the element is not what is drawn for it (see Draws). Their operands are the
-/// step, int64[1], and the seed, int64[2], of which the low words are the key; a proof opens each of them whole. A
+/// step, int64[1], and the seed, int64[2], of which the low words are the key; a proof opens each of them whole. No
+/// sample is refuted whose step is negative, or so large that its positions are no int64 numbers: kernels wrap there. A
 /// log is refuted iff two neighbouring keys do not ascend, or a column is no entry and not empty either.
 contract TrainingAdjudicator is IAdjudicator {
     using TensorProof for NodeRecord.TensorType;
@@ -75,6 +76,8 @@ contract TrainingAdjudicator is IAdjudicator {
         (uint256 first, uint256 second) = (node.attributes[0], node.attributes[1]);
         if (!isSample) return y != (Draws.isKept(proof.element, step, first, second, key) ? 1 : 0);
         // Attributes size and count: element i of step s is number s count + i of the sequence.
+        // INVARIANT: positions are counted as kernels count them, in int64.
+        if (step >> 63 != 0 || ((step + 1) * second) >> 63 != 0) return false;
         (bool found, uint256 drawn) = Draws.member(step * second + proof.element, first, key);
         return found && y != drawn;
     }

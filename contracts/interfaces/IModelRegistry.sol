@@ -4,13 +4,13 @@ pragma solidity 0.8.30;
 import { ModelId } from "../types/Types.sol";
 
 /// @title Immutable model commitments.
-/// @notice A model is three Merkle roots and five counts. Its id is the hash of all of them, so the same
+/// @notice A model is three roots and five counts. Its id is the hash of all of them, so the same
 /// model has the same id on every chain and nobody can change what an id means. A run repeats the graph `steps`
 /// times, each step from the state in which the one before ended: inference is a run of one step, training of many.
 interface IModelRegistry {
     /// @param weightsRoot Merkle root over the tensor commitments of the parameters.
     /// @param graphRoot Merkle root over the node records of the canonical operator graph.
-    /// @param tolerancesRoot Merkle root over the tolerance records, one per node.
+    /// @param tolerancesRoot Hash of the Merkle roots over the nodes' and over the segments' tolerances; zero without any.
     /// @param nodeCount Number of operators of one step, at least 1.
     /// @param parameterCount Number of parameters (tied ones count once).
     /// @param inputCount Values live before the first operator, at least 1.

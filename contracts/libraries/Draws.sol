@@ -19,7 +19,7 @@ library Draws {
     /// permutation of the set; not found where the walk is too long.
     /// @dev A balanced Feistel network over twice `half` bits, walked until it gives a member (Black, Rogaway, "Ciphers
     /// with arbitrary finite domains", 2002).
-    /// @param position Below 2^96.
+    /// @param position Below 2^63.
     /// @param size Below 2^32.
     /// @param key Two words.
     function member(uint256 position, uint256 size, uint256 key) internal pure returns (bool found, uint256 result) {

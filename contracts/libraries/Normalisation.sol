@@ -167,7 +167,7 @@ library Normalisation {
     }
 
     /// @dev The decision on f = z w + b; `size` is |x| + |m|, `root` at least the largest inverse root of a kernel. To
-    /// the tolerance comes H.
+    /// the tolerance comes H. Kernels multiply by root and weight in any order, so each product may come first.
     function _isRefuted(
         Element memory element,
         Ball memory z,
@@ -183,7 +183,8 @@ library Normalisation {
             return Balls.isOutside(element.claimed, z.mul(weight).add(bias), tolerance);
         }
         Ball memory one = _integer(1);
-        Ball memory largest = root.mul(weight.upperBound().add(one)).mul(size.add(one)).add(bias.upperBound());
+        Ball memory factors = root.add(one).mul(weight.upperBound().add(one));
+        Ball memory largest = factors.mul(size.add(one)).add(bias.upperBound());
         return Balls.exact(1, 127).exceeds(largest.add(tolerance));
     }
 

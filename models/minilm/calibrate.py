@@ -25,7 +25,7 @@ VARIANTS = (
     "numpy",
     "composed",
 )
-"""Devices calibrated on; split-2 and the combinations baseline and avx2 are left for measuring honesty."""
+"""Devices calibrated on; all other variants are left for measuring honesty."""
 SENTENCES = 64
 """Sentences calibrated on, the first of the file; the others are left as well."""
 WORK = ROOT / ".runs" / "calibration"

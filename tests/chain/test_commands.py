@@ -226,6 +226,11 @@ def test_options_of_inference_and_training_do_not_mix(run, options, sentence):
     assert result.exit_code == 2 and sentence in result.output
 
 
+class Complement(torch.nn.Module):
+    def forward(self, x):
+        return torch.bitwise_not(x)
+
+
 def test_what_only_a_vote_can_decide_is_counted():
     class Attention(torch.nn.Module):
         def forward(self, x):
@@ -238,6 +243,17 @@ def test_what_only_a_vote_can_decide_is_counted():
         "aten.scaled_dot_product_attention.default x1"
     )
     assert decidable(trace(Attention(), (half,)).graph).startswith("0 of 2 operators")
+
+    class Positive(torch.nn.Module):
+        def forward(self, x):
+            return x > 0, ~(x > x), x.clamp(0, 1)
+
+    integers, truths = torch.zeros(2, dtype=torch.int64), torch.ones(2, dtype=torch.bool)
+    counts = {single: "4 of 4", half: "2 of 4", integers: "3 of 4"}
+    for x, count in counts.items():
+        assert decidable(trace(Positive(), (x,)).graph).startswith(count)
+    assert decidable(trace(Complement(), (truths,)).graph).startswith("1 of 1")
+    assert decidable(trace(Complement(), (integers,)).graph).startswith("0 of 1")
     assert (
         decidable(trace(torch.nn.ReLU(), (single,)).graph) == "1 of 1 operators can be decided by a contract"
     )

@@ -359,6 +359,26 @@ def folded_batch(x, w, b, eps, mean, variance):
     return x * scale + (b - mean * scale)
 
 
+def weighted_batch(x, w, b, eps, mean, variance):
+    return w * (x - mean) * (np.float32(1) / np.sqrt(variance + np.float32(eps))) + b
+
+
+@pytest.mark.parametrize(
+    "x, weight, mean, variance",
+    [(1e29, 1e10, 0.0, 1e38), (3e38, 1.0, -3e38, 8e37), (1e-30, 3e38, 2.0, 1e30)],
+)
+def test_a_finite_batch_norm_that_an_honest_order_overflows_on_the_way_to_is_not_refuted(
+    batch, x, weight, mean, variance
+):
+    words = [int(word) for word in words_of([x, weight, 0.0, mean, variance])]
+    eps = int(words_of(1e-5))
+    bound = reference.batch_bound(*words[:3], eps, *words[3:])
+    assert abs(bound.exact) < 2.0**100
+    for infinite in (INFINITY, INFINITY | SIGN):
+        case = packed([(*words[:3], eps, infinite, *words[3:])])
+        assert batch.wire.call(batch.contract, "refutesBatch", case, gas=GAS) == b"\0"
+
+
 @pytest.mark.parametrize("eps", sorted(set(EPSILONS)))
 def test_batch_normalisation_within_tolerance_stands_and_beyond_it_is_refuted(batch, eps):
     random = np.random.default_rng(9)
@@ -375,7 +395,7 @@ def test_batch_normalisation_within_tolerance_stands_and_beyond_it_is_refuted(ba
     for flush in (False, True):
         torch.set_flush_denormal(flush)
         with np.errstate(all="ignore"):
-            some = (torch_batch, direct_batch, folded_batch)
+            some = (torch_batch, direct_batch, folded_batch, weighted_batch)
             kernels += [words_of(kernel(x, w, b, eps, mean, variance)) for kernel in some]
         torch.set_flush_denormal(False)
     cases, expected = [], []

@@ -39,6 +39,27 @@ def test_a_sample_is_what_the_permutation_gives(judge, size, count, step):
     assert find_fault(*honest.given, expected) is None
 
 
+@pytest.mark.parametrize("step", [-1, -(2**63), 2**62, 2**63 - 1])
+def test_a_sample_whose_positions_wrap_around_is_not_refuted_whatever_it_is(judge, step):
+    """A client may ask for a run from such a step; kernels count in int64, and an honest trainer is not slashed."""
+    key, size, count = (3, 4), 10, 2
+    kernels = torch.ops.tao.sample(torch.tensor([step]), torch.tensor(key), size, count)
+    for output in (kernels, kernels + 1):
+        claim = drawn("tao.sample.default", output, step, key, (size, count))
+        assert not judge(claim, proofs.draw_proof(*claim.given, 0))
+        assert find_fault(*claim.given, kernels) is None
+
+
+def test_the_last_sample_whose_positions_are_int64_is_decided(judge):
+    key, size, count = (3, 4), 10, 2
+    step = 2**62 - 2
+    kernels = torch.ops.tao.sample(torch.tensor([step]), torch.tensor(key), size, count)
+    honest = drawn("tao.sample.default", kernels, step, key, (size, count))
+    wrong = honest.claiming(1, int(kernels[1]) + 1)
+    assert not judge(honest, proofs.draw_proof(*honest.given, 1))
+    assert judge(wrong, proofs.draw_proof(*wrong.given, 1))
+
+
 def test_an_epoch_holds_every_index_once():
     for size in (1, 2, 7, 64, 65, 1000):
         epoch = [philox.sample(5 * size + i, 0, size, 1, (1, 2)) for i in range(size)]

@@ -79,7 +79,7 @@ def _root(row: Row, variance: arb, deviation: arb, epsilon: int) -> tuple[arb, a
 
 def _bound(z: arb, size: arb, root: arb, weight: arb, bias: arb, tolerance: arb) -> Bound:
     flushed = SMALLEST_NORMAL * (5 + 2 * size + 3 * abs(weight) + abs(z))
-    largest = root * (1 + abs(weight)) * (1 + size) + abs(bias)
+    largest = (1 + root) * (1 + abs(weight)) * (1 + size) + abs(bias)
     return Bound(z * weight + bias, tolerance + flushed, largest)
 
 

@@ -145,7 +145,7 @@ def challenger(settings, **options):
 @state_option
 @models_option
 def committee(settings, **options):
-    """Sit on the committee: re-execute one operator of a dispute and vote.
+    """Sit on the committee: re-execute what is in dispute, one operator or several, and vote.
 
     Example: tao committee --account member-1
     """

@@ -81,14 +81,11 @@ def register_training(settings: Settings, source: str, first_state: Path = FIRST
 
 def decidable(graph: "Graph") -> str:
     """How many operators of a graph a contract can decide, and which it cannot, in a sentence."""
-    from tao.proofs import is_decided
-    from tao.proofs.search import INEXACT
-    from tao.tensors import DType
+    from tao.proofs.search import is_decided_on
 
     def is_provable(node: "Node") -> bool:
-        values = (*(operand.value for operand in node.operands), *node.outputs)
-        single = all(graph.types[value].dtype is DType.FLOAT32 for value in values)
-        return is_decided(node) and (single or node.operator not in INEXACT)  # bounds are those of float32
+        values = (operand.value for operand in node.operands), node.outputs
+        return is_decided_on(node, *([graph.types[value].dtype for value in part] for part in values))
 
     others = Counter(node.operator for node in graph.nodes if not is_provable(node))
     said = f"{len(graph) - others.total()} of {len(graph)} operators can be decided by a contract"

@@ -158,7 +158,8 @@ grace_option = click.option(
     type=int,
     default=60,
     show_default=True,
-    help="Seconds for which a claim's tensors may be missing.",
+    help="Seconds after a claim for which missing tensors are waited for; a challenger waits for three quarters of the "
+    "window at least.",
 )
 keep_option = click.option(
     "--keep-every",

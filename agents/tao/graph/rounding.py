@@ -74,7 +74,7 @@ def rounded(call: Call, meaning: Meaning, number: int = 0) -> Meaning:
     name = meaning.operator
     on_integers = all(t.dtype is not DType.FLOAT32 for t in types) and name in _ON_INTEGERS
     exact = name in EXACT or on_integers
-    floats = call.is_float32 or name == EMBEDDING_GRADIENT
+    floats = call.is_float32 or name == EMBEDDING_GRADIENT  # of which the indices are integers
     if None in meaning.maps or not (exact or (floats and name in SINGLE | SUMS | LOGGED)):
         raise UnsupportedOperator(
             "a training step holds exact, single and logged operators and sums only, and it is none of these"

@@ -32,7 +32,8 @@ from torch import Tensor
 from tao.errors import UnsupportedOperator
 from tao.graph.canonical import Node
 from tao.graph.literals import fill
-from tao.graph.operators import overloads
+from tao.graph.operators import CONTRACTION, overloads
+from tao.graph.windows import CONVOLUTIONS
 from tao.numerics.bounds import FAMILIES, Bound, bind, bound
 from tao.numerics.bounds.normalisation import FP32_EPSILON
 from tao.numerics.bounds.rule import SMALLEST_NORMAL, UNIT_ROUNDOFF
@@ -151,8 +152,11 @@ which are missing here is their bound."""
 
 
 def has_constant(node: Node) -> bool:
-    """Whether a constant is calibrated for a node: its one output has a bound."""
-    return has_theta(node) or node.target in FAMILIES and len(node.outputs) == 1
+    """Whether a constant is calibrated for a node: its one output has a bound. Of sums of products it is theta alone,
+    in whose unit an accusation would measure them."""
+    if node.operator == CONTRACTION or node.operator in CONVOLUTIONS:
+        return has_theta(node)
+    return node.target in FAMILIES and len(node.outputs) == 1
 
 
 def unit_name(node: Node) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import torch
 from torch import Tensor
@@ -19,6 +19,7 @@ from tao.numerics.float32 import float_bits
 from tao.proofs.leaf import Leaf
 from tao.proofs.positions import POSITIONS, misplaced
 from tao.proofs.reads import reads
+from tao.tensors import DType
 
 _CANDIDATES = 4
 
@@ -123,6 +124,15 @@ INEXACT = overloads("""
 ADJUDICATED = EXACT | INEXACT
 """The operators of which an element can be decided on chain, where their operands are of its types."""
 
+_ON_TRUTHS = overloads("""
+    logical_and logical_or logical_xor logical_not bitwise_and.Tensor bitwise_or.Tensor bitwise_xor.Tensor
+    bitwise_not __and__.Tensor __or__.Tensor __xor__.Tensor
+""")
+_WITH_NUMBER = overloads("""
+    clamp clamp_min clamp_max hardtanh relu6 masked_fill.Scalar where.ScalarOther where.ScalarSelf pad
+    constant_pad_nd
+""")
+_BESIDE_NUMBER = overloads("eq.Scalar ne.Scalar lt.Scalar le.Scalar gt.Scalar ge.Scalar")
 _POWER = "aten.pow.Tensor_Scalar"
 _EXPONENTS = frozenset(map(float32_word, (*range(2, 9), 0.5, -0.5, -1.0)))
 
@@ -133,3 +143,17 @@ def is_decided(node: Node) -> bool:
     if node.operator == _POWER and not _EXPONENTS.issuperset(node.attributes):
         return False
     return node.operator in ADJUDICATED and None not in node.maps
+
+
+def is_decided_on(node: Node, operands: Sequence[DType], outputs: Sequence[DType]) -> bool:
+    """`is_decided`, where the operands and outputs are of these types."""
+    if not is_decided(node):
+        return False
+    if node.operator in INEXACT:  # bounds are those of float32
+        return {*operands, *outputs} <= {DType.FLOAT32}
+    if node.operator in _ON_TRUTHS:
+        return {*operands} == {DType.BOOL}
+    if node.operator in _WITH_NUMBER:
+        return {*outputs} == {DType.FLOAT32}
+    others = {DType.BOOL, DType.FLOAT16, DType.BFLOAT16, DType.FLOAT64}
+    return node.operator not in _BESIDE_NUMBER or others.isdisjoint(operands)

@@ -89,10 +89,10 @@ class TrainingJob:
     @cached_property
     def loss(self) -> int | None:
         """The value that is the loss; where only the graph is known, the one that a step computes and does not use.
-        None where it uses all, as where the gradient is computed from the loss itself."""
-        if self.step_graph is not None:
-            return self.step_graph.loss
+        None where it uses all, as where the gradient is computed from the loss itself, or keeps it in the state."""
         graph = self.bundle.graph
+        if self.step_graph is not None:
+            return None if self.step_graph.loss in graph.outputs else self.step_graph.loss
         used = {o.value for node in graph.nodes for o in node.operands} | set(graph.outputs)
         return next((v for node in graph.nodes for v in node.outputs if v not in used), None)
 

@@ -235,8 +235,13 @@ class _Summed:
 
 
 def embedding_gradient(node: Node, tensors: list[Tensor], size: int) -> Iterator[Piece]:
-    """The sum of the rows of a gradient [..., D] at equal indices [...], for the rows that have any."""
+    """The sum of the rows of a gradient [..., D] at equal indices [...], for the rows that have any. Raises IndexError
+    for indices outside the table."""
     gradient, indices = tensors[0], tensors[1].flatten()
+    if indices.numel():
+        least, most = (int(end) for end in indices.aminmax())
+        if not 0 <= least <= most < node.args[2]:
+            raise IndexError(f"indices {least} to {most} are out of range of {node.args[2]}")
     rows, inverse = torch.unique(indices, return_inverse=True)
     wide = memory.wide(gradient.reshape(len(indices), -1))
     if not len(indices):

@@ -56,6 +56,8 @@ def find_fault(
     if operator == LOG:
         return _of_log(leaf)
     if operator in (SAMPLE, KEEP):
+        if operator == SAMPLE and not _is_counted(leaf):
+            return None
         differs = (leaf.output != results).flatten().nonzero().flatten().tolist()
         return _fault(leaf, differs[0], proofs.draw_proof(*given, differs[0])) if differs else None
     if operator not in proofs.ROUNDED or results is None:
@@ -67,6 +69,12 @@ def find_fault(
         except UnsupportedOperator:
             continue  # too long; or a log out of order may not show what it holds, and is at fault itself
     return None
+
+
+def _is_counted(leaf: Leaf) -> bool:
+    """Whether all positions of a sample are int64 numbers, without which no contract decides it."""
+    step, count = int(leaf.operands[0]), leaf.node.attributes[1]
+    return step >= 0 and (step + 1) * count < 1 << 63
 
 
 def _fault(leaf: Leaf, element: int, proof: bytes) -> Fault:

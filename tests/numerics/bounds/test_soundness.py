@@ -90,6 +90,17 @@ def test_long_sums_of_either_sign_stay_inside_and_nearly_use_the_bound_at_two_te
         assert excess("aten.sum.dim_IntList", [Slot(0), [-1]], (x,), x.sum(-1)) <= 1
 
 
+@pytest.mark.parametrize("alpha, beta", [(1e-40, 1), (-1e-40, 1e-40), (1, 1e-44)])
+def test_subnormal_scales_may_count_as_zero(alpha, beta):
+    torch.manual_seed(0)
+    c, a, b = torch.randn(9) * 1e20, torch.randn(7, 30) * 1e15, torch.randn(30, 9) * 1e15
+    found = bound("aten.addmm.default", SLOTS, {"alpha": alpha, "beta": beta}, (c, a, b))[0]
+    kept = [scale if abs(scale) >= 2.0**-126 else 0.0 for scale in (alpha, beta)]
+    flushed = kept[0] * (a @ b) + kept[1] * c
+    assert not (found.excess(torch.addmm(c, a, b, alpha=alpha, beta=beta)) > 1).any()
+    assert not (found.excess(flushed) > 1).any()
+
+
 @pytest.mark.parametrize("alpha, beta", [(1, 1), (0.5, 2), (-3.7, 0), (1e-30, 0.3)])
 def test_scaled_products_with_an_addend_stay_inside(alpha, beta):
     torch.manual_seed(0)
@@ -143,6 +154,20 @@ OVERFLOWING = {
         [0.1, 1e-5],
         {},
         (X[..., None], EDGE, X[0], X[0], X[0].abs() * 1e-3),
+    ),
+    "the weighted difference of batch_norm": (
+        "aten._native_batch_norm_legit_no_training.default",
+        5,
+        [0.1, 1e-5],
+        {},
+        (torch.full((3, 4, 1), 1e29), LARGE * 1e-20, X[0], X[0] * 0, LARGE * 1e8),
+    ),
+    "the difference of batch_norm": (
+        "aten._native_batch_norm_legit_no_training.default",
+        5,
+        [0.1, 1e-5],
+        {},
+        (torch.full((3, 4, 1), 3e38), X[0] ** 0, X[0], -EDGE, LARGE * 8e7),
     ),
 }  # fmt: skip
 

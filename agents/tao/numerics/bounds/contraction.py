@@ -89,9 +89,12 @@ def _bilinear(
             # alpha may be multiplied into either factor first, and that product be flushed, or into the sum.
             factors = product(x, torch.ones_like(b)) + product(torch.ones_like(a), y)
             scaling = torch.maximum(total, abs(alpha) * factors)
-            total, lost = total * abs(alpha), lost + 2 * SMALLEST_NORMAL * factors
+            flushed = abs(alpha) * total if abs(alpha) < SMALLEST_NORMAL else 0.0  # alpha may count as zero
+            total, lost = total * abs(alpha), lost + 2 * SMALLEST_NORMAL * factors + flushed
     if bias is not None:
         total = total + abs(beta) * bias.abs()
+        if abs(beta) < SMALLEST_NORMAL:
+            lost = lost + abs(beta) * bias.abs()  # beta may count as zero
         if bool(is_subnormal(bias).any()):
             lost += 2 * max(1.0, abs(beta)) * SMALLEST_NORMAL
     worst = Rule().gamma(n + 2)
@@ -156,7 +159,8 @@ def addmm(
     rule: Rule = DETERMINISTIC,
 ) -> Bound:
     """beta input + alpha mat1 mat2: tau = gamma_n T + max(1, |alpha|) (2 D + (2 n + 1) MIN) with
-    T = |alpha| sum |a_k b_k| + |beta input|, and 2 MIN (sum |a_k| + sum |b_k|) more unless alpha = 1.
+    T = |alpha| sum |a_k b_k| + |beta input|, and 2 MIN (sum |a_k| + sum |b_k|) more unless alpha = 1;
+    where alpha or beta is subnormal, and may count as zero, so may all that it multiplies.
 
     Each of alpha and beta other than 1 adds a rounding to n = K + 1, and may be multiplied in at any point, where
     products may be flushed, or overflow, which decides nothing. mat1 [M, K], mat2 [K, N], input broadcastable to

@@ -21,9 +21,9 @@ batch_norm reads mean, var, w, b, separate or folded, and is undecided for W = v
 
     tau = 12 u (r |w| (|x| + |m|) + |b|) + 4 MIN r |w| + H
 
-Squares that may overflow, n times their sum included (Q >= 2^126 / n^2), decide nothing, nor does anything that r w,
-or another of the products and sums on the way, may overflow in: r (1 + R) (1 + |w|) (1 + |x| + |m|) + |b| >= 2^127 for
-the largest x, w and b of a row (of the input for batch_norm, where R counts as 1).
+Squares that may overflow, n times their sum included (Q >= 2^126 / n^2), decide nothing, nor does anything that r w, or
+another of the products and sums on the way, may overflow in: (1 + r (1 + R)) (1 + |w|) (1 + |x| + |m|) + |b| >= 2^127
+for the largest x, w and b of a row (of the input for batch_norm, where R counts as 1).
 """
 
 import math
@@ -57,7 +57,7 @@ def _root(deviation: Tensor, n: int, width: Tensor, decided: Tensor) -> Tensor:
 def _reach(root: Tensor, weight: Tensor | None, size: Tensor, bias: Tensor | None) -> Tensor:
     """What no intermediate result exceeds. root: r (1 + R); size: |x| + |m|."""
     weights, biases = (0.0 if w is None else w.abs().max().double() for w in (weight, bias))
-    return root * (1 + weights) * (1 + size) + biases
+    return (1 + root) * (1 + weights) * (1 + size) + biases
 
 
 def _normalise(
