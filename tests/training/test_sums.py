@@ -203,7 +203,7 @@ CASES: dict[str, tuple[Node, list[Tensor], Callable[..., Tensor]]] = {
     "sum of two": (total([1, -1], True), [whole((700, 2, 2), 6)], lambda x: x.reshape(700, 1, 1, 4)),
     "sum of all": (total([0, 1]), [half_back(1, 1000, 7)], lambda x: x.reshape(1000)),
     "embedding gradient": (
-        node("tao.embedding_gradient.default", "tao.embedding_gradient.default"),
+        node("tao.embedding_gradient.default", "tao.embedding_gradient.default", None, None, ROWS),
         [whole((90, 25), 8), PLACES],
         looked_up,
     ),
