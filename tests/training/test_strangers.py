@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import struct
 from collections.abc import Callable
 
 import pytest
@@ -10,6 +11,8 @@ import torch
 
 from tao.errors import ModelError, UnsupportedOperator
 from tao.graph import Graph
+from tao.graph.canonical import Node
+from tao.training.kernels import summation
 from tao.training.policies import NoResult
 from tao.training.replay import Replay
 from training.steps import Tape, Traced
@@ -108,3 +111,27 @@ def test_an_index_outside_the_table_has_no_result(index: int) -> None:
     assert outputs[0].tolist() == [[2, 2], [1, 1], [1, 1]]
     with pytest.raises(NoResult, match="out of range of 3"):
         replay.record((torch.ones(4, 2), torch.tensor([0, 1, index, 2])))
+
+
+def test_a_number_is_the_float32_one_that_kernels_compute_with() -> None:
+    tape = Tape()
+    x = tape.input(torch.tensor([1.0, 3.0, 7.0]))
+    graph = tape.finish(tape("mul.Scalar", x, 0.1), x)
+    (node,) = (node for node in graph.nodes if node.operator == "rounded.aten.mul.Scalar")
+    high, low = node.attributes
+    assert struct.unpack(">d", struct.pack(">II", high, low)) == (float(torch.tensor(0.1)),)
+    for number in (1e39, -1e300):
+        with pytest.raises(UnsupportedOperator, match="beyond float32"):
+            tape("mul.Scalar", x, number)
+    with pytest.raises(UnsupportedOperator, match="sums only"):
+        tape("mul.Scalar", x, 1e-60)
+
+
+@pytest.mark.parametrize("dim", [0, 1, -1])
+def test_a_sum_over_one_dimension_is_over_that_one_however_it_is_written(dim: int) -> None:
+    x = torch.randn(3, 5)
+    node = Node(
+        "rounded.aten.sum.dim_IntList", "aten.sum.dim_IntList", (None, dim), {}, (), (), (0,), (0,), 0, ()
+    )
+    (piece,) = summation(node, [x], 1 << 20)
+    assert torch.allclose(piece.f, x.double().sum(dim))

@@ -51,19 +51,19 @@ def scalar_form(target: str, operands: int) -> str:
     return _SCALAR_FORMS.get(target, target) if operands == 1 else target
 
 
-def attributes(call: Call) -> tuple[int, ...]:
+def attributes(call: Call) -> tuple[int, ...] | None:
     """The numbers of a pointwise call in the order that its adjudicator reads them: float32 encodings, or the
     32-bit two's complement where an integer tensor is compared.
 
-    A number that float32 does not hold is rounded to nearest, an infinity beyond its range. The contract
-    refuses a call without attributes, so they are left out where no word says what the number says: a limit
-    that is NaN (the word for no limit), a factor or a summand that rounds to zero, a compared number beyond
-    32 bits.
+    A number that float32 does not hold is rounded to nearest, an infinity beyond its range. None where no word says
+    what the number says: a limit that is NaN (the word for no limit), a factor or a summand that rounds to zero, a
+    compared number beyond 32 bits or, as beside a fraction integers count as float32, a float beyond 2^24.
     """
     target, args = call.target, call.args
     if target in _COMPARISONS and not call.types[0].dtype.torch.is_floating_point:
-        if not math.isfinite(args[1]) or args[1] != int(args[1]) or not -(2**31) <= args[1] < 2**31:
-            return ()
+        most = 2**24 if isinstance(args[1], float) else 2**31
+        if not math.isfinite(args[1]) or args[1] != int(args[1]) or not -most <= args[1] < most:
+            return None
         return (int(args[1]) & 0xFFFFFFFF,)
     if len(call.views) == 1 and target in _SCALAR_FORMS:
         args = [*args[:2], call.argument("alpha", 1.0)]
@@ -76,9 +76,9 @@ def attributes(call: Call) -> tuple[int, ...]:
         elif place is not None and place < len(args):
             given = args[place]
         if target in _LIMITS and given is not None and math.isnan(given):
-            return ()
+            return None
         if target in _ARITHMETIC and given and float32_word(abs(given)) == 0:
-            return ()
+            return None
         numbers.append(given)
     return tuple(float32_word(_WORDS.get(number, number)) for number in numbers)
 
@@ -94,6 +94,12 @@ def float32_number(number: float) -> float:
 
 
 def _packed(number: float) -> bytes:
+    if isinstance(number, int):
+        # Rounded to odd where float64 does not hold it, so that it is rounded to nearest once.
+        size = abs(number)
+        left = max(size.bit_length() - 53, 0)
+        odd = (size >> left) | bool(size & ((1 << left) - 1))
+        number = (odd << left) * (-1 if number < 0 else 1)
     try:
         return struct.pack(">f", number)
     except OverflowError:

@@ -47,8 +47,11 @@ def _family(call: Call) -> _Family:
 def _pointwise(call: Call) -> Meaning:
     if call.shape != torch.broadcast_shapes(*(view.shape for view in call.views)):
         return call.opaque()
+    numbers = attributes(call)
+    if numbers is None:
+        return call.opaque()
     maps = tuple(broadcast(view, call.shape) for view in call.views)
-    return Meaning(scalar_form(call.target, len(call.views)), maps, attributes=attributes(call))
+    return Meaning(scalar_form(call.target, len(call.views)), maps, attributes=numbers)
 
 
 _CONTRACTION = _Family(contractions.meaning, contractions.rows)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from itertools import accumulate
 
+import numpy as np
+
 from tao.graph.attributes import float32_word
 from tao.graph.literals import Slot
 from tao.graph.maps import Call, IndexMap, Meaning, broadcast
@@ -56,10 +58,23 @@ def _pad(call: Call) -> Meaning:
 def _upsample(call: Call) -> Meaning:
     x = call.views[0]
     pairs = list(zip(call.shape, x.shape, strict=True))
-    if any(large % small for large, small in pairs):
+    given = call.argument(2, None) if call.target.endswith("vec") else call.args[2:4]
+    scales = (None, None, *(given or (None, None)))
+    if any(large % small for large, small in pairs) or len(scales) != len(pairs):
+        return call.opaque()
+    if not all(_is_nearest(*pair, scale) for pair, scale in zip(pairs, scales, strict=True)):
         return call.opaque()
     factors = tuple(large // small for large, small in pairs)
     return Meaning(call.target, (broadcast(x, call.shape),), attributes=factors)
+
+
+def _is_nearest(large: int, small: int, scale: float | None) -> bool:
+    """Whether kernels, which multiply by the ratio of the sizes or the inverse of a scale in float32, read the place
+    that the factor names for every output."""
+    places = np.arange(large)
+    ratios = [np.float32(small) / np.float32(large), *([np.float32(1 / scale)] if scale else [])]
+    read = (np.minimum(np.floor(places.astype(np.float32) * ratio), small - 1) for ratio in ratios)
+    return all(np.array_equal(place, places // (large // small)) for place in read)
 
 
 def _embedding(call: Call) -> Meaning:

@@ -95,12 +95,10 @@ def rounded(call: Call, meaning: Meaning, number: int = 0) -> Meaning:
 
 
 def _in_float32(number: float) -> float:
-    """As kernels get a number of a call: integers, too, are the nearest float32 ones. Raises UnsupportedOperator
-    beyond the largest."""
-    if not isinstance(number, int):
-        return number
+    """As kernels get a number of a call: the nearest float32 one. Raises UnsupportedOperator for finite ones beyond
+    the largest."""
     nearest = float32_number(number)
-    if math.isinf(nearest):
+    if math.isinf(nearest) and not (isinstance(number, float) and math.isinf(number)):
         raise UnsupportedOperator(f"its number {number} is beyond float32")
     return nearest
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
+from tao.errors import UnsupportedOperator
 from tao.graph.attributes import float32_word
 from tao.graph.maps import Call, IndexMap, Meaning, Rows, along, broadcast
 from tao.graph.resizing import ADAPTIVE
@@ -68,7 +69,9 @@ def _trailing(call: Call) -> int | None:
     if call.target == "aten.group_norm.default":
         return math.prod(shape[1:]) // call.argument(1, 1)
     if call.target == "aten.native_group_norm.default":
-        return math.prod(shape[1:]) // call.argument(6, 1)
+        given = tuple(call.argument(place, None) for place in (3, 4, 5))
+        whole = (*shape[:2], math.prod(shape[2:]))
+        return math.prod(shape[1:]) // call.argument(6, 1) if given == whole else None
     return None
 
 
@@ -81,8 +84,14 @@ def _on_rows(call: Call, length: int) -> Meaning:
     if bias is not None and weight is None:
         return call.opaque()
     of_group = "group_norm" in call.target
+    if of_group and any(view.shape != (shape[1],) for view in call.views[1:]):
+        return call.opaque()
     affine = (along(view, 1, shape) if of_group else broadcast(view, shape) for view in call.views[1:])
     return Meaning(call.target, (first, *affine), length, (float32_word(eps),))
+
+
+def _or(given: float | None, default: float) -> float:
+    return default if given is None else given
 
 
 _NORMS: dict[str, Callable[[Call], tuple[int | None, int | None, float]]] = {
@@ -90,7 +99,7 @@ _NORMS: dict[str, Callable[[Call], tuple[int | None, int | None, float]]] = {
     "aten.native_layer_norm.default": lambda c: (c.tensor(2), c.tensor(3), c.argument(4, 1e-5)),
     "aten.group_norm.default": lambda c: (c.tensor(2), c.tensor(3), c.argument(4, 1e-5)),
     "aten.native_group_norm.default": lambda c: (c.tensor(1), c.tensor(2), c.argument(7, 1e-5)),
-    "aten.rms_norm.default": lambda c: (c.tensor(2), None, c.argument(3, None) or 2.0**-23),
+    "aten.rms_norm.default": lambda c: (c.tensor(2), None, _or(c.argument(3, None), 2.0**-23)),
 }
 """Operands weight and bias, and eps."""
 
@@ -98,6 +107,10 @@ _NORMS: dict[str, Callable[[Call], tuple[int | None, int | None, float]]] = {
 def _batch_norm(call: Call) -> Meaning:
     place = _BATCH[call.target]
     trains = place == 7 and call.argument(5, False)
+    if any(view.shape != (call.shape[1],) for view in call.views[1:]):
+        raise UnsupportedOperator(
+            "weight, bias and statistics of a batch norm have one number for each channel"
+        )
     if not call.is_float32 or tuple(call.slots) != (0,) or len(call.views) != 5 or trains:
         return call.opaque()
     vectors = (along(view, 1, call.shape) for view in call.views[1:])

@@ -119,7 +119,12 @@ class _Loader:
             return self._checked_node(index, raw, _list(self.operand_layouts[index], "operand layouts"))
         except (ModelError, UnsupportedOperator) as error:
             raise ModelError(f"node {index}: {error}") from error
-        except (LookupError, TypeError, ValueError) as error:  # a stranger's call may be of any form
+        except (
+            LookupError,
+            TypeError,
+            ValueError,
+            ArithmeticError,
+        ) as error:  # a stranger's call may be of any form
             raise ModelError(f"node {index} is not of the form that its operator has: {error!r}") from error
 
     def _checked_node(self, index: int, raw: Any, layouts: list[Any]) -> Node:

@@ -180,8 +180,8 @@ def _window(call: Call) -> _Window | None:
             return None
     else:
         transposed = call.target == "aten.convolution.default" and call.argument(6, False)
-        if transposed or len(call.views) < 2 or call.tensor(1) != 1:
-            return None
+        if transposed or len(call.views) < 2 or call.tensor(1) != 1 or len(call.views[1].shape) != rank:
+            return None  # of another rank where the input has no batch
         stride, padding, dilation = pair(3, 1), pair(4, 0), pair(5, 1)
         sizes, channels = call.views[1].shape[2:], call.views[1].shape[1]
         groups = call.argument(CONVOLUTIONS[call.target], 1)

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from tao.execution.kernels import kernel
+from tao.graph.attributes import float32_number
 from tao.graph.canonical import Graph, Node
 from tao.graph.literals import Slot, fill
 from tao.graph.operators import COPY, LOG, POINTWISE, overloads
@@ -85,7 +86,9 @@ class Call:
         """The float32 number that a literal means, beside a tensor of the call."""
         key = (number, like.dtype, like.device)
         if key not in self._held:
-            self._held[key] = torch.tensor(number, dtype=torch.float32).to(like.device, like.dtype)
+            self._held[key] = torch.tensor(float32_number(number), dtype=torch.float32).to(
+                like.device, like.dtype
+            )
         return self._held[key]
 
 

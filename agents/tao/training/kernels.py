@@ -195,6 +195,7 @@ def _split(places: Tensor, terms: int) -> tuple[Tensor, ...]:
 def summation(node: Node, tensors: list[Tensor], size: int) -> Iterator[Piece]:
     """sum.dim_IntList: over some dimensions, kept or not; a kept one has size 1 and moves no element."""
     x, given = tensors[0], node.args[1] if len(node.args) > 1 else None
+    given = [given] if isinstance(given, int) else given
     reduced = sorted({dim % x.dim() for dim in given}) if given else list(range(x.dim()))
     kept = [dim for dim in range(x.dim()) if dim not in reduced]
     x = x.permute(*kept, *reduced)
