@@ -50,7 +50,7 @@ def test_upsampling_is_followed_only_where_kernels_read_the_place_of_the_factor(
 
 
 @pytest.mark.parametrize("factor", range(1, 100))
-def test_a_factor_is_followed_iff_the_kernel_repeats_each_place(factor):
+def test_a_factor_is_followed_only_where_the_kernel_repeats_each_place(factor):
     x = torch.arange(3.0).reshape(1, 1, 3, 1)
     y = torch.ops.aten.upsample_nearest2d(x, [3 * factor, 1])
     repeats = torch.equal(y.flatten(), x.flatten().repeat_interleave(factor))
@@ -92,6 +92,15 @@ def changed(module: nn.Module, x: torch.Tensor, change) -> Graph:
     content = json.loads(export(module.eval(), (x,))[0].to_json())
     change(content["graph"]["nodes"][-1], content["graph"])
     return Graph.from_json(json.dumps(content).encode())
+
+
+def test_a_group_norm_told_of_another_shape_than_its_inputs_is_not_followed():
+    x = torch.randn(2, 4, 8)
+    for shape, followed in (((2, 4, 8), True), ((4, 4, 4), False), ((2, 8, 4), False)):
+        assert (
+            is_followed(lambda x, s=shape: torch.native_group_norm(x, None, None, *s, 2, 1e-5)[0], x)
+            is followed
+        )
 
 
 def test_a_batch_norm_with_other_than_a_number_for_each_channel_is_refused():

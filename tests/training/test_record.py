@@ -1,6 +1,7 @@
 """Recording: what is written, going on after an interruption, and what is refused."""
 
 import shutil
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
@@ -357,3 +358,10 @@ def test_a_loss_that_its_gradient_is_computed_from_is_recorded_as_torch_has_it(t
     step = Recording(agreed, TensorStore(tmp_path)).advance()
     assert step.loss == pytest.approx(float(root(module, x, y)), rel=1e-6)
     assert TrainingJob(agreed.bundle, agreed.initial).loss is None
+
+
+def test_a_loss_that_the_state_keeps_is_none_that_a_recording_watches(tmp_path):
+    whole = job()
+    kept = replace(whole.step_graph, loss=whole.step_graph.graph.outputs[-2])
+    step = next(iter(Recording(replace(whole, step_graph=kept), TensorStore(str(tmp_path)))))
+    assert step.index == 0 and step.loss is None

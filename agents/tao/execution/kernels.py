@@ -41,19 +41,20 @@ def refuses_values(error: Exception) -> bool:
     return isinstance(error, (IndexError, ArithmeticError)) or any(words in str(error) for words in _REFUSALS)
 
 
-def _within(indices: Tensor, count: int) -> None:
+def require_within(indices: Tensor, count: int) -> None:
+    """Raises IndexError where an index is no place of `count`."""
     if indices.numel() and not 0 <= int(indices.min()) <= int(indices.max()) < count:
         raise IndexError(f"indices {int(indices.min())} to {int(indices.max())} are out of range of {count}")
 
 
 def _pooled(gradient: Tensor, x: Tensor, *rest: Any) -> None:
     """The kernel adds wherever the indices say."""
-    _within(rest[-1], x.shape[-2] * x.shape[-1])
+    require_within(rest[-1], x.shape[-2] * x.shape[-1])
 
 
 def _embedded(gradient: Tensor, indices: Tensor, rows: int, *rest: Any) -> None:
     """The kernel counts wherever the indices say."""
-    _within(indices, rows)
+    require_within(indices, rows)
 
 
 def _divided(a: Tensor, b: Tensor | float, **rest: Any) -> None:

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from tao.execution.kernels import require_within
 from tao.graph.canonical import Node
 from tao.graph.operators import CONTRACTION, EMBEDDING_GRADIENT
 from tao.graph.rounding import PREFIX, Kind, kind
@@ -239,10 +240,7 @@ def embedding_gradient(node: Node, tensors: list[Tensor], size: int) -> Iterator
     """The sum of the rows of a gradient [..., D] at equal indices [...], for the rows that have any. Raises IndexError
     for indices outside the table."""
     gradient, indices = tensors[0], tensors[1].flatten()
-    if indices.numel():
-        least, most = (int(end) for end in indices.aminmax())
-        if not 0 <= least <= most < node.args[2]:
-            raise IndexError(f"indices {least} to {most} are out of range of {node.args[2]}")
+    require_within(indices, node.args[2])
     rows, inverse = torch.unique(indices, return_inverse=True)
     wide = memory.wide(gradient.reshape(len(indices), -1))
     if not len(indices):
