@@ -60,17 +60,31 @@ def test_an_ordinary_module_holds_the_last_state_after_the_loop(make, tmp_path):
     assert tao.training.audit(run.run.job, store, claim).is_equal
 
 
-def test_an_error_inside_the_loop_leaves_the_last_recorded_state(tmp_path):
-    case = mlp()
-    with (
-        pytest.raises(ZeroDivisionError),
-        tao.training.record(*parts(case), store=tmp_path, **OPTIONS) as run,
-    ):
+def test_a_loop_that_an_error_ends_leaves_module_and_optimizer_for_the_same_call_to_go_on(tmp_path):
+    case, whole = mlp(), recorded(TensorStore(tmp_path / "whole")).claim()
+    first = {name: tensor.clone() for name, tensor in case.module.named_parameters()}
+
+    def record():
+        return tao.training.record(*parts(case), store=tmp_path / "parts", **OPTIONS)
+
+    with pytest.raises(ZeroDivisionError), record() as run:
         for step in run:
             if step.index == 2:
                 raise ZeroDivisionError
+    assert int(run.run.state[0]) == 3 and not case.optimizer.state
+    assert all(torch.equal(first[name], tensor) for name, tensor in case.module.named_parameters())
+    with record() as run:
+        assert [step.index for step in run] == list(range(3, STEPS))
+    assert run.claim() == whole
+
+
+def test_the_state_of_a_loop_that_ended_early_can_be_loaded(tmp_path):
+    case = mlp()
+    with tao.training.record(*parts(case), store=tmp_path, **OPTIONS) as run:
+        next(iter(run))
+    run.load()
     packed = run.run.job.step_graph.layout.unpack(run.run.state).parameters()
-    assert int(run.run.state[0]) == 3
+    assert int(run.run.state[0]) == 1
     assert all(torch.equal(packed[name], tensor) for name, tensor in case.module.named_parameters())
 
 

@@ -156,7 +156,8 @@ class record:
         claim = run.claim()
 
     Takes what `prepare` takes, and the store: a directory or an fsspec URL. Module and optimizer are left
-    alone while the run goes on and hold its last state afterwards, also where an error ends it.
+    alone while the run goes on, and hold its last state after its last step. A run that ends before leaves them as
+    they were, so that the same call goes on with it; `load` gives them the state it has come to.
     """
 
     def __init__(
@@ -188,8 +189,13 @@ class record:
         """What the recorded run claims."""
         return self.run.claim()
 
-    def __exit__(self, *error: object) -> None:
+    def load(self) -> None:
+        """Give module and optimizer the state after the last recorded step."""
         self.run.job.step_graph.unpack(self.run.state, self._module, self._optimizer)
+
+    def __exit__(self, *error: object) -> None:
+        if self.run.position == self.run.job.steps:
+            self.load()
 
 
 def rebuild(job: TrainingJob, trail: Trail, step: int, replay: Replay) -> tuple[Tensor, ...]:
