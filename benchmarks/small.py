@@ -53,6 +53,8 @@ def inputs(seed: int = 0) -> tuple[torch.Tensor, ...]:
 class Cheat(Honest):
     """Adds `offset` to one element of the output of operator `node`, consistently in all it reveals."""
 
+    stands_by = False
+
     def __init__(self, bundle: ModelBundle, node: int, offset: float = 0.05):
         super().__init__(bundle)
         self.bundle, self.node, self.offset = bundle, node, offset

@@ -21,6 +21,8 @@ LAYER = "encoder.layer.3."
 class Traced:
     """A cheat that tampers while the model runs: claim and revealed states come from one tampered run."""
 
+    stands_by = False
+
     def __init__(self, bundle: ModelBundle, parameters: Sequence[Tensor] | None = None):
         self.graph: Graph = bundle.graph
         self.parameters = tuple(parameters or bundle.parameters)

@@ -1,9 +1,11 @@
 """The prover: runs the model with unmodified kernels, claims, and defends its claims."""
 
+import os
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Protocol
 
+import torch
 from torch import Tensor
 
 from tao.errors import ModelError, NoResult
@@ -16,16 +18,24 @@ from tao.roles.admission import require_calibrated, require_inference
 from tao.roles.context import Context
 from tao.roles.defender import Defender
 from tao.roles.journal import Done
-from tao.roles.role import dispute_facts
+from tao.roles.role import dispute_facts, short
 from tao.roles.states import fetch
-from tao.tensors import TensorType
+from tao.tensors import TensorType, commit
 from tao.tensors.store import TensorStore
 
 States = dict[int, tuple[Tensor, ...]]
 
+MOST_THREADS = 16
+"""Up to which every number is tried, where another process's bits are sought."""
+
 
 class Behaviour(Protocol):
-    """How a prover computes. Tests and demonstrations plug in one that cheats."""
+    """How a prover computes. Tests and demonstrations plug in one that cheats.
+
+    stands_by: whether a value that was revealed is revealed again as it was, whatever a run gives now.
+    """
+
+    stands_by: bool
 
     def run(self, inputs: Sequence[Tensor]) -> tuple[Tensor, ...]:
         """The outputs to claim."""
@@ -39,6 +49,8 @@ class Behaviour(Protocol):
 
 class Honest:
     """Runs the model as it is."""
+
+    stands_by = True
 
     def __init__(self, bundle: ModelBundle):
         self._bundle = bundle
@@ -129,7 +141,14 @@ class ProverRole(Defender):
         computed = time.monotonic()
         store = self.context.store
         written = store.bytes_written
-        commitments = [[self._behaviour.publish(store, tensor) for tensor in states[cut]] for cut in cuts]
+        known = self._revealed(dispute) if self._behaviour.stands_by else {}
+        commitments = [
+            [
+                known.get(value) or self._behaviour.publish(store, tensor)
+                for value, tensor in zip(self.bundle.graph.live(cut), states[cut], strict=True)
+            ]
+            for cut in cuts
+        ]
         sent = self._send_states(dispute, commitments)
         return self.done(
             "reveal",
@@ -141,19 +160,53 @@ class ProverRole(Defender):
             **dispute_facts(dispute),
         )
 
+    def _revealed(self, dispute: DisputeView) -> dict[int, bytes]:
+        """The commitments at the ends of the disputed segment, by value. A value that passes through a segment is the
+        same at every cut, so that one bit of another kernel between two reveals would be a proof against both."""
+        graph = self.bundle.graph
+        ends = (dispute.lo, dispute.hi)
+        return {
+            value: commitment
+            for cut in ends
+            for value, commitment in zip(graph.live(cut), dispute.states[cut], strict=True)
+        }
+
     def _states(self, claim: ClaimView, cuts: Iterable[int]) -> States:
         """The states at `cuts`, captured in one run where they are not at hand."""
         held = self._captured.setdefault(claim.claim_id, {})
         missing = [cut for cut in cuts if cut not in held]
         if missing:
-            inputs = self._inputs.get(claim.claim_id) or fetch(
-                self.context.store, self.bundle.graph, 0, claim.inputs
-            )
-            held |= self._behaviour.capture(inputs, missing)
+            if claim.claim_id not in self._inputs:
+                inputs = fetch(self.context.store, self.bundle.graph, 0, claim.inputs)
+                self._compute_alike(claim, inputs)
+                self._inputs[claim.claim_id] = inputs
+            held |= self._behaviour.capture(self._inputs[claim.claim_id], missing)
         return held
+
+    def _compute_alike(self, claim: ClaimView, inputs: Sequence[Tensor]) -> None:
+        """Let this process compute the bits of another one's claim: since that was made the machine may have given torch
+        another number of threads, which orders sums otherwise."""
+        given = torch.get_num_threads()
+        for threads in _thread_counts(given):
+            torch.set_num_threads(threads)
+            if tuple(map(commit, self._behaviour.run(inputs))) == claim.outputs:
+                return
+        torch.set_num_threads(given)
+        self.context.journal.problem(
+            self.name,
+            f"compute {short(claim.claim_id)}",
+            f"claim {short(claim.claim_id)} has other bits than this process computes with any number of threads; "
+            "end it, and start it with the --variant, the torch and the processor that made the claim",
+        )
 
     def _require_types(self, inputs: Sequence[Tensor]) -> None:
         expected = [self.bundle.graph.types[value] for value in self.bundle.graph.live(0)]
         given = [TensorType.of(tensor) for tensor in inputs]
         if given != expected:
             raise ModelError(f"the inputs are {given} and the model takes {expected}")
+
+
+def _thread_counts(first: int) -> Iterator[int]:
+    """The numbers of threads that torch may have had on this machine, likely ones before others."""
+    cores = os.cpu_count() or 1
+    yield from dict.fromkeys((first, cores, cores // 2 or 1, *range(1, min(cores, MOST_THREADS) + 1)))
