@@ -12,7 +12,8 @@ from benchmarks.networks import NETWORKS, build
 from tao.graph import Graph, Node, export
 from tao.numerics.bounds import is_supported
 from tao.numerics.statistics import deviation_statistics
-from tao.proofs import is_decided, transactions
+from tao.proofs import transactions
+from tao.proofs.search import is_decided
 from tao.proofs.leaf import Leaf
 from tao.proofs.search import EXACT
 

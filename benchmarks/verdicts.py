@@ -27,7 +27,8 @@ from tao.graph.builder import Builder
 from tao.graph.literals import fill
 from tao.model import ModelBundle
 from tao.numerics.bounds import Bound, Exact, bound
-from tao.proofs import element_proof, is_decided, leaf_claim
+from tao.proofs import element_proof, leaf_claim
+from tao.proofs.search import is_decided
 from tao.tensors import commit
 from tao.tensors.keccak import keccak
 

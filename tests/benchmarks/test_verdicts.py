@@ -5,7 +5,8 @@ import torch
 
 from benchmarks.verdicts import HONEST, WRONG, Court, Disputed, ask
 from tao.graph.literals import Slot
-from tao.proofs import find_refutable_element, is_decided
+from tao.proofs import find_refutable_element
+from tao.proofs.search import is_decided
 
 
 @pytest.fixture(scope="module")

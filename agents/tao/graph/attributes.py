@@ -8,6 +8,7 @@ from typing import Any
 
 from tao.graph.maps import Call
 
+_COMPARISONS = frozenset(f"aten.{name}.Scalar" for name in ("eq", "ne", "lt", "le", "gt", "ge"))
 _ALPHA, _OTHER = ("alpha", 1.0), (1, None)
 _NUMBERS: dict[str, tuple[tuple[int | str | None, Any], ...]] = {
     "aten.add.Tensor": (_ALPHA,),
@@ -28,10 +29,9 @@ _NUMBERS: dict[str, tuple[tuple[int | str | None, Any], ...]] = {
     "aten.masked_fill.Scalar": ((2, None),),
     "aten.where.ScalarOther": ((2, None),),
     "aten.where.ScalarSelf": (_OTHER,),
+    **{target: (_OTHER,) for target in _COMPARISONS},
 }
 """Where each number is, as a position or a keyword, and what it is where it is left out; None is NaN."""
-
-_COMPARISONS = frozenset(f"aten.{name}.Scalar" for name in ("eq", "ne", "lt", "le", "gt", "ge"))
 
 _LIMITS = frozenset(f"aten.{name}.default" for name in ("clamp", "clamp_min", "clamp_max", "hardtanh"))
 _ARITHMETIC = frozenset(f"aten.{name}.Scalar" for name in ("add", "sub", "rsub", "mul", "div")) | {

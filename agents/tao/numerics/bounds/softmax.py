@@ -58,7 +58,7 @@ def softmax(
     x = input.to(rule.dtype)
     value = torch.softmax(x, dim)
     shift = x.amax(dim, keepdim=True) - x
-    average = (value * shift).sum(dim, keepdim=True)
+    average = _weighted(value, shift).sum(dim, keepdim=True)
     relative = SHIFT * (shift + average) + (2 * EXP + DIVISION + rule.gamma(n - 1))
     factor = _second_order(relative)
     relative = relative * factor
@@ -87,10 +87,15 @@ def log_softmax(
     shift = x.amax(dim, keepdim=True) - x
     weight = torch.exp(-shift)
     total = weight.sum(dim, keepdim=True)
-    average = (weight * shift).sum(dim, keepdim=True) / total
+    average = _weighted(weight, shift).sum(dim, keepdim=True) / total
     log_total = total.log()
     value = -shift - log_total
     rounded = UNIT_ROUNDOFF * (3 * shift + value.abs() + 4 * log_total)
     relative = EXP + rule.gamma(n - 1) + SHIFT * average
     tolerance = (rounded + relative) * _second_order(relative) + 4 * SMALLEST_NORMAL
     return rule.bound(tolerance, lambda: value)
+
+
+def _weighted(weight: Tensor, shift: Tensor) -> Tensor:
+    """Their products; zero where the weight is, as that of a lane of -inf."""
+    return torch.where(weight == 0, 0.0, weight * shift)
