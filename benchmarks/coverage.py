@@ -13,9 +13,8 @@ from tao.graph import Graph, Node, export
 from tao.numerics.bounds import is_supported
 from tao.numerics.statistics import deviation_statistics
 from tao.proofs import transactions
-from tao.proofs.search import is_decided
 from tao.proofs.leaf import Leaf
-from tao.proofs.search import EXACT
+from tao.proofs.search import EXACT, is_decided
 
 
 def has_bound(node: Node) -> bool:

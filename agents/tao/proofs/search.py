@@ -138,9 +138,13 @@ EXACT = overloads("""
 """Decided by the bits."""
 
 _PADS = overloads("pad constant_pad_nd")
-_MOVES = _PADS | {COPY} | overloads("""
+_MOVES = (
+    _PADS
+    | {COPY}
+    | overloads("""
     cat upsample_nearest2d.vec upsample_nearest2d embedding gather index.Tensor index_select
 """)
+)
 """Of these nothing is computed, and every bit stays."""
 
 INEXACT = overloads("""

@@ -184,8 +184,8 @@ class ProverRole(Defender):
         return held
 
     def _compute_alike(self, claim: ClaimView, inputs: Sequence[Tensor]) -> None:
-        """Let this process compute the bits of another one's claim: since that was made the machine may have given torch
-        another number of threads, which orders sums otherwise."""
+        """Let this process compute the bits of another one's claim: since then the machine may have given torch another
+        number of threads, which orders sums otherwise."""
         given = torch.get_num_threads()
         for threads in _thread_counts(given):
             torch.set_num_threads(threads)
