@@ -11,7 +11,7 @@ from web3.logs import DISCARD
 from tao.errors import ChainError, ModelError
 from tao.model import ModelBundle
 from tao.protocol.views import ClaimView, RequestView
-from tao.roles.admission import require_calibrated, require_segments, require_short_states
+from tao.roles.admission import require_calibrated, require_segments, require_short_reveals
 from tao.roles.context import Context
 from tao.roles.journal import Done
 from tao.roles.role import short
@@ -31,12 +31,12 @@ def register(context: Context, bundle: ModelBundle) -> Done:
     """Store the bundle and register its commitments; counts as done where the model is registered already.
 
     Raises ModelError where it has no tolerance profile, or one for disputes with another fan-out, or more values
-    live at once than a state may have.
+    live at once than can be revealed.
     """
     start = time.monotonic()
     require_calibrated(bundle)
     require_segments(bundle, context.reader.fan_out)
-    require_short_states(bundle)
+    require_short_reveals(bundle, context.reader.fan_out)
     with context.journal.display.work("storing the model"):
         bundle.save(context.store)
     call = context.contracts.models.functions.register(bundle.commitment, context.store.url)

@@ -16,6 +16,7 @@ from tao.protocol import actions, prover
 from tao.protocol.actions import Action
 from tao.protocol.views import ChainView, ClaimView, DisputeView
 from tao.roles import sums
+from tao.roles.admission import require_short_reveals
 from tao.roles.context import Context
 from tao.roles.journal import Done
 from tao.roles.role import OVER, Role, dispute_facts, short
@@ -27,6 +28,8 @@ class Defender(Role):
     """Serves requests for one model that pay `minimum_fee` wei or more, and defends this account's claims."""
 
     def __init__(self, context: Context, bundle: ModelBundle, minimum_fee: int = 0) -> None:
+        """Raises ModelError for a model whose states are too long to reveal."""
+        require_short_reveals(bundle, context.reader.fan_out)
         super().__init__(context)
         self.bundle = bundle
         self.minimum_fee = minimum_fee
