@@ -43,7 +43,8 @@ class Doubting(Defender):
             return super().perform(action)
         held, functions = action.dispute.sum, self.context.contracts.sums.functions
         key, last = range_key(held.range), len(held.partials) - 1
-        call = functions.doubt(action.dispute.dispute_id, key, list(held.partials), last)
+        doubted = held.lo, held.hi, list(held.partials), last
+        call = functions.doubt(action.dispute.dispute_id, key, *doubted)
         return self.done("doubt", "doubted true sums", 0, self.context.send(call))
 
 

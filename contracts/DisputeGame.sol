@@ -129,7 +129,7 @@ contract DisputeGame is Turns {
     {
         (Dispute storage dispute, IClaimRegistry.Claim memory claim) = _gate(disputeId, Phase.Reveal, false);
         // INVARIANT: the states are of the segment that the prover saw.
-        if (lo != dispute.lo || hi != dispute.hi) revert SegmentMismatch(dispute.lo, dispute.hi);
+        _requireSegment(dispute, lo, hi);
         uint256 unit = _unit(dispute);
         uint256 degree = Partition.degree(_fanOut, (dispute.hi - dispute.lo) / unit);
         Leaf.requireCount(states.length, degree - 1);
@@ -154,15 +154,17 @@ contract DisputeGame is Turns {
     }
 
     /// @inheritdoc IDisputeGame
-    function select(DisputeId disputeId, bytes32[] calldata hashes, uint256 child) external {
+    function select(DisputeId disputeId, uint32 lo, uint32 hi, bytes32[] calldata hashes, uint256 child) external {
         (Dispute storage dispute,) = _gate(disputeId, Phase.Select, false);
+        // INVARIANT: the child is of the segment that the challenger saw, as equal hashes may stand in another one.
+        _requireSegment(dispute, lo, hi);
         bytes32 boundaries = keccak256(abi.encodePacked(hashes));
         // INVARIANT: the hashes are those of the last reveal; their number follows, as it is part of the preimage.
         if (boundaries != dispute.boundaries) revert BoundariesMismatch(boundaries, dispute.boundaries);
         uint256 degree = hashes.length - 1;
         if (child >= degree) revert ChildOutOfRange(child, degree);
 
-        (uint32 lo, uint32 hi) = Partition.child(dispute.lo, dispute.hi, degree, child, _unit(dispute));
+        (lo, hi) = Partition.child(lo, hi, degree, child, _unit(dispute));
         _passTurn(dispute, _setSegment(dispute, lo, hi, hashes[child], hashes[child + 1]));
         emit SegmentSelected(disputeId, lo, hi);
     }
@@ -245,16 +247,17 @@ contract DisputeGame is Turns {
     }
 
     /// @inheritdoc IDisputeGame
-    function escalate(DisputeId disputeId) external {
+    function escalate(DisputeId disputeId, uint32 lo, uint32 hi) external {
         Phase phase = _known(disputeId).phase;
         if (phase != Phase.Select && phase != Phase.Defence) phase = Phase.Leaf;
         (Dispute storage dispute, IClaimRegistry.Claim memory claim) = _gate(disputeId, phase, false);
-        (uint32 lo, uint32 hi) = (dispute.lo, dispute.hi);
+        // INVARIANT: what is put to the vote is the segment that its sender saw.
+        _requireSegment(dispute, lo, hi);
         // INVARIANT: a member replays one step of the model at most.
         if (hi - lo > dispute.nodeCount) revert SegmentTooLong(lo, hi);
         _passTurn(dispute, Phase.Vote);
         emit Escalated(disputeId, lo, hi);
-        committee.convene(disputeId, claim.prover, dispute.challenger);
+        committee.convene(disputeId, claim.prover, dispute.challenger, claim.claimedAt);
     }
 
     /// @inheritdoc IDisputeGame
@@ -266,14 +269,18 @@ contract DisputeGame is Turns {
 
     /// @inheritdoc IDisputeGame
     function settleVote(DisputeId disputeId) external {
-        (Dispute storage dispute, IClaimRegistry.Claim memory claim) = _gate(disputeId, Phase.Vote, true);
+        (Dispute storage dispute, IClaimRegistry.Claim memory claim) = _inPlay(disputeId);
+        _requirePhase(disputeId, dispute, Phase.Vote);
         (IOperatorCommittee.Verdict verdict, address[] memory rewarded) = committee.tally(disputeId);
-        if (verdict == IOperatorCommittee.Verdict.Reject) {
-            _challengerWins(disputeId, dispute, rewarded);
-        } else if (verdict == IOperatorCommittee.Verdict.Accept) {
+        // INVARIANT: every panel that was asked for decides, so that nobody draws again for nothing.
+        if (verdict == IOperatorCommittee.Verdict.Accept) {
             _proverWins(disputeId, dispute, claim.prover, rewarded);
-        } else {
+        } else if (verdict == IOperatorCommittee.Verdict.NoQuorum) {
             _refund(disputeId, dispute, Outcome.Undecided);
+        } else if (claim.refuted) {
+            _refund(disputeId, dispute, Outcome.Moot);
+        } else {
+            _challengerWins(disputeId, dispute, rewarded);
         }
     }
 
@@ -291,9 +298,8 @@ contract DisputeGame is Turns {
     function close(DisputeId disputeId) external {
         (Dispute storage dispute, IClaimRegistry.Claim memory claim) = _inPlay(disputeId);
         if (!claim.refuted) revert ClaimNotRefuted(dispute.claimId);
-        bool isVoting = dispute.phase == Phase.Vote;
+        if (dispute.phase == Phase.Vote) revert VoteRunning(disputeId);
         _refund(disputeId, dispute, Outcome.Moot);
-        if (isVoting) committee.cancel(disputeId);
     }
 
     /// @inheritdoc IDisputeGame
@@ -318,6 +324,10 @@ contract DisputeGame is Turns {
     /// @dev Steps or operators: what the present segment is cut into.
     function _unit(Dispute storage dispute) private view returns (uint256) {
         return Partition.unit(dispute.lo, dispute.hi, dispute.nodeCount);
+    }
+
+    function _requireSegment(Dispute storage dispute, uint32 lo, uint32 hi) private view {
+        if (lo != dispute.lo || hi != dispute.hi) revert SegmentMismatch(dispute.lo, dispute.hi);
     }
 
     /// @dev The node of the graph that operator `lo` of the run is.

@@ -133,8 +133,8 @@ contract OperatorCommittee is IOperatorCommittee {
     /// @inheritdoc IOperatorCommittee
     function leave() external onlyMember {
         Roster.Seat memory seat = _members.seats[msg.sender];
-        uint64 leavesAt = Timestamp.unwrap(seat.leavesAt);
-        require(leavesAt != 0 && block.timestamp >= leavesAt, LeaveNotDue(msg.sender, seat.leavesAt));
+        uint64 due = Timestamp.unwrap(seat.leavesAt);
+        require(due != 0 && block.timestamp >= due, LeaveNotDue(msg.sender, seat.leavesAt));
         // INVARIANT: a stake that answers for a vote, or a place a draw depends on, stays.
         require(pendingDraws == 0 && seat.duties == 0, StakesFrozen(pendingDraws, seat.duties));
         _members.remove(msg.sender);
@@ -146,10 +146,10 @@ contract OperatorCommittee is IOperatorCommittee {
     // --------------------------------------------------------------------------------------------- cases
 
     /// @inheritdoc IOperatorCommittee
-    function convene(DisputeId caseId, address prover, address challenger) external onlyDisputeGame {
+    function convene(DisputeId caseId, address prover, address challenger, Timestamp since) external onlyDisputeGame {
         require(_cases[caseId].announcement.number == 0, DuplicateCase(caseId));
         ++pendingDraws;
-        _announce(caseId, prover, challenger);
+        _announce(caseId, prover, challenger, since);
     }
 
     /// @inheritdoc IOperatorCommittee
@@ -161,7 +161,7 @@ contract OperatorCommittee is IOperatorCommittee {
         // SAFETY: a look-up starved of gas also returns zero, but leaves too little gas to announce again.
         bytes32 blockHash = Blockhash.blockHash(c.seedBlock);
         if (blockHash == 0) {
-            _announce(caseId, c.announcement.prover, c.announcement.challenger);
+            _announce(caseId, c.announcement.prover, c.announcement.challenger, c.announcement.since);
             return;
         }
         --pendingDraws;
@@ -221,15 +221,6 @@ contract OperatorCommittee is IOperatorCommittee {
             rewarded = _settleWithQuorum(caseId, panel, accepts, rejects);
         }
         emit CaseTallied(caseId, verdict, accepts, rejects);
-    }
-
-    /// @inheritdoc IOperatorCommittee
-    function cancel(DisputeId caseId) external onlyDisputeGame {
-        Stage stage = stageOf(caseId);
-        require(stage != Stage.None && stage != Stage.Ended, WrongStage(caseId, stage, Stage.Announced));
-        if (stage == Stage.Announced) --pendingDraws;
-        _end(_cases[caseId], _cases[caseId].panel);
-        emit CaseCancelled(caseId);
     }
 
     // --------------------------------------------------------------------------------------------- views
@@ -299,14 +290,14 @@ contract OperatorCommittee is IOperatorCommittee {
         return _members.seats[member].duties;
     }
 
-    /// @notice From when on the member may leave; zero unless it asked to.
-    function leavesAtOf(address member) external view returns (Timestamp) {
+    /// @inheritdoc IOperatorCommittee
+    function leavesAt(address member) external view returns (Timestamp) {
         return _members.seats[member].leavesAt;
     }
 
-    /// @notice Would a case announced now include the member in its draw?
-    function isEligible(address member) external view returns (bool) {
-        return _members.isEligible(member, _members.announcements + 1);
+    /// @notice Would a case announced now, about a claim made at `since`, include the member in its draw?
+    function isEligible(address member, Timestamp since) external view returns (bool) {
+        return _members.isEligible(member, _members.announcements + 1, since);
     }
 
     /// @inheritdoc IOperatorCommittee
@@ -316,9 +307,9 @@ contract OperatorCommittee is IOperatorCommittee {
 
     // ------------------------------------------------------------------------------------------- private
 
-    function _announce(DisputeId caseId, address prover, address challenger) private {
+    function _announce(DisputeId caseId, address prover, address challenger, Timestamp since) private {
         Case storage c = _cases[caseId];
-        c.announcement = _members.announce(prover, challenger);
+        c.announcement = _members.announce(prover, challenger, since);
         c.seedBlock = (block.number + _parameters.seedDelay).toUint64();
         emit CaseAnnounced(caseId, c.seedBlock);
     }

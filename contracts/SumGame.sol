@@ -71,14 +71,22 @@ contract SumGame is ISumGame {
     }
 
     /// @inheritdoc ISumGame
-    function doubt(DisputeId disputeId, bytes32 key, uint256[3][] calldata partials, uint256 child) external {
+    function doubt(
+        DisputeId disputeId,
+        bytes32 key,
+        uint32 lo,
+        uint32 hi,
+        uint256[3][] calldata partials,
+        uint256 child
+    ) external {
         _turn(disputeId, IDisputeGame.Phase.Doubt, IDisputeGame.Phase.Split);
         Assertion storage assertion = _assertions[disputeId];
         _requireRange(assertion, key);
+        _requireLanes(assertion, lo, hi);
         _requirePartials(assertion, keccak256(abi.encode(Tags.PARTIALS, partials)));
         if (child >= partials.length) revert IDisputeGame.ChildOutOfRange(child, partials.length);
         // The sums asserted at first are one child, which is the whole range.
-        (uint32 lo, uint32 hi) = Partition.child(assertion.lo, assertion.hi, partials.length, child, 1);
+        (lo, hi) = Partition.child(lo, hi, partials.length, child, 1);
         (assertion.lo, assertion.hi) = (lo, hi);
         assertion.partials = _hash(partials[child]);
         assertion.stage = Stage.Doubted;
@@ -86,11 +94,13 @@ contract SumGame is ISumGame {
     }
 
     /// @inheritdoc ISumGame
-    function split(DisputeId disputeId, uint256[3] calldata sums, uint256[3][] calldata partials) external {
+    function split(DisputeId disputeId, uint32 lo, uint32 hi, uint256[3] calldata sums, uint256[3][] calldata partials)
+        external
+    {
         _turn(disputeId, IDisputeGame.Phase.Split, IDisputeGame.Phase.Doubt);
         Assertion storage assertion = _assertions[disputeId];
+        _requireLanes(assertion, lo, hi);
         _requirePartials(assertion, _hash(sums));
-        (uint32 lo, uint32 hi) = (assertion.lo, assertion.hi);
         // INVARIANT: every split makes the range shorter.
         if (hi - lo == 1) revert SingleLane();
         uint256 degree = Partition.degree(disputeGame.parameters().fanOut, hi - lo);
@@ -188,6 +198,11 @@ contract SumGame is ISumGame {
     /// @dev INVARIANT: a move is about the range that its sender saw asserted.
     function _requireRange(Assertion storage assertion, bytes32 key) private view {
         if (key != assertion.key) revert RangeMismatch(key, assertion.key);
+    }
+
+    /// @dev INVARIANT: and about the lanes of it that its sender saw disputed, as others may have equal sums.
+    function _requireLanes(Assertion storage assertion, uint32 lo, uint32 hi) private view {
+        if (lo != assertion.lo || hi != assertion.hi) revert LanesMismatch(assertion.lo, assertion.hi);
     }
 
     /// @dev INVARIANT: what is argued about is what was asserted.

@@ -45,12 +45,16 @@ abstract contract Turns is IDisputeGame {
         returns (Dispute storage dispute, IClaimRegistry.Claim memory claim)
     {
         (dispute, claim) = _inPlay(disputeId);
-        // INVARIANT: the first refutation takes the prover's bond; every other dispute can only be closed.
+        // INVARIANT: the first refutation takes the prover's bond; every other dispute is closed, or ends by its vote.
         if (claim.refuted) revert ClaimRefutedElsewhere(dispute.claimId);
-        if (dispute.phase != required) revert WrongPhase(disputeId, dispute.phase, required);
+        _requirePhase(disputeId, dispute, required);
         if (!anyone) _requireTurn(dispute, claim, msg.sender);
         // INVARIANT: at any second either the side to move may move or anyone may call timeout, never both.
         if (Clock.hasPassed(_deadline(dispute))) revert ClockExpired(disputeId);
+    }
+
+    function _requirePhase(DisputeId disputeId, Dispute storage dispute, Phase required) internal view {
+        if (dispute.phase != required) revert WrongPhase(disputeId, dispute.phase, required);
     }
 
     function _requireTurn(Dispute storage dispute, IClaimRegistry.Claim memory claim, address caller) private view {

@@ -15,7 +15,8 @@ import { ClaimId, DisputeId, Duration, Timestamp } from "../types/Types.sol";
 ///                           assertSum --> Doubt (prover), Split (challenger): the sum game, see ISumGame
 ///
 ///   timeout: the side whose turn it is and whose clock ran out loses.
-///   close:   the claim was refuted in another dispute; this one ends and the challenger is refunded.
+///   close:   the claim was refuted in another dispute; this one ends and the challenger is refunded, but for a vote:
+///            that goes on, and a verdict for the prover costs the challenger its bond as ever.
 ///
 /// @notice One entry per dispute; disputes of one claim run side by side and do not see each other.
 /// A dispute is about the segment [lo, hi) of the run: both sides agree to argue from the prover's own
@@ -107,13 +108,13 @@ interface IDisputeGame {
     );
     /// @param path Siblings from the chunk up to the tensor's data root, so that the opening can go into a proof.
     event ElementOpened(DisputeId indexed disputeId, bytes32 commitment, uint256 chunk, bytes data, bytes32[] path);
-    /// @param node Operator of the run.
-    /// @param theta The node's calibrated threshold that the element exceeds, in units of 2^-16.
-    event Accused(DisputeId indexed disputeId, uint32 node, uint32 theta);
+    /// @param operator Of the run.
+    /// @param theta Its node's calibrated threshold that the element exceeds, in units of 2^-16.
+    event Accused(DisputeId indexed disputeId, uint32 operator, uint32 theta);
     /// @notice The committee judges operators [lo, hi), from the dispute's `loState` to its `hiState`.
     event Escalated(DisputeId indexed disputeId, uint32 lo, uint32 hi);
-    event ElementRefuted(DisputeId indexed disputeId, uint32 node, address adjudicator, address prover);
-    event InconsistencyProven(DisputeId indexed disputeId, uint32 node);
+    event ElementRefuted(DisputeId indexed disputeId, uint32 operator, address adjudicator, address prover);
+    event InconsistencyProven(DisputeId indexed disputeId, uint32 operator);
     event DisputeClosed(DisputeId indexed disputeId, ClaimId indexed claimId, Outcome outcome);
 
     error UnknownDispute(DisputeId disputeId);
@@ -157,6 +158,8 @@ interface IDisputeGame {
     error OpeningMismatch(bytes32 commitment);
     error ClaimRefutedElsewhere(ClaimId claimId);
     error ClaimNotRefuted(ClaimId claimId);
+    /// @notice The committee is asked, and what it says ends the dispute.
+    error VoteRunning(DisputeId disputeId);
     error InvalidConfiguration(string reason);
     error DuplicateOperator(bytes4 operator);
     error NotSumGame(address caller);
@@ -165,7 +168,7 @@ interface IDisputeGame {
     function open(ClaimId claimId) external payable returns (DisputeId);
 
     /// @notice Prover: reveal the states at the inner cuts of the segment.
-    /// @param lo The segment, so that no states end up in another one after a reorganisation.
+    /// @param lo The segment, [lo, hi), so that no states end up in another one after a reorganisation.
     /// @param states One list of tensor commitments per inner cut: degree - 1 lists, none empty.
     /// @param paths In a segment longer than a step, the Merkle path of each inner cut's state hash, which is leaf
     /// cut / nodeCount of the claim's checkpoint tree; otherwise empty.
@@ -173,8 +176,9 @@ interface IDisputeGame {
         external;
 
     /// @notice Challenger: select the first child whose end does not follow from its start.
+    /// @param lo As for `reveal`.
     /// @param hashes The degree + 1 state hashes of the segment as stored by `reveal`.
-    function select(DisputeId disputeId, bytes32[] calldata hashes, uint256 child) external;
+    function select(DisputeId disputeId, uint32 lo, uint32 hi, bytes32[] calldata hashes, uint256 child) external;
 
     /// @notice Anyone: show that one element of the operator's output is outside tolerance.
     function prove(DisputeId disputeId, LeafClaim calldata leaf, bytes calldata proof) external;
@@ -220,7 +224,8 @@ interface IDisputeGame {
     /// @notice Put the segment [lo, hi) to the committee; both clocks stop. The challenger may at the leaf, where the
     /// segment is one operator, and instead of selecting a child, where it is at most a step: each child may follow
     /// within its tolerance and the whole not within its own. The prover may once it is accused.
-    function escalate(DisputeId disputeId) external;
+    /// @param lo As for `reveal`.
+    function escalate(DisputeId disputeId, uint32 lo, uint32 hi) external;
 
     /// @notice SumGame only: a move of the phase `required` by `mover`, whose turn it has to be; the turn passes to
     /// the other side, in the phase `next`.
@@ -229,13 +234,14 @@ interface IDisputeGame {
     /// @notice SumGame only: the challenger has won in the phase `required`, in its own time.
     function winBySums(DisputeId disputeId, Phase required) external;
 
-    /// @notice Anyone: end the dispute by the committee's tally.
+    /// @notice Anyone: end the dispute by the committee's tally. Where the claim was refuted in another dispute meanwhile,
+    /// a verdict against the prover refunds the challenger and pays no member: the bond that would is gone.
     function settleVote(DisputeId disputeId) external;
 
     /// @notice Anyone: the side to move has let its clock run out and loses.
     function timeout(DisputeId disputeId) external;
 
-    /// @notice Anyone: the claim was refuted in another dispute; refund this challenger. A vote is cancelled.
+    /// @notice Anyone: the claim was refuted in another dispute; refund this challenger. Refused in a vote.
     function close(DisputeId disputeId) external;
 
     /// @notice Reverts with UnknownDispute for an id that names no dispute.

@@ -62,7 +62,6 @@ interface IOperatorCommittee {
     event VoteRevealed(DisputeId indexed caseId, address indexed member, Vote vote, bytes statistics);
     event MemberPenalised(DisputeId indexed caseId, address indexed member, uint256 amount);
     event CaseTallied(DisputeId indexed caseId, Verdict verdict, uint256 accepts, uint256 rejects);
-    event CaseCancelled(DisputeId indexed caseId);
 
     error NotDisputeGame(address caller);
     error NotMember(address caller);
@@ -84,10 +83,10 @@ interface IOperatorCommittee {
     error DuplicateCase(DisputeId caseId);
     error InvalidConfiguration(string reason);
 
-    /// @notice Stake exactly `stake` for one seat.
+    /// @notice Stake exactly `stake` for one seat, from which votes are cast on claims made later.
     function join() external payable;
 
-    /// @notice Restore a penalised stake to exactly `stake`; below it a member is not drawn.
+    /// @notice Restore a penalised stake to exactly `stake`, for claims made later; below it a member is not drawn.
     function topUp() external payable;
 
     /// @notice Ask to leave; from now on the member is not drawn into cases announced later.
@@ -97,7 +96,8 @@ interface IOperatorCommittee {
     function leave() external;
 
     /// @notice DisputeGame only: announce a case and its seed block; stakes are frozen.
-    function convene(DisputeId caseId, address prover, address challenger) external;
+    /// @param since Drawn are members whose stake is whole since before this second.
+    function convene(DisputeId caseId, address prover, address challenger, Timestamp since) external;
 
     /// @notice Anyone: draw the panel by the seed block's hash. Where that hash is no longer to be had, a
     /// new seed block is announced instead. Neither party sits on the panel.
@@ -113,9 +113,6 @@ interface IOperatorCommittee {
     /// @return verdict NoQuorum where fewer than `quorum` revealed.
     /// @return rewarded The majority's members, to whom the loser's bond owes `memberFee` each.
     function tally(DisputeId caseId) external returns (Verdict verdict, address[] memory rewarded);
-
-    /// @notice DisputeGame only: the claim was refuted elsewhere; release the panel, nobody pays.
-    function cancel(DisputeId caseId) external;
 
     /// @notice keccak256(abi.encode(TAG_VOTE, chain, this contract, caseId, member, vote, keccak256(statistics), salt)).
     function voteHash(DisputeId caseId, address member, Vote vote, bytes calldata statistics, bytes32 salt)
@@ -135,6 +132,9 @@ interface IOperatorCommittee {
     function seedBlockOf(DisputeId caseId) external view returns (uint256);
 
     function stakeOf(address member) external view returns (uint256);
+
+    /// @notice From when on the member may leave. Zero unless the member asked to leave.
+    function leavesAt(address member) external view returns (Timestamp);
 
     function memberCount() external view returns (uint256);
 

@@ -67,6 +67,8 @@ interface ISumGame {
     /// @notice A range of one lane has no children.
     error SingleLane();
     error RangeMismatch(bytes32 given, bytes32 required);
+    /// @notice The lanes [lo, hi) are in dispute: other ones were doubted since, or in their place.
+    error LanesMismatch(uint32 lo, uint32 hi);
     error SumsDiffer();
 
     /// @notice Challenger, at the leaf: say what the sums over a range of the disputed operator's operands are.
@@ -90,12 +92,22 @@ interface ISumGame {
 
     /// @notice Prover: one of the asserted sums is wrong.
     /// @param key As for `accept`.
+    /// @param lo The disputed lanes, [lo, hi), as in Assertion, so that no other ones are doubted after a reorganisation.
     /// @param partials As asserted, or last revealed.
-    function doubt(DisputeId disputeId, bytes32 key, uint256[3][] calldata partials, uint256 child) external;
+    function doubt(
+        DisputeId disputeId,
+        bytes32 key,
+        uint32 lo,
+        uint32 hi,
+        uint256[3][] calldata partials,
+        uint256 child
+    ) external;
 
     /// @notice Challenger: reveal the sums over the children of the doubted range, cut by Partition.
+    /// @param lo As for `doubt`.
     /// @param sums The doubted sums.
-    function split(DisputeId disputeId, uint256[3] calldata sums, uint256[3][] calldata partials) external;
+    function split(DisputeId disputeId, uint32 lo, uint32 hi, uint256[3] calldata sums, uint256[3][] calldata partials)
+        external;
 
     /// @notice Anyone: show that the doubted sums are those of recorded pieces; the prover loses the dispute.
     /// @param range The whole range that was asserted.

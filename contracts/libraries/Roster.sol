@@ -3,12 +3,14 @@ pragma solidity 0.8.30;
 
 import { SafeCast } from "@openzeppelin/contracts/utils/math/SafeCast.sol";
 import { Timestamp } from "../types/Types.sol";
+import { Clock } from "./Clock.sol";
 import { Sortition } from "./Sortition.sol";
 
 /// @title The seats of a committee and the draw from them.
 /// @notice Announcements are numbered. An announcement counts the members, and a seat remembers the number of
 /// the first announcement that passes it over. So who may be drawn is settled before the seed exists: a seat
 /// added or excluded later bears on later announcements only, and the panel is a function of the seed alone.
+/// Nor is a seat drawn for what was known before its stake was there: stakes are not bought for one case.
 /// @dev Two moves would break that while a draw is pending: `remove` shifts places and `restore` forgets the
 /// number. The caller withholds both until no draw is pending.
 library Roster {
@@ -19,11 +21,13 @@ library Roster {
     /// @param duties Panels the member sits on.
     /// @param until Number of the first announcement that passes the seat over.
     /// @param leavesAt Zero unless the member asked to leave.
+    /// @param wholeSince When the seat was added or restored last.
     struct Seat {
         uint32 position;
         uint32 duties;
         uint64 until;
         Timestamp leavesAt;
+        Timestamp wholeSince;
     }
 
     /// @param announcements How many there were.
@@ -37,18 +41,20 @@ library Roster {
     /// @param population Members at the announcement: the draw is from the first `population` of the list.
     /// @param prover Not drawn.
     /// @param challenger Not drawn.
+    /// @param since Seats that are not whole since before this second are passed over.
     struct Announcement {
         uint64 number;
         uint32 population;
         address prover;
         address challenger;
+        Timestamp since;
     }
 
-    function announce(Members storage members, address prover, address challenger)
+    function announce(Members storage members, address prover, address challenger, Timestamp since)
         internal
         returns (Announcement memory)
     {
-        return Announcement(++members.announcements, members.list.length.toUint32(), prover, challenger);
+        return Announcement(++members.announcements, members.list.length.toUint32(), prover, challenger, since);
     }
 
     function add(Members storage members, address member) internal {
@@ -68,9 +74,11 @@ library Roster {
         delete members.seats[member];
     }
 
-    /// @notice Include the member in every draw to come.
+    /// @notice Include the member in every draw to come about what is not known yet.
     function restore(Members storage members, address member) internal {
-        members.seats[member].until = type(uint64).max;
+        Seat storage seat = members.seats[member];
+        seat.until = type(uint64).max;
+        seat.wholeSince = Clock.present();
     }
 
     /// @notice Exclude the member from the next announcement on.
@@ -79,8 +87,13 @@ library Roster {
         if (members.seats[member].until > next) members.seats[member].until = next;
     }
 
-    function isEligible(Members storage members, address member, uint64 announcement) internal view returns (bool) {
-        return announcement < members.seats[member].until;
+    function isEligible(Members storage members, address member, uint64 announcement, Timestamp since)
+        internal
+        view
+        returns (bool)
+    {
+        Seat storage seat = members.seats[member];
+        return announcement < seat.until && Timestamp.unwrap(seat.wholeSince) < Timestamp.unwrap(since);
     }
 
     /// @notice Draw up to `size` eligible members without the two parties.
@@ -97,7 +110,7 @@ library Roster {
         while (filled < size && !urn.isEmpty()) {
             address member = members.list[urn.next()];
             if (member == announcement.prover || member == announcement.challenger) continue;
-            if (isEligible(members, member, announcement.number)) panel[filled++] = member;
+            if (isEligible(members, member, announcement.number, announcement.since)) panel[filled++] = member;
         }
         truncate(panel, filled);
     }

@@ -32,14 +32,14 @@ def accused(play, story, measured=THETA + 1):
 
 def decided(play, dispute, vote):
     """The prover defends itself, and the whole panel votes alike."""
-    play.seat()
-    play.send(play.prover, "game", "escalate", dispute)
+    play.escalate(dispute, play.prover)
     panel = play.draw(dispute)
     play.vote(dispute, dict.fromkeys(panel, vote))
     play.send(play.stranger, "game", "settleVote", dispute)
 
 
 def test_accusing_an_honest_prover_costs_the_whole_bond_and_the_prover_gains(play):
+    play.seat()
     claim, dispute = accused(play, calibrated())
     decided(play, dispute, ACCEPT)
     bond, rules = play.rules.challenger_bond, play.rules
@@ -50,6 +50,7 @@ def test_accusing_an_honest_prover_costs_the_whole_bond_and_the_prover_gains(pla
 
 
 def test_an_accused_cheat_loses_by_the_committee(play):
+    play.seat()
     claim, dispute = accused(play, calibrated(0))
     decided(play, dispute, REJECT)
     assert play.status(claim) == "refuted"
@@ -66,7 +67,7 @@ def test_an_accused_prover_that_keeps_silent_loses_on_time_and_not_a_second_befo
 
 def test_a_defence_in_the_last_second_is_in_time(play):
     _, dispute = accused(play, calibrated())
-    play.send(play.prover, "game", "escalate", dispute, at=play.deadline(dispute))
+    play.escalate(dispute, play.prover, at=play.deadline(dispute))
     assert play.dispute(dispute)["phase"] == "vote"
 
 
@@ -75,7 +76,7 @@ def test_an_accusation_is_made_once_in_a_dispute(play):
     _, dispute = accused(play, story)
     with refused("WrongPhase", dispute, 5, 3):
         play.accuse(dispute, story, THETA + 2)
-    play.send(play.prover, "game", "escalate", dispute)
+    play.escalate(dispute, play.prover)
     with refused("WrongPhase", dispute, 8, 3):
         play.accuse(dispute, story, THETA + 2)
 
@@ -102,7 +103,7 @@ def test_the_accuser_cannot_answer_for_the_prover_nor_anybody_accuse_for_the_cha
     play.accuse(dispute, story, THETA + 1)
     for outsider in (play.challenger, play.stranger):
         with refused("NotYourTurn", outsider, play.prover):
-            play.send(outsider, "game", "escalate", dispute)
+            play.escalate(dispute, outsider)
 
 
 def test_an_element_at_its_threshold_is_not_beyond_it(play):

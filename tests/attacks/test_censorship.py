@@ -46,7 +46,7 @@ def test_the_clocks_stand_still_while_the_committee_votes(play):
     """A vote that takes longer than both clocks together costs neither side the dispute."""
     play.seat()
     case = play.open(play.claim(honest(networks()["vote"])))
-    play.send(play.challenger, "game", "escalate", case)
+    play.escalate(case)
     later = play.time + play.rules.prover_clock + play.rules.challenger_clock
     with refused("ClockRunning"):
         play.send(play.stranger, "game", "timeout", case, at=later)

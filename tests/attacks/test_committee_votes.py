@@ -1,9 +1,9 @@
 """Attacks on the vote: copy another's commitment, choose the seed, change the stakes once it is known, stay
-away.
+away, or ask many panels and keep the one that pleases.
 
 Defence: a commitment names its voter and its case; the seed block is announced before it exists and
-settles, with the members of that moment, who is drawn; absence and, beyond a margin, the minority are paid
-for; no quorum refunds.
+settles, with the members of that moment whose stake was there before the claim, who is drawn; absence and, beyond a
+margin, the minority are paid for; no quorum refunds; a panel that was asked decides, whatever another one said.
 """
 
 import pytest
@@ -27,7 +27,7 @@ def escalated(play, challenger=None):
     claim = play.claim(story) if challenger is None else play.dispute_of
     play.dispute_of = claim
     dispute = play.open(claim, challenger)
-    play.send(challenger or play.challenger, "game", "escalate", dispute)
+    play.escalate(dispute, challenger)
     return dispute
 
 
@@ -167,12 +167,32 @@ def test_a_penalised_member_is_not_drawn_again_before_it_tops_up(play, case):
         play.send(member, "committee", "topUp", value=play.rules.no_show_penalty)
 
 
-def test_a_challenge_refuted_elsewhere_releases_the_panel_unpunished(play, case):
-    """Two disputes of one claim are voted on; one refutes the claim, the other is cancelled."""
+def test_panels_are_not_drawn_again_for_nothing(play, case):
+    """Two disputes of a true claim are voted on; the panel that the challenger owns refutes it first. The other one
+    decides all the same.
+    """
     other = escalated(play, play.watcher)
     panel = play.draw(other)
     play.vote(other, dict.fromkeys(panel, REJECT))
     play.send(play.stranger, "game", "settleVote", other)
-    play.send(play.challenger, "game", "close", case)
-    assert play.stage(case) == "ended"
-    assert all(play.read("committee", "stakeOf", member) == play.rules.stake for member in play.members)
+    assert play.status(play.dispute_of) == "refuted"
+    before = play.credit(play.prover)
+    with refused("VoteRunning", case):
+        play.send(play.challenger, "game", "close", case)
+    play.vote(case, dict.fromkeys(play.panel, ACCEPT))
+    play.send(play.stranger, "game", "settleVote", case)
+    rules, bond = play.rules, play.rules.challenger_bond
+    assert play.dispute(case)["outcome"] == "prover won" and play.credit(play.challenger) == 0
+    assert play.credit(play.prover) - before == bond - rules.burned(bond) - rules.size * rules.member_fee
+
+
+def test_seats_bought_once_the_claim_is_there_are_not_drawn(play):
+    """As many as are needed for a majority, in the block before the case is announced, asking to leave in the next."""
+    play.seat(play.members[:3])
+    dispute = play.open(play.claim(honest(networks()["vote"])))
+    bought = [*play.members[3:], play.stranger, play.friend, play.client]
+    play.seat(bought)
+    play.escalate(dispute)
+    for member in bought:
+        play.send(member, "committee", "requestLeave")
+    assert set(play.draw(dispute)) == set(play.members[:3])

@@ -79,7 +79,7 @@ def test_a_dispute_may_be_opened_in_the_last_second_of_the_window(play):
 def test_the_commit_stage_ends_after_its_last_second(play, offset, stage):
     play.seat()
     case = play.to_leaf(honest(networks()["vote"]), 0)
-    play.send(play.challenger, "game", "escalate", case)
+    play.escalate(case)
     play.draw(case)
     play.wait_until(play.read("committee", "deadlinesOf", case)[0] + offset)
     assert play.stage(case) == stage

@@ -137,9 +137,9 @@ def test_products_are_settled_by_pieces_of_both_of_their_rows(play):
     partials = [sums(*child) for child in children(0, LANES, play.rules.fan_out)]
     send(play.challenger, "assertSum", leaf, tensors, [LANES, LANES], LANES, window, sums(0, LANES))
     key = play.read("sums", "assertionOf", dispute)[0]
-    send(play.prover, "doubt", key, [sums(0, LANES)], 0)
-    send(play.challenger, "split", sums(0, LANES), partials)
-    send(play.prover, "doubt", key, partials, 2)
+    send(play.prover, "doubt", key, 0, LANES, [sums(0, LANES)], 0)
+    send(play.challenger, "split", 0, LANES, sums(0, LANES), partials)
+    send(play.prover, "doubt", key, 0, LANES, partials, 2)
     play.send(play.stranger, "contraction", "post", [piece(100, LANES, 0), piece(50, 100, 1)])
     with refused("UnknownPiece"):
         send(play.challenger, "settle", statement, partials[2], [50])
@@ -199,7 +199,7 @@ def test_each_side_makes_its_own_moves(game):
     game.doubt([total], 0)
     for sender in (play.prover, play.stranger):
         with refused("NotYourTurn", sender, play.challenger):
-            game.send(sender, "split", total, game.revealed())
+            game.split(total, game.revealed(), sender=sender)
 
 
 def test_nobody_but_the_sum_game_passes_turns_or_wins_by_sums(game):

@@ -44,7 +44,7 @@ def test_a_claim_is_not_final_while_any_dispute_is_open(play):
     honest = play.open(claim, play.challenger, at=end)
     hashes = play.reveal(laundered, story)
     play.reveal(honest, story)
-    play.send(play.friend, "game", "select", laundered, hashes, 0)
+    play.select(laundered, hashes, 0)
     with refused("NotFinalisable"):
         play.send(play.prover, "claims", "finalise", claim, at=end + 1)
     # Not even when all disputes but one are lost.

@@ -58,7 +58,7 @@ def test_nobody_moves_for_the_prover_or_the_challenger(play):
     hashes = play.reveal(dispute, story)
     for outsider in (play.prover, play.stranger):
         with refused("NotYourTurn", outsider, play.challenger):
-            play.send(outsider, "game", "select", dispute, hashes, 0)
+            play.select(dispute, hashes, 0, outsider)
 
 
 def test_a_request_cannot_be_taken_by_a_claim_that_does_not_fit_it(play):

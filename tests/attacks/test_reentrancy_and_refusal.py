@@ -119,8 +119,6 @@ def test_only_the_game_moves_claims_and_cases(play):
     with refused("NotDisputeGame", play.stranger):
         play.send(play.stranger, "claims", "refute", claim, play.stranger, [], 0)
     with refused("NotDisputeGame", play.stranger):
-        play.send(play.stranger, "committee", "convene", claim, play.prover, play.stranger)
+        play.send(play.stranger, "committee", "convene", claim, play.prover, play.stranger, 1)
     with refused("NotDisputeGame", play.stranger):
         play.send(play.stranger, "committee", "tally", claim)
-    with refused("NotDisputeGame", play.stranger):
-        play.send(play.stranger, "committee", "cancel", claim)

@@ -2,12 +2,13 @@
 selected for the old one now means something else.
 
 Defence: the index travels with the values expected there: `select` repeats the hashes of the reveal it is
-about.
+about, and every move names the segment, or the lanes, that its sender saw.
 """
 
 from game.stories import false_output, honest, networks
+from support.encoding import state_hash
 from support.raises import refused
-from support.sums import SumPlay, lied
+from support.sums import LANES, SumPlay, lied
 
 
 def test_a_selection_made_for_one_reveal_is_refused_after_another(play):
@@ -75,6 +76,60 @@ def test_states_revealed_for_one_segment_are_refused_for_another(play):
     with refused("SegmentMismatch", actual["lo"], actual["hi"]):
         play.send(play.prover, "game", "reveal", dispute, seen["lo"], seen["hi"], states, [])
     play.reveal(dispute, story)
+
+
+def test_a_vote_asked_for_one_segment_is_none_on_another(play):
+    """On the other branch the challenger has not selected the child yet that it wants to put to the vote."""
+    story = honest(networks()["seven"])
+    dispute = play.open(play.claim(story))
+    hashes = play.reveal(dispute, story)
+    before = play.wire.snapshot()
+    play.select(dispute, hashes, 1)
+    play.reveal(dispute, story)
+    seen = play.segment(dispute)
+    play.wire.restore(before)
+    with refused("SegmentMismatch", 0, 7):
+        play.escalate(dispute, segment=seen)
+    assert play.dispute(dispute)["phase"] == "select"
+
+
+def test_a_selection_made_in_one_segment_is_refused_in_another_of_the_same_hashes(play):
+    """The prover says that the first child ends as the whole run does. On the other branch it reveals of the run
+    what it had revealed of that child.
+    """
+    story = honest(networks()["seven"])
+    dispute = play.open(play.claim(story))
+    start, end, inner = play.dispute(dispute)["lo_state"], list(story.outputs), [[b"\1" * 32], [b"\2" * 32]]
+
+    def reveal(states):
+        play.send(play.prover, "game", "reveal", dispute, *play.segment(dispute), states, [])
+        return [start, *map(state_hash, states), state_hash(end)]
+
+    before = play.wire.snapshot()
+    play.select(dispute, reveal([end, inner[1]]), 0)
+    seen, hashes = play.segment(dispute), reveal(inner)
+    play.wire.restore(before)
+    assert reveal(inner) == hashes
+    with refused("SegmentMismatch", 0, 7):
+        play.select(dispute, hashes, 1, segment=seen)
+
+
+def test_sums_over_some_lanes_are_neither_doubted_nor_split_as_those_over_others(play):
+    """On the other branch sums that are as large are said of other lanes."""
+    game = SumPlay(play)
+    total, third, nothing = (6, 6, 6), (2, 2, 2), (0, 0, 0)
+    game.assert_sum(total)
+    game.doubt([total], 0)
+    before = play.wire.snapshot()
+    game.split(total, [total, nothing, nothing])
+    game.doubt([total, nothing, nothing], 0)
+    seen = game.bounds
+    play.wire.restore(before)
+    with refused("LanesMismatch", 0, LANES):
+        game.split(total, [third] * 3, lanes=seen)
+    game.split(total, [third] * 3)
+    with refused("LanesMismatch", 0, LANES):
+        game.doubt([third] * 3, 1, lanes=seen)
 
 
 def test_an_agreement_to_one_assertion_is_none_to_another(play):

@@ -9,10 +9,6 @@ from support.play import ACCEPT, REJECT
 from support.raises import refused
 
 
-def escalate(play, dispute, sender=None, **options):
-    return play.send(sender or play.challenger, "game", "escalate", dispute, **options)
-
-
 def decided(play, dispute, vote):
     panel = play.draw(dispute)
     play.vote(dispute, dict.fromkeys(panel, vote))
@@ -27,7 +23,7 @@ def test_a_vote_on_the_whole_graph_ends_the_dispute_for_either_side(play):
     ):
         dispute = play.open(play.claim(story))
         play.reveal(dispute, story)
-        event = escalate(play, dispute).event("Escalated")
+        event = play.escalate(dispute).event("Escalated")
         assert (event["lo"], event["hi"]) == (0, 7)
         entry = play.dispute(dispute)
         assert (entry["lo"], entry["hi"], entry["phase"]) == (0, 7, "vote")
@@ -43,7 +39,7 @@ def test_a_segment_that_follows_costs_the_challenger_its_bond(play):
     dispute = play.open(claim)
     play.select(dispute, play.reveal(dispute, story), 0)
     play.reveal(dispute, story)
-    escalate(play, dispute)
+    play.escalate(dispute)
     decided(play, dispute, ACCEPT)
     bond, rules = play.rules.challenger_bond, play.rules
     assert play.credit(play.challenger) == 0
@@ -57,7 +53,7 @@ def test_nothing_goes_to_the_committee_before_the_prover_has_revealed(play):
     dispute = play.open(play.claim(story))
     for sender in (play.challenger, play.prover):
         with refused("WrongPhase", dispute, 1, 3):
-            escalate(play, dispute, sender)
+            play.escalate(dispute, sender)
 
 
 def test_the_prover_cannot_take_a_segment_to_the_committee(play):
@@ -67,7 +63,7 @@ def test_the_prover_cannot_take_a_segment_to_the_committee(play):
     play.reveal(dispute, story)
     for sender in (play.prover, play.stranger):
         with refused("NotYourTurn", sender, play.challenger):
-            escalate(play, dispute, sender)
+            play.escalate(dispute, sender)
 
 
 def test_a_segment_of_several_steps_is_too_long(play):
@@ -75,10 +71,10 @@ def test_a_segment_of_several_steps_is_too_long(play):
     dispute = play.open(play.claim(story))
     hashes = play.reveal(dispute, story)
     with refused("SegmentTooLong", 0, 12):
-        escalate(play, dispute)
+        play.escalate(dispute)
     play.select(dispute, hashes, 2)
     play.reveal(dispute, story)
-    event = escalate(play, dispute).event("Escalated")
+    event = play.escalate(dispute).event("Escalated")
     assert (event["lo"], event["hi"]) == (9, 12)
 
 
@@ -87,14 +83,14 @@ def test_a_segment_goes_to_the_committee_once(play):
     story = honest(networks()["seven"])
     dispute = play.open(play.claim(story))
     hashes = play.reveal(dispute, story)
-    escalate(play, dispute)
+    play.escalate(dispute)
     with refused("WrongPhase", dispute, 8, 3):
-        escalate(play, dispute)
+        play.escalate(dispute)
     with refused("WrongPhase", dispute, 8, 2):
         play.select(dispute, hashes, 0)
     decided(play, dispute, ACCEPT)
     with refused("AlreadyClosed", dispute):
-        escalate(play, dispute)
+        play.escalate(dispute)
 
 
 def test_a_segment_is_escalated_up_to_the_last_second(play):
@@ -103,6 +99,6 @@ def test_a_segment_is_escalated_up_to_the_last_second(play):
     play.reveal(dispute, story)
     play.reveal(late, story, play.watcher)
     end = play.deadline(dispute)
-    escalate(play, dispute, at=end)
+    play.escalate(dispute, at=end)
     with refused("ClockExpired", late):
-        escalate(play, late, at=play.deadline(late) + 1)
+        play.escalate(late, at=play.deadline(late) + 1)

@@ -57,7 +57,7 @@ def test_a_vote_between_friends_costs_the_burned_share_and_the_fees(play, verdic
     play.seat()
     claim = play.claim(story)
     case = play.open(claim, play.friend)
-    play.send(play.friend, "game", "escalate", case)
+    play.escalate(case, play.friend)
     panel = play.draw(case)
     play.vote(case, dict.fromkeys(panel, vote))
     play.send(play.stranger, "game", "settleVote", case)

@@ -78,7 +78,9 @@ def test_the_rules_lead_to_any_operator_of_any_step(world, run, operator):
             revealed.append(move.checkpoints)
         for move in challenger.decide(view, opponent.address, judge, frozenset({bundle.model_id})):
             assert isinstance(move, actions.Select)
-            call = contracts.game.functions.select(dispute.dispute_id, list(dispute.hashes), move.child)
+            call = contracts.game.functions.select(
+                dispute.dispute_id, dispute.lo, dispute.hi, list(dispute.hashes), move.child
+            )
             opponent.send(call)
     assert (dispute.lo, dispute.hi, dispute.node) == (operator, operator + 1, operator % nodes)
     assert dispute.states[dispute.lo] == tuple(states[operator])

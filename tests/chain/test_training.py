@@ -253,14 +253,13 @@ def small_job():
 def test_members_accept_an_honest_operator_by_its_bits_and_the_accuser_pays(training, which, length):
     """Of a rounded operator, of the loss, which no state holds, and of a segment of several operators."""
     training.request()
-    trainer = training.trainer()
+    trainer, members = training.trainer(), training.world.members()
     trainer.tick()
     size = len(training.job.bundle.graph)
     nodes = enumerate(training.job.bundle.graph.nodes)
     loss = training.job.loss
     node = next(i for i, node in nodes if (is_logged(node) if which == "logged" else loss in node.outputs))
     accuser = training.accuser(2 * size + node, at_leaf=2.0, from_length=length)
-    members = training.world.members()
     done = training.world.play(trainer, accuser, *members, each_round=lambda: let_pass(training.world.w3, 5))
     votes = [each.details for each in done if each.action == "reveal-vote"]
     assert len(votes) >= 2 and {vote["vote"] for vote in votes} == {"accept"}

@@ -62,7 +62,7 @@ def test_logs_and_checkpoints_deleted_once_the_dispute_is_open_help_no_cheat(tra
     training.request()
     folder, auditor = training.world.folder, training.auditor()
     public = folder / "store" / "named" / "runs"
-    trainer = training.trainer(FewerEpochs)
+    trainer, members = training.trainer(FewerEpochs), training.world.members()
     trainer.tick()
     assert actions(auditor.tick()) == ["open"]
     trainer = training.trainer(FewerEpochs, store=private(training))
@@ -70,9 +70,7 @@ def test_logs_and_checkpoints_deleted_once_the_dispute_is_open_help_no_cheat(tra
     shutil.rmtree(folder / "store" / "blobs")
     if restarted:
         auditor = training.auditor()
-    training.world.play(
-        trainer, auditor, *training.world.members(), each_round=lambda: let_pass(training.world.w3, 15)
-    )
+    training.world.play(trainer, auditor, *members, each_round=lambda: let_pass(training.world.w3, 15))
     step, nodes = expected(training.job, "fewer-epochs")
     found = dispute(training)
     assert found.outcome is Outcome.CHALLENGER_WON

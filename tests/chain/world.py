@@ -12,7 +12,7 @@ from web3 import Web3
 from benchmarks.small import inputs
 from tao.chain.build import Build
 from tao.chain.deployment import Deployment
-from tao.chain.local import account, mine
+from tao.chain.local import account, let_pass, mine
 from tao.chain.reader import Reader
 from tao.chain.rpc import connect
 from tao.chain.sender import Sender
@@ -79,12 +79,14 @@ class World:
         return ChallengerRole(self.actor(index), self.bundle, **options)
 
     def members(self, count: int = 3) -> list[MemberRole]:
+        """They vote on claims that are made from now on."""
         members = [
             MemberRole(self.actor(FIRST_MEMBER + i), device=f"member {i}", folder=self.folder / "state")
             for i in range(count)
         ]
         for member in members:
             member.join()
+        let_pass(self.w3, 1)
         return members
 
     def request(self) -> bytes:

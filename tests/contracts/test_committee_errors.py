@@ -13,7 +13,7 @@ def case(play):
     """An announced case with seven members to draw from."""
     play.seat()
     dispute = play.open(play.claim(honest(networks()["vote"])))
-    play.send(play.challenger, "game", "escalate", dispute)
+    play.escalate(dispute)
     return dispute
 
 
@@ -105,8 +105,8 @@ def test_who_may_commit_and_reveal_and_what(play, committee, actors, case):
         committee.reveal(case, 1, b"measured", SALT, sender=first)
 
 
-def test_only_the_game_convenes_tallies_and_cancels(play, committee, actors, case):
-    calls = ((committee.convene, actors.prover, actors.challenger), (committee.tally,), (committee.cancel,))
+def test_only_the_game_convenes_and_tallies(play, committee, actors, case):
+    calls = ((committee.convene, actors.prover, actors.challenger, 1), (committee.tally,))
     for method, *arguments in calls:
         with ape.reverts(committee.NotDisputeGame, caller=actors.stranger.address):
             method(case, *arguments, sender=actors.stranger)

@@ -25,14 +25,14 @@ def test_the_bond_is_exact(play, game, rules, actors):
 def test_every_move_of_an_unknown_dispute_is_refused(play, game, actors):
     calls = [
         (game.reveal, 0, 7, [], []),
-        (game.select, [], 0),
+        (game.select, 0, 7, [], 0),
         (game.prove, EMPTY_LEAF, b""),
         (game.close,),
         (game.proveInconsistent, EMPTY_LEAF, []),
         (game.demand, EMPTY_LEAF, True, 0, 0),
         (game.answer, UNKNOWN, b"", 0, b"", []),
         (game.accuse, EMPTY_LEAF, b"", 1, UNKNOWN, []),
-        (game.escalate,),
+        (game.escalate, 0, 7),
         (game.settleVote,),
         (game.timeout,),
     ]
@@ -48,13 +48,13 @@ def test_every_move_of_an_unknown_dispute_is_refused(play, game, actors):
 def test_every_move_out_of_phase_is_refused(play, game, actors, seven):
     dispute, _ = seven
     calls = [
-        (game.select, [], 0),
+        (game.select, 0, 7, [], 0),
         (game.prove, EMPTY_LEAF, b""),
         (game.proveInconsistent, EMPTY_LEAF, []),
         (game.demand, EMPTY_LEAF, True, 0, 0),
         (game.answer, UNKNOWN, b"", 0, b"", []),
         (game.accuse, EMPTY_LEAF, b"", 1, UNKNOWN, []),
-        (game.escalate,),
+        (game.escalate, 0, 7),
         (game.settleVote,),
     ]
     for method, *arguments in calls:
@@ -77,21 +77,16 @@ def test_a_reveal_has_one_state_for_each_inner_cut_and_none_empty(play, game, ac
         game.reveal(dispute, 0, 7, states, [], sender=actors.challenger)
 
 
-def segment(play, dispute):
-    entry = play.dispute(dispute)
-    return entry["lo"], entry["hi"]
-
-
 def test_states_between_steps_are_the_claims_checkpoints_and_no_others_are(play, game, actors):
     told = honest(networks()["steps"])
     dispute = play.open(play.claim(told))
     states, paths = play.inner_states(dispute, told), told.paths(play.cuts(dispute))
     with ape.reverts(game.CheckpointMismatch, step=2):
-        game.reveal(dispute, *segment(play, dispute), states, paths[::-1], sender=actors.prover)
+        game.reveal(dispute, *play.segment(dispute), states, paths[::-1], sender=actors.prover)
     play.select(dispute, play.reveal(dispute, told), 2)
     with ape.reverts(game.UnexpectedPaths, given=1):
         states = play.inner_states(dispute, told)
-        game.reveal(dispute, *segment(play, dispute), states, [[]], sender=actors.prover)
+        game.reveal(dispute, *play.segment(dispute), states, [[]], sender=actors.prover)
 
 
 def test_a_selection_repeats_the_hashes_and_names_a_child(play, game, actors, seven):
@@ -99,9 +94,11 @@ def test_a_selection_repeats_the_hashes_and_names_a_child(play, game, actors, se
     hashes = play.reveal(dispute, told)
     for wrong in ([], hashes[:-1], hashes[::-1], [*hashes, bytes(32)]):
         with ape.reverts(game.BoundariesMismatch):
-            game.select(dispute, wrong, 0, sender=actors.challenger)
+            game.select(dispute, 0, 7, wrong, 0, sender=actors.challenger)
+    with ape.reverts(game.SegmentMismatch, lo=0, hi=7):
+        game.select(dispute, 0, 3, hashes, 0, sender=actors.challenger)
     with ape.reverts(game.ChildOutOfRange, child=3, degree=3):
-        game.select(dispute, hashes, 3, sender=actors.challenger)
+        game.select(dispute, 0, 7, hashes, 3, sender=actors.challenger)
 
 
 def test_a_leaf_claim_is_the_graphs_record_and_the_provers_states(play, game, actors, seven):
@@ -183,10 +180,10 @@ def test_the_other_disputes_of_a_refuted_claim_can_only_be_closed(play, game, ru
     with ape.reverts(game.DuplicateDispute, disputeId=first):
         game.open(claim, value=rules.challenger_bond, sender=actors.challenger)
     play.prove(first, told)
-    for method, *arguments in ((game.escalate,), (game.timeout,), (game.prove, EMPTY_LEAF, b"")):
+    for method, *arguments in ((game.escalate, 0, 1), (game.timeout,), (game.prove, EMPTY_LEAF, b"")):
         with ape.reverts(game.ClaimRefutedElsewhere, claimId=claim):
             method(second, *arguments, sender=actors.friend)
     game.close(second, sender=actors.stranger)
-    for method in (game.close, game.timeout, game.escalate):
+    for method, *arguments in ((game.close,), (game.timeout,), (game.escalate, 0, 1)):
         with ape.reverts(game.AlreadyClosed, disputeId=second):
-            method(second, sender=actors.friend)
+            method(second, *arguments, sender=actors.friend)

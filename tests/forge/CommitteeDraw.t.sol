@@ -22,7 +22,8 @@ contract CommitteeDrawTest is CommitteeFixture {
         convene(CASE);
         vm.expectRevert(abi.encodeWithSelector(IOperatorCommittee.DuplicateCase.selector, CASE));
         convene(CASE);
-        cancel(CASE);
+        draw(CASE);
+        tally(CASE);
         vm.expectRevert(abi.encodeWithSelector(IOperatorCommittee.DuplicateCase.selector, CASE));
         convene(CASE);
     }
@@ -78,7 +79,8 @@ contract CommitteeDrawTest is CommitteeFixture {
         conveneAndDraw(CASE);
         expectWrongStage(CASE, IOperatorCommittee.Stage.Commit, IOperatorCommittee.Stage.Announced);
         committee.draw(CASE);
-        cancel(CASE);
+        vm.warp(revealEnd(CASE) + 1);
+        tally(CASE);
         expectWrongStage(CASE, IOperatorCommittee.Stage.Ended, IOperatorCommittee.Stage.Announced);
         committee.draw(CASE);
     }
@@ -131,6 +133,28 @@ contract CommitteeDrawTest is CommitteeFixture {
         address[] memory panel = draw(CASE);
         vm.assertEq(panel.length, 3, "panel");
         vm.assertFalse(contains(panel, member(3)), "joined after");
+    }
+
+    /// @dev The attack: buy seats in the block in which a case is announced, and ask to leave right after.
+    function test_draw_joinedOrToppedUpSinceTheClaim_isNotDrawn() external {
+        joinMany(5);
+        penalisePanel(OTHER);
+        topUp(member(0), 4 ether);
+        vm.warp(vm.getBlockTimestamp() + 1);
+        Timestamp claimed = Timestamp.wrap(uint64(vm.getBlockTimestamp()));
+        topUp(member(1), 4 ether);
+        join(member(5));
+        vm.warp(vm.getBlockTimestamp() + 1);
+        topUp(member(2), 4 ether);
+        join(member(6));
+        convene(CASE, claimed);
+        requestLeave(member(6));
+        blocks.roll(committee.seedBlockOf(CASE) + 10_000);
+        committee.draw(CASE);
+        assertStage(CASE, IOperatorCommittee.Stage.Announced);
+        address[] memory panel = draw(CASE);
+        vm.assertEq(panel.length, 1, "announced once more, for the same stakes");
+        vm.assertEq(panel[0], member(0), "the one whose stake was whole before the claim");
     }
 
     function test_draw_belowTheStake_isNotDrawn_untilToppedUp() external {

@@ -28,7 +28,7 @@ contract CommitteeMembersTest is CommitteeFixture {
         vm.assertEq(address(committee).balance, 0, "the committee holds no ether");
         vm.assertEq(committee.memberCount(), 1, "count");
         vm.assertEq(committee.memberAt(0), ALICE, "seat");
-        vm.assertTrue(committee.isEligible(ALICE), "eligible");
+        vm.assertTrue(isEligible(ALICE), "eligible");
     }
 
     function test_join_stakeMinusOrPlusOne_reverts() external {
@@ -55,8 +55,8 @@ contract CommitteeMembersTest is CommitteeFixture {
         vm.expectEmit();
         emit IOperatorCommittee.MemberLeaving(ALICE, leavesAt);
         requestLeave(ALICE);
-        vm.assertEq(Timestamp.unwrap(committee.leavesAtOf(ALICE)), 1_001_000, "leaves at");
-        vm.assertFalse(committee.isEligible(ALICE), "eligible");
+        vm.assertEq(Timestamp.unwrap(committee.leavesAt(ALICE)), 1_001_000, "leaves at");
+        vm.assertFalse(isEligible(ALICE), "eligible");
     }
 
     function test_requestLeave_twice_reverts() external {
@@ -118,8 +118,8 @@ contract CommitteeMembersTest is CommitteeFixture {
         vm.warp(1_001_000);
         leave(ALICE);
         join(ALICE);
-        vm.assertTrue(committee.isEligible(ALICE), "eligible");
-        vm.assertEq(Timestamp.unwrap(committee.leavesAtOf(ALICE)), 0, "not leaving");
+        vm.assertTrue(isEligible(ALICE), "eligible");
+        vm.assertEq(Timestamp.unwrap(committee.leavesAt(ALICE)), 0, "not leaving");
         vm.assertEq(committee.stakeOf(ALICE), 10 ether, "stake");
     }
 
@@ -132,15 +132,6 @@ contract CommitteeMembersTest is CommitteeFixture {
         leave(member(0));
         draw(CASE);
         leave(member(0));
-    }
-
-    function test_leave_whileADrawIsPending_afterCancel_succeeds() external {
-        join(ALICE);
-        requestLeave(ALICE);
-        vm.warp(1_001_000);
-        convene(CASE);
-        cancel(CASE);
-        leave(ALICE);
     }
 
     function test_leave_onAPanel_reverts_untilEveryCaseEnds() external {
@@ -156,9 +147,9 @@ contract CommitteeMembersTest is CommitteeFixture {
         tally(CASE);
         vm.expectRevert(abi.encodeWithSelector(IOperatorCommittee.StakesFrozen.selector, 0, 1));
         leave(ALICE);
-        cancel(OTHER);
+        tally(OTHER);
         leave(ALICE);
-        vm.assertEq(vault.creditOf(ALICE), 6 ether, "what the penalty left");
+        vm.assertEq(vault.creditOf(ALICE), 2 ether, "what the penalties left");
     }
 
     function test_leave_withNothingLeft_succeeds() external {
@@ -181,7 +172,7 @@ contract CommitteeMembersTest is CommitteeFixture {
         join(ALICE);
         penalisePanel(CASE);
         vm.assertEq(committee.stakeOf(ALICE), 6 ether, "after the penalty");
-        vm.assertFalse(committee.isEligible(ALICE), "not drawn below the stake");
+        vm.assertFalse(isEligible(ALICE), "not drawn below the stake");
         for (uint256 sent = 4 ether - 1; sent <= 4 ether + 1; sent += 2) {
             vm.deal(ALICE, sent);
             vm.expectRevert(abi.encodeWithSelector(IOperatorCommittee.WrongStake.selector, sent, 4 ether));
@@ -192,7 +183,7 @@ contract CommitteeMembersTest is CommitteeFixture {
         emit IOperatorCommittee.StakeToppedUp(ALICE, 10 ether);
         topUp(ALICE, 4 ether);
         vm.assertEq(committee.stakeOf(ALICE), 10 ether, "stake");
-        vm.assertTrue(committee.isEligible(ALICE), "drawn again");
+        vm.assertTrue(isEligible(ALICE), "drawn again");
     }
 
     function test_topUp_fullStake_reverts() external {

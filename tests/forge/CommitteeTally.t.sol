@@ -3,6 +3,7 @@ pragma solidity 0.8.30;
 
 import { OperatorCommittee } from "../../contracts/OperatorCommittee.sol";
 import { IOperatorCommittee } from "../../contracts/interfaces/IOperatorCommittee.sol";
+import { Timestamp } from "../../contracts/types/Types.sol";
 import { CommitteeFixture } from "./mocks/CommitteeFixture.sol";
 import { deploy } from "./support/Deploy.sol";
 
@@ -16,12 +17,11 @@ contract CommitteeTallyTest is CommitteeFixture {
 
     function test_gameOnly_others_revert() external {
         bytes memory refusal = abi.encodeWithSelector(IOperatorCommittee.NotDisputeGame.selector, address(this));
+        Timestamp since = justNow();
         vm.expectRevert(refusal);
-        committee.convene(CASE, PROVER, CHALLENGER);
+        committee.convene(CASE, PROVER, CHALLENGER, since);
         vm.expectRevert(refusal);
         committee.tally(CASE);
-        vm.expectRevert(refusal);
-        committee.cancel(CASE);
     }
 
     function test_tally_beforeItsTime_reverts() external {
@@ -118,7 +118,7 @@ contract CommitteeTallyTest is CommitteeFixture {
         emit IOperatorCommittee.MemberPenalised(CASE, panel[2], 2 ether);
         tally(CASE);
         vm.assertEq(committee.stakeOf(panel[2]), 8 ether, "stake");
-        vm.assertFalse(committee.isEligible(panel[2]), "below the stake");
+        vm.assertFalse(isEligible(panel[2]), "below the stake");
         vm.assertEq(vault.totalBurned(), 2 ether, "burned");
     }
 
@@ -127,7 +127,7 @@ contract CommitteeTallyTest is CommitteeFixture {
         tally(CASE);
         vm.assertEq(committee.stakeOf(panel[2]), 10 ether, "a margin of two");
         vm.assertEq(committee.stakeOf(panel[4]), 6 ether, "the absent");
-        vm.assertTrue(committee.isEligible(panel[2]), "still drawn");
+        vm.assertTrue(isEligible(panel[2]), "still drawn");
     }
 
     function test_tally_committedButNotRevealed_paysAsAbsent() external {
@@ -194,7 +194,7 @@ contract CommitteeTallyTest is CommitteeFixture {
         }
         vm.assertEq(vault.totalBurned(), 50 ether, "five whole stakes");
         topUp(member(0), 10 ether);
-        vm.assertTrue(committee.isEligible(member(0)), "restored from nothing");
+        vm.assertTrue(isEligible(member(0)), "restored from nothing");
     }
 
     /// @dev Every way five members can vote, against the rules written out once more.
@@ -225,60 +225,10 @@ contract CommitteeTallyTest is CommitteeFixture {
             vm.assertTrue(contains(rewarded, panel[i]) == winner, "rewarded are the winners");
             vm.assertEq(committee.stakeOf(panel[i]), 10 ether - cost, "stake");
             vm.assertEq(vault.creditOf(panel[i]), !decided && votes[i] != ABSENT ? 0.3 ether : 0, "credit");
-            vm.assertTrue(committee.isEligible(panel[i]) == (cost == 0), "eligible");
+            vm.assertTrue(isEligible(panel[i]) == (cost == 0), "eligible");
             vm.assertEq(committee.dutiesOf(panel[i]), 0, "released");
         }
         assertConserved();
-    }
-
-    // ---- cancel
-
-    function test_cancel_anyStage_releasesAndCostsNobody() external {
-        convene(caseOf(0));
-        cancel(caseOf(0));
-        vm.assertEq(committee.pendingDraws(), 0, "pending");
-
-        conveneAndDraw(caseOf(1));
-        cancel(caseOf(1));
-
-        address[] memory panel = conveneAndDraw(caseOf(2));
-        commit(caseOf(2), panel[0], ACCEPT);
-        vm.warp(commitEnd(caseOf(2)) + 1);
-        assertStage(caseOf(2), IOperatorCommittee.Stage.Reveal);
-        cancel(caseOf(2));
-
-        conveneAndDraw(caseOf(3));
-        vm.warp(revealEnd(caseOf(3)) + 1);
-        assertStage(caseOf(3), IOperatorCommittee.Stage.Tallying);
-        vm.expectEmit();
-        emit IOperatorCommittee.CaseCancelled(caseOf(3));
-        cancel(caseOf(3));
-
-        for (uint256 i = 0; i < 5; ++i) {
-            vm.assertEq(committee.dutiesOf(member(i)), 0, "duties");
-            vm.assertTrue(committee.isEligible(member(i)), "eligible");
-        }
-        for (uint256 i = 0; i < 4; ++i) {
-            assertStage(caseOf(i), IOperatorCommittee.Stage.Ended);
-        }
-        vm.assertEq(vault.totalLocked(), 50 ether, "stakes");
-    }
-
-    function test_cancel_unknownOrEnded_reverts() external {
-        expectWrongStage(CASE, IOperatorCommittee.Stage.None, IOperatorCommittee.Stage.Announced);
-        cancel(CASE);
-        convene(CASE);
-        cancel(CASE);
-        expectWrongStage(CASE, IOperatorCommittee.Stage.Ended, IOperatorCommittee.Stage.Announced);
-        cancel(CASE);
-    }
-
-    function test_cancel_thenCommit_reverts() external {
-        address[] memory panel = conveneAndDraw(CASE);
-        cancel(CASE);
-        expectWrongStage(CASE, IOperatorCommittee.Stage.Ended, IOperatorCommittee.Stage.Commit);
-        vm.prank(panel[0]);
-        committee.commit(CASE, "late");
     }
 
     function test_tally_gas_largestPanelIsBounded() external {

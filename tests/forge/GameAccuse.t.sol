@@ -69,7 +69,7 @@ contract GameAccuseTest is GameFixture {
         vm.expectRevert(_wrongPhase(IDisputeGame.Phase.Defence, IDisputeGame.Phase.Leaf));
         _accuse(CHALLENGER, proofOf(type(uint256).max), NODE);
         vm.prank(PROVER);
-        game.escalate(_id);
+        game.escalate(_id, NODE, NODE + 1);
         vm.expectRevert(_wrongPhase(IDisputeGame.Phase.Vote, IDisputeGame.Phase.Leaf));
         _accuse(CHALLENGER, proofOf(type(uint256).max), NODE);
     }
@@ -195,7 +195,7 @@ contract GameAccuseTest is GameFixture {
         vm.expectEmit();
         emit IDisputeGame.Escalated(_id, NODE, NODE + 1);
         vm.prank(PROVER);
-        game.escalate(_id);
+        game.escalate(_id, NODE, NODE + 1);
         assertPhase(_id, IDisputeGame.Phase.Vote);
         vm.assertEq(DisputeId.unwrap(committee.convened()), DisputeId.unwrap(_id), "case");
         vm.assertEq(committee.prover(), PROVER, "prover");
@@ -226,7 +226,7 @@ contract GameAccuseTest is GameFixture {
         for (uint256 i = 0; i < 2; ++i) {
             vm.expectRevert(abi.encodeWithSelector(IDisputeGame.NotYourTurn.selector, callers[i], PROVER));
             vm.prank(callers[i]);
-            game.escalate(_id);
+            game.escalate(_id, NODE, NODE + 1);
         }
     }
 
@@ -251,7 +251,7 @@ contract GameAccuseTest is GameFixture {
         game.prove(other, leaf, proofThatSays(true));
         vm.expectRevert(abi.encodeWithSelector(IDisputeGame.ClaimRefutedElsewhere.selector, _claimId));
         vm.prank(PROVER);
-        game.escalate(_id);
+        game.escalate(_id, NODE, NODE + 1);
         game.close(_id);
         assertEnded(_id, IDisputeGame.Outcome.Moot);
         vm.assertEq(vault.creditOf(CHALLENGER), C, "refund");
@@ -286,7 +286,7 @@ contract GameAccuseTest is GameFixture {
     function _defend(IOperatorCommittee.Verdict verdict) private {
         accuse(_id);
         vm.prank(PROVER);
-        game.escalate(_id);
+        game.escalate(_id, NODE, NODE + 1);
         committee.setVerdict(verdict, members(3));
         game.settleVote(_id);
     }

@@ -152,7 +152,7 @@ contract GameEndTest is GameFixture {
         warpPastDeadline(id);
         vm.expectRevert(reason);
         vm.prank(CHALLENGER);
-        game.select(id, hashes, 0);
+        game.select(id, 0, NODES, hashes, 0);
     }
 
     function testFuzz_clocks_countEachSidesTurnsAlone(uint64[4] memory pauses) external {
@@ -220,22 +220,53 @@ contract GameEndTest is GameFixture {
         assertEnded(other, IDisputeGame.Outcome.Moot);
         vm.assertEq(vault.creditOf(RIVAL), C, "refund");
         vm.assertEq(uint256(claims.getClaim(claimId).openDisputes), 0, "no dispute is left open");
-        vm.assertEq(DisputeId.unwrap(committee.cancelled()), 0, "no case to cancel");
         vm.expectRevert(abi.encodeWithSelector(IDisputeGame.AlreadyClosed.selector, other));
         game.close(other);
     }
 
-    function test_close_duringAVote_cancelsTheCase() external {
+    /// @dev The attack: ask many panels about a true claim, and take back the bonds of those that do not please once one
+    /// of them has refuted it.
+    function test_voteAfterARefutation_forTheProver_costsTheChallengerItsBond() external {
+        DisputeId other = _refutedInAVote();
+        vm.expectRevert(abi.encodeWithSelector(IDisputeGame.VoteRunning.selector, other));
+        game.close(other);
+        _settle(other, IOperatorCommittee.Verdict.Accept, 3);
+        assertEnded(other, IDisputeGame.Outcome.ProverWon);
+        vm.assertEq(vault.creditOf(RIVAL), 0, "challenger");
+        vm.assertEq(vault.creditOf(PROVER), C - C_BURNED - 3 * FEE, "prover");
+    }
+
+    function test_voteAfterARefutation_againstTheProver_refundsTheChallenger() external {
+        DisputeId other = _refutedInAVote();
+        _settle(other, IOperatorCommittee.Verdict.Reject, 3);
+        assertEnded(other, IDisputeGame.Outcome.Moot);
+        vm.assertEq(vault.creditOf(RIVAL), C, "challenger");
+    }
+
+    function test_voteAfterARefutation_withoutAQuorum_refundsTheChallenger() external {
+        DisputeId other = _refutedInAVote();
+        _settle(other, IOperatorCommittee.Verdict.NoQuorum, 0);
+        assertEnded(other, IDisputeGame.Outcome.Undecided);
+        vm.assertEq(vault.creditOf(RIVAL), C, "challenger");
+    }
+
+    function _refutedInAVote() private returns (DisputeId other) {
         (ClaimId claimId, DisputeId id) = openAtLeaf(NODE);
-        DisputeId other = openBy(claimId, RIVAL);
+        other = openBy(claimId, RIVAL);
         descend(other, NODE);
         _escalate(other, RIVAL);
         _prove(id);
         vm.expectRevert(abi.encodeWithSelector(IDisputeGame.ClaimRefutedElsewhere.selector, claimId));
+        game.timeout(other);
+    }
+
+    function _settle(DisputeId other, IOperatorCommittee.Verdict verdict, uint256 rewarded) private {
+        committee.setVerdict(verdict, members(rewarded));
         game.settleVote(other);
-        game.close(other);
-        assertEnded(other, IDisputeGame.Outcome.Moot);
-        vm.assertEq(DisputeId.unwrap(committee.cancelled()), DisputeId.unwrap(other), "case cancelled");
+        ClaimId claimId = game.getDispute(other).claimId;
+        assertStatus(claimId, IClaimRegistry.Status.Refuted);
+        vm.assertEq(uint256(claims.getClaim(claimId).openDisputes), 0, "no dispute is left open");
+        vm.assertEq(vault.totalLocked(), 0, "nothing is left locked");
         assertConserved();
     }
 
@@ -260,16 +291,16 @@ contract GameEndTest is GameFixture {
         reveal(id);
         bytes32[] memory hashes = boundaryHashes(0, NODES);
         _expectNotYourTurn(PROVER, CHALLENGER);
-        game.select(id, hashes, 0);
+        game.select(id, 0, NODES, hashes, 0);
         _expectNotYourTurn(RIVAL, CHALLENGER);
-        game.select(id, hashes, 0);
+        game.select(id, 0, NODES, hashes, 0);
         select(id, FAN_OUT - 1);
         descend(id, 8);
         IDisputeGame.LeafClaim memory leaf = leafOf(8);
         _expectNotYourTurn(PROVER, CHALLENGER);
         game.demand(id, leaf, true, 0, 0);
         _expectNotYourTurn(PROVER, CHALLENGER);
-        game.escalate(id);
+        game.escalate(id, 8, 9);
         vm.prank(CHALLENGER);
         game.demand(id, leaf, true, 0, 0);
         _expectNotYourTurn(CHALLENGER, PROVER);
@@ -281,7 +312,7 @@ contract GameEndTest is GameFixture {
         DisputeId id = openBy(claim(), CHALLENGER);
         IDisputeGame.LeafClaim memory leaf;
         _expectWrongPhase(id, reveal_, IDisputeGame.Phase.Select);
-        game.select(id, new bytes32[](2), 0);
+        game.select(id, 0, NODES, new bytes32[](2), 0);
         _expectWrongPhase(id, reveal_, IDisputeGame.Phase.Leaf);
         game.prove(id, leaf, "");
         _expectWrongPhase(id, reveal_, IDisputeGame.Phase.Leaf);
@@ -291,7 +322,7 @@ contract GameEndTest is GameFixture {
         _expectWrongPhase(id, reveal_, IDisputeGame.Phase.Answer);
         game.answer(id, 0, "", 0, "", new bytes32[](0));
         _expectWrongPhase(id, reveal_, IDisputeGame.Phase.Leaf);
-        game.escalate(id);
+        game.escalate(id, 0, NODES);
         _expectWrongPhase(id, reveal_, IDisputeGame.Phase.Vote);
         game.settleVote(id);
         descend(id, NODE);
@@ -326,7 +357,7 @@ contract GameEndTest is GameFixture {
         vm.expectRevert(reason);
         game.prove(id, leaf, proof);
         vm.expectRevert(reason);
-        game.escalate(id);
+        game.escalate(id, NODE, NODE + 1);
         vm.expectRevert(reason);
         game.close(id);
     }
@@ -342,7 +373,7 @@ contract GameEndTest is GameFixture {
 
     function _escalate(DisputeId id, address challenger) private {
         vm.prank(challenger);
-        game.escalate(id);
+        game.escalate(id, NODE, NODE + 1);
     }
 
     function _voted(IOperatorCommittee.Verdict verdict, uint256 count) private returns (ClaimId claimId, DisputeId id) {

@@ -4,7 +4,7 @@ pragma solidity 0.8.30;
 import { IClaimRegistry } from "../../contracts/interfaces/IClaimRegistry.sol";
 import { IDisputeGame } from "../../contracts/interfaces/IDisputeGame.sol";
 import { IOperatorCommittee } from "../../contracts/interfaces/IOperatorCommittee.sol";
-import { ClaimId, DisputeId, Duration } from "../../contracts/types/Types.sol";
+import { ClaimId, DisputeId, Duration, Timestamp } from "../../contracts/types/Types.sol";
 import { GameFixture } from "./mocks/GameFixture.sol";
 
 /// @dev Segments of several operators before the committee.
@@ -33,6 +33,13 @@ contract GameEscalateTest is GameFixture {
         vm.assertEq(voting.hiState, before.hiState, "hi state");
         vm.assertEq(uint256(Duration.unwrap(voting.challengerLeft)), CHALLENGER_CLOCK - 70, "challenger pays");
         vm.assertEq(DisputeId.unwrap(committee.convened()), DisputeId.unwrap(_id), "case");
+        vm.assertEq(Timestamp.unwrap(committee.since()), START, "the stakes of when the claim was made");
+    }
+
+    function test_escalate_ofAnotherSegment_reverts() external {
+        reveal(_id);
+        vm.expectRevert(abi.encodeWithSelector(IDisputeGame.SegmentMismatch.selector, 0, NODES));
+        _escalate(CHALLENGER, 3, 5);
     }
 
     function test_escalate_ofAChild_isAboutTheChild() external {
@@ -41,7 +48,7 @@ contract GameEscalateTest is GameFixture {
         reveal(_id);
         vm.expectEmit();
         emit IDisputeGame.Escalated(_id, 3, 5);
-        _escalate(CHALLENGER);
+        _escalate(CHALLENGER, 3, 5);
     }
 
     function test_escalate_beforeTheProverRevealed_reverts() external {
@@ -92,13 +99,13 @@ contract GameEscalateTest is GameFixture {
         _id = openBy(claim(), CHALLENGER);
         reveal(_id);
         vm.expectRevert(abi.encodeWithSelector(IDisputeGame.SegmentTooLong.selector, 0, 3 * NODES));
-        _escalate(CHALLENGER);
+        _escalate(CHALLENGER, 0, 3 * NODES);
         assertPhase(_id, IDisputeGame.Phase.Select);
         select(_id, 1);
         reveal(_id);
         vm.expectEmit();
         emit IDisputeGame.Escalated(_id, NODES, 2 * NODES);
-        _escalate(CHALLENGER);
+        _escalate(CHALLENGER, NODES, 2 * NODES);
     }
 
     function test_vote_onASegment_ends() external {
@@ -125,12 +132,16 @@ contract GameEscalateTest is GameFixture {
             )
         );
         vm.prank(CHALLENGER);
-        game.select(_id, hashes, 0);
+        game.select(_id, 0, NODES, hashes, 0);
     }
 
     function _escalate(address caller) private {
+        _escalate(caller, 0, NODES);
+    }
+
+    function _escalate(address caller, uint32 lo, uint32 hi) private {
         vm.prank(caller);
-        game.escalate(_id);
+        game.escalate(_id, lo, hi);
     }
 
     function _vote(IOperatorCommittee.Verdict verdict) private {

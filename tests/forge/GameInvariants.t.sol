@@ -42,12 +42,13 @@ contract GameHandler is GameFixture {
         DisputeId id = _dispute(which);
         IDisputeGame.Dispute memory dispute = game.getDispute(id);
         if (dispute.phase == IDisputeGame.Phase.Closed) return open(0, choice);
-        if (claims.getClaim(dispute.claimId).refuted) game.close(id);
+        bool isVoting = dispute.phase == IDisputeGame.Phase.Vote;
+        if (claims.getClaim(dispute.claimId).refuted && !isVoting) game.close(id);
         else if (vm.getBlockTimestamp() > Timestamp.unwrap(game.deadlineOf(id))) game.timeout(id);
         else if (dispute.phase == IDisputeGame.Phase.Reveal) reveal(id);
         else if (dispute.phase == IDisputeGame.Phase.Select) _narrow(id, choice);
         else if (dispute.phase == IDisputeGame.Phase.Leaf) _decide(id, choice);
-        else if (dispute.phase == IDisputeGame.Phase.Defence) _defend(id);
+        else if (dispute.phase == IDisputeGame.Phase.Defence) _escalate(id, PROVER);
         else _settle(id, choice);
         ++moves;
     }
@@ -128,8 +129,7 @@ contract GameHandler is GameFixture {
 
     function _narrow(DisputeId id, uint256 choice) private {
         if (choice % 16 != 15) return _select(id, choice);
-        vm.prank(game.getDispute(id).challenger);
-        game.escalate(id);
+        _escalate(id, game.getDispute(id).challenger);
     }
 
     function _select(DisputeId id, uint256 choice) private {
@@ -138,7 +138,7 @@ contract GameHandler is GameFixture {
         hashes[0] = dispute.loState;
         hashes[hashes.length - 1] = dispute.hiState;
         vm.prank(dispute.challenger);
-        game.select(id, hashes, choice % (hashes.length - 1));
+        game.select(id, dispute.lo, dispute.hi, hashes, choice % (hashes.length - 1));
     }
 
     function _decide(DisputeId id, uint256 choice) private {
@@ -149,14 +149,14 @@ contract GameHandler is GameFixture {
         } else if (choice % 4 == 1) {
             accuse(id);
         } else {
-            vm.prank(dispute.challenger);
-            game.escalate(id);
+            _escalate(id, dispute.challenger);
         }
     }
 
-    function _defend(DisputeId id) private {
-        vm.prank(PROVER);
-        game.escalate(id);
+    function _escalate(DisputeId id, address caller) private {
+        IDisputeGame.Dispute memory dispute = game.getDispute(id);
+        vm.prank(caller);
+        game.escalate(id, dispute.lo, dispute.hi);
     }
 
     function _settle(DisputeId id, uint256 choice) private {

@@ -230,8 +230,9 @@ contract GameLeafTest is GameFixture {
     }
 
     function _select(DisputeId id, uint256 child, bytes32[] memory hashes) private {
+        IDisputeGame.Dispute memory dispute = game.getDispute(id);
         vm.prank(CHALLENGER);
-        game.select(id, hashes, child);
+        game.select(id, dispute.lo, dispute.hi, hashes, child);
     }
 
     function _resized(bytes32[] memory values, uint256 size) private pure returns (bytes32[] memory resized) {

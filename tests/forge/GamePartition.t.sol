@@ -190,7 +190,16 @@ contract GamePartitionTest is GameFixture {
         bytes32 given = keccak256(abi.encodePacked(hashes));
         vm.expectRevert(abi.encodeWithSelector(IDisputeGame.BoundariesMismatch.selector, given, required));
         vm.prank(CHALLENGER);
-        game.select(id, hashes, 1);
+        game.select(id, 0, NODES, hashes, 1);
+    }
+
+    function test_select_inAnotherSegment_reverts() external {
+        DisputeId id = openBy(claim(), CHALLENGER);
+        reveal(id);
+        bytes32[] memory hashes = boundaryHashes(0, NODES);
+        vm.expectRevert(abi.encodeWithSelector(IDisputeGame.SegmentMismatch.selector, 0, NODES));
+        vm.prank(CHALLENGER);
+        game.select(id, 0, 3, hashes, 1);
     }
 
     function test_select_withHashesOfAnEarlierRound_reverts() external {
@@ -203,7 +212,7 @@ contract GamePartitionTest is GameFixture {
         bytes32 required = keccak256(abi.encodePacked(boundaryHashes(0, 3)));
         vm.expectRevert(abi.encodeWithSelector(IDisputeGame.BoundariesMismatch.selector, given, required));
         vm.prank(CHALLENGER);
-        game.select(id, stale, 0);
+        game.select(id, 0, 3, stale, 0);
     }
 
     function test_select_ofAChildBeyondTheLast_reverts() external {

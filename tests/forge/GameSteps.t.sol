@@ -264,8 +264,9 @@ contract GameStepsTest is GameFixture {
     }
 
     function _select(DisputeId id, bytes32[] memory hashes, uint256 child) private {
+        IDisputeGame.Dispute memory dispute = game.getDispute(id);
         vm.prank(CHALLENGER);
-        game.select(id, hashes, child);
+        game.select(id, dispute.lo, dispute.hi, hashes, child);
     }
 
     function _expectMismatch(DisputeId id, bytes32[][] memory states, bytes32[][] memory paths, uint256 step) private {

@@ -26,9 +26,12 @@ class Stage(IntEnum):
 
 @dataclass
 class Seat:
-    """Drawn for the announcements numbered from `first` up to, not including, `until`."""
+    """Drawn for the announcements numbered from `first` up to, not including, `until`, of claims made later than
+    `whole_since`.
+    """
 
     first: int
+    whole_since: int
     until: int = NEVER
     duties: int = 0
     leaves_at: int = 0
@@ -43,6 +46,7 @@ class Ballot:
 @dataclass
 class Case:
     parties: tuple[str, str]
+    since: int
     announcement: int
     population: tuple[str, ...]
     seed_block: int
@@ -69,7 +73,7 @@ class Committee:
         require(caller not in self.seats, "AlreadyMember")
         require(value == self.rules.stake, "WrongStake")
         self.members.append(caller)
-        self.seats[caller] = Seat(self.announcements + 1)
+        self.seats[caller] = Seat(self.announcements + 1, now.time)
         self.vault.lock(self.rules.committee, _lock(caller), value)
 
     def top_up(self, now: Now, caller: str, value: int) -> None:
@@ -78,7 +82,7 @@ class Committee:
         require(not self.pending_draws, "StakesFrozen")
         require(value == self.rules.stake - self.stake(caller), "WrongStake")
         self.vault.lock(self.rules.committee, _lock(caller), value)
-        seat.first, seat.until = self.announcements + 1, NEVER
+        seat.first, seat.until, seat.whole_since = self.announcements + 1, NEVER, now.time
 
     def request_leave(self, now: Now, caller: str) -> None:
         seat = self._seat(caller)
@@ -100,11 +104,12 @@ class Committee:
 
     # ---- cases
 
-    def convene(self, now: Now, case: bytes, prover: str, challenger: str) -> None:
+    def convene(self, now: Now, case: bytes, prover: str, challenger: str, since: int) -> None:
         assert case not in self.cases
         self.announcements += 1
         seed_block = now.block + self.rules.seed_delay
-        self.cases[case] = Case((prover, challenger), self.announcements, tuple(self.members), seed_block)
+        parties, population = (prover, challenger), tuple(self.members)
+        self.cases[case] = Case(parties, since, self.announcements, population, seed_block)
 
     def eligible(self, case: bytes) -> set[str]:
         """Who may be on the panel: settled by the announcement, before the seed exists."""
@@ -114,6 +119,7 @@ class Committee:
             for member in entry.population
             if member not in entry.parties
             and self.seats[member].first <= entry.announcement < self.seats[member].until
+            and self.seats[member].whole_since < entry.since
         }
 
     def draw(self, now: Now, caller: str, case: bytes, panel: list[str] | None) -> None:
@@ -164,9 +170,6 @@ class Committee:
             for member in minority:
                 self._burn(member, self.rules.minority_penalty)
         return (Verdict.REJECT if majority is rejects else Verdict.ACCEPT), majority
-
-    def cancel(self, case: bytes) -> None:
-        self._end(self.cases[case])
 
     # ---- views
 

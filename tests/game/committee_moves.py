@@ -95,10 +95,6 @@ class CommitteeMoves(Machine):
             if self.reference.committee.stage(now, case) == stage
         ]
 
-    def ready_to_settle(self) -> list[bytes]:
-        voting = self.in_phase(Phase.VOTE)
-        return [case for case in self.at_stage(Stage.TALLYING) if case in voting]
-
     def pick_case(self, data: st.DataObject, stage: Stage) -> bytes:
         fitting = self.at_stage(stage)
         return self.choose(
@@ -176,13 +172,14 @@ class CommitteeMoves(Machine):
 
     def settle_vote(self, data: st.DataObject) -> None:
         committee, disputes = self.reference.committee, self.reference.disputes
-        ready = self.ready_to_settle()
+        ready = self.at_stage(Stage.TALLYING)
         dispute = self.choose(data, ready) if ready else self.pick_dispute(data, Phase.VOTE)
         edge = committee.cases[dispute].reveal_end if dispute in committee.cases else 0
         caller = self.choose(data, self.accounts)
         at = self.when(data) if ready else self.on_edge(data, edge, edge + 1)
+        is_refuted = self.reference.claims.get(disputes.disputes[dispute].claim).refuted
         self.move(
-            "settleVote",
+            "settleVoteOfRefuted" if is_refuted else "settleVote",
             caller,
             "game",
             "settleVote",

@@ -64,7 +64,7 @@ class DisputeMoves(Machine):
         return [
             d
             for d, entry in self.reference.disputes.disputes.items()
-            if claims[entry.claim].refuted and entry.phase != Phase.CLOSED
+            if claims[entry.claim].refuted and entry.phase not in (Phase.VOTE, Phase.CLOSED)
         ]
 
     def open(self, data: st.DataObject) -> None:
@@ -144,13 +144,14 @@ class DisputeMoves(Machine):
         if self.rarely(data):
             hashes[self.choose(data, range(len(hashes)))] = b"\5" * 32
         caller = self.usually(data, entry.challenger)
+        segment = (entry.lo, entry.hi + self.rarely(data, 20))
         self.move(
             "select",
             caller,
             "game",
             "select",
-            (dispute, hashes, child),
-            lambda now, _: disputes.select(now, caller, dispute, hashes, child),
+            (dispute, *segment, hashes, child),
+            lambda now, _: disputes.select(now, caller, dispute, segment, hashes, child),
             at=self.when(data, disputes.deadline(dispute)),
         )
 
@@ -373,13 +374,15 @@ class DisputeMoves(Machine):
 
     def _escalate(self, data: st.DataObject, kind: str, dispute: bytes, caller: str) -> None:
         disputes = self.reference.disputes
+        entry = disputes.disputes[dispute]
+        segment = (entry.lo, entry.hi + self.rarely(data, 20))
         self.move(
             kind,
             caller,
             "game",
             "escalate",
-            (dispute,),
-            lambda now, _: disputes.escalate(now, caller, dispute),
+            (dispute, *segment),
+            lambda now, _: disputes.escalate(now, caller, dispute, segment),
             at=self.when(data, disputes.deadline(dispute)),
         )
 

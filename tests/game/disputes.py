@@ -163,8 +163,11 @@ class Disputes:
         entry.boundaries = boundaries_hash([entry.lo_state, *inner, entry.hi_state])
         self._pass_turn(now, entry, Phase.SELECT)
 
-    def select(self, now: Now, caller: str, dispute: bytes, hashes: list[bytes], child: int) -> None:
+    def select(
+        self, now: Now, caller: str, dispute: bytes, segment: tuple[int, int], hashes: list[bytes], child: int
+    ) -> None:
         entry, _ = self._gate(now, dispute, Phase.SELECT, caller)
+        require(segment == (entry.lo, entry.hi), "SegmentMismatch")
         require(boundaries_hash(hashes) == entry.boundaries, "BoundariesMismatch")
         degree = self.degree(entry)
         require(child < degree, "ChildOutOfRange")
@@ -261,25 +264,29 @@ class Disputes:
         entry.demanded = ZERO
         self._pass_turn(now, entry, Phase.LEAF)
 
-    def escalate(self, now: Now, caller: str, dispute: bytes) -> None:
+    def escalate(self, now: Now, caller: str, dispute: bytes, segment: tuple[int, int]) -> None:
         early = dispute in self.disputes and self.disputes[dispute].phase in (Phase.SELECT, Phase.DEFENCE)
         phase = self.disputes[dispute].phase if early else Phase.LEAF
         entry, claim = self._gate(now, dispute, phase, caller)
+        require(segment == (entry.lo, entry.hi), "SegmentMismatch")
         require(entry.hi - entry.lo <= entry.node_count, "SegmentTooLong")
         self._pass_turn(now, entry, Phase.VOTE)
-        self.committee.convene(now, dispute, claim.prover, entry.challenger)
+        self.committee.convene(now, dispute, claim.prover, entry.challenger, claim.claimed_at)
 
     # ---- the end
 
     def settle_vote(self, now: Now, caller: str, dispute: bytes) -> None:
-        self._gate(now, dispute, Phase.VOTE)
+        entry, claim = self._in_play(dispute)
+        require(entry.phase == Phase.VOTE, "WrongPhase")
         verdict, rewarded = self.committee.tally(now, dispute)
-        if verdict == Verdict.REJECT:
-            self._challenger_wins(dispute, rewarded)
+        if verdict == Verdict.NO_QUORUM:
+            self._refund(dispute, Outcome.UNDECIDED)
         elif verdict == Verdict.ACCEPT:
             self._prover_wins(dispute, rewarded)
+        elif claim.refuted:
+            self._refund(dispute, Outcome.MOOT)
         else:
-            self._refund(dispute, Outcome.UNDECIDED)
+            self._challenger_wins(dispute, rewarded)
 
     def timeout(self, now: Now, caller: str, dispute: bytes) -> None:
         entry, claim = self._in_play(dispute)
@@ -293,8 +300,7 @@ class Disputes:
     def close(self, now: Now, caller: str, dispute: bytes) -> None:
         entry, claim = self._in_play(dispute)
         require(claim.refuted, "ClaimNotRefuted")
-        if entry.phase == Phase.VOTE:
-            self.committee.cancel(dispute)
+        require(entry.phase != Phase.VOTE, "VoteRunning")
         self._refund(dispute, Outcome.MOOT)
 
     # ---- views

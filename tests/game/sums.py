@@ -67,17 +67,29 @@ class SumReference:
         self.stage = Stage.ACCEPTED
         self._pass(now, Phase.LEAF)
 
-    def doubt(self, now: int, caller: str, key: bytes, partials: Sequence[Triple], child: int) -> None:
+    def doubt(
+        self,
+        now: int,
+        caller: str,
+        key: bytes,
+        lanes: tuple[int, int],
+        partials: Sequence[Triple],
+        child: int,
+    ) -> None:
         self._gate(now, Phase.DOUBT, caller)
         require(key == self.key, "RangeMismatch")
+        require(lanes == (self.lo, self.hi), "LanesMismatch")
         require(list(partials) == self.partials, "PartialsMismatch")
         require(child < len(partials), "ChildOutOfRange")
         self.lo, self.hi = children(self.lo, self.hi, len(partials))[child]
         self.partials, self.stage = [partials[child]], Stage.DOUBTED
         self._pass(now, Phase.SPLIT)
 
-    def split(self, now: int, caller: str, sums: Triple, partials: Sequence[Triple]) -> None:
+    def split(
+        self, now: int, caller: str, lanes: tuple[int, int], sums: Triple, partials: Sequence[Triple]
+    ) -> None:
         self._gate(now, Phase.SPLIT, caller)
+        require(lanes == (self.lo, self.hi), "LanesMismatch")
         require([sums] == self.partials, "PartialsMismatch")
         require(self.hi - self.lo > 1, "SingleLane")
         require(len(partials) == min(self.rules.fan_out, self.hi - self.lo), "WrongPartialCount")

@@ -79,7 +79,7 @@ class Game(ClaimMoves, DisputeMoves, CommitteeMoves):
             (12 * len(self.at_stage(Stage.ANNOUNCED)), self.draw),
             (20 * len(self.at_stage(Stage.COMMIT)), self.commit),
             (20 * len(self.at_stage(Stage.REVEAL)), self.reveal_vote),
-            (12 * len(self.ready_to_settle()), self.settle_vote),
+            (12 * len(self.at_stage(Stage.TALLYING)), self.settle_vote),
             (1, self.wait),
             (1, self.stray),
         ]
@@ -155,6 +155,7 @@ LEAST = {
     "commit": 20,
     "revealVote": 8,
     "settleVote": 12,
+    "settleVoteOfRefuted": 1,
 }
 
 

@@ -27,6 +27,7 @@ ERRORS = (
     "ChildOutOfRange",
     "ClockExpired",
     "ClockRunning",
+    "LanesMismatch",
     "NotYourTurn",
     "PartialsDoNotAddUp",
     "PartialsMismatch",
@@ -106,17 +107,17 @@ class Game:
 
     def doubt(self) -> None:
         sender, partials = self.usually(self.chain.play.prover), self.maybe_other(self.reference.partials)
-        key = self.key()
-        child = self.random.randrange(len(partials) + (self.random.random() < 0.1)) if partials else 0
+        key, lanes = self.key(), self.lanes()
+        child = self.random.randrange(len(partials) + (self.random.random() < 0.2)) if partials else 0
         self.move(
             "doubt",
-            lambda at: self.chain.doubt(partials, child, key=key, sender=sender, at=at),
-            lambda now: self.reference.doubt(now, sender, key, partials, child),
+            lambda at: self.chain.doubt(partials, child, key=key, lanes=lanes, sender=sender, at=at),
+            lambda now: self.reference.doubt(now, sender, key, lanes, partials, child),
         )
 
     def split(self) -> None:
         sender, sums = self.usually(self.chain.play.challenger), self.doubted()
-        reference = self.reference
+        reference, lanes = self.reference, self.lanes()
         partials = self.chain.revealed(self.lie) if reference.hi else [sums]
         chance = self.random.random()
         if chance < 0.12:
@@ -125,8 +126,8 @@ class Game:
             partials = partials[:-1]
         self.move(
             "split",
-            lambda at: self.chain.send(sender, "split", sums, partials, at=at),
-            lambda now: reference.split(now, sender, sums, partials),
+            lambda at: self.chain.split(sums, partials, lanes=lanes, sender=sender, at=at),
+            lambda now: reference.split(now, sender, lanes, sums, partials),
         )
 
     def settle(self) -> None:
@@ -183,6 +184,10 @@ class Game:
         if partials and (always or self.random.random() < 0.08):
             return [lied(partials[0]), *partials[1:]]
         return list(partials)
+
+    def lanes(self) -> tuple[int, int]:
+        reference = self.reference
+        return (reference.lo, reference.hi + (self.random.random() < 0.05))
 
     def key(self) -> bytes:
         return self.reference.key if self.random.random() < 0.95 else bytes(32)

@@ -3,9 +3,9 @@
 import pytest
 
 from tao.protocol import actions, committee
-from tao.protocol.views import Phase, Stage, Vote
+from tao.protocol.views import Phase, Stage, Status, Vote
 
-from .factories import MEMBER, STRANGER, case, dispute, view
+from .factories import MEMBER, STRANGER, case, claim, dispute, view
 
 
 class FakeExaminer:
@@ -58,6 +58,18 @@ def test_anyone_draws_and_settles(me):
     assert moves(announced, me=me, block=90) == []
     tallying = voting(Stage.TALLYING)
     assert moves(tallying, me=me) == [actions.SettleVote(tallying)]
+
+
+def test_a_vote_goes_on_after_the_claim_was_refuted_elsewhere():
+    def of_refuted(stage, **options):
+        return dispute(Phase.VOTE, claim=claim(status=Status.REFUTED), case=case(stage, **options))
+
+    fresh, committed = of_refuted(Stage.COMMIT), of_refuted(Stage.REVEAL, commitment=b"x" * 32)
+    assert moves(fresh) == [actions.CommitVote(fresh, Vote.REJECT, b"statistics")]
+    assert moves(committed) == [actions.RevealVote(committed, Vote.REJECT, b"statistics")]
+    announced, tallying = of_refuted(Stage.ANNOUNCED, panel=()), of_refuted(Stage.TALLYING)
+    assert moves(announced) == [actions.Draw(announced)]
+    assert moves(tallying) == [actions.SettleVote(tallying)]
 
 
 def test_salts_differ_by_key_chain_contract_and_case_and_need_no_memory():

@@ -117,12 +117,26 @@ class Play:
     def reveal(self, dispute: bytes, story: Any, prover: str | None = None, **options: Any) -> list[bytes]:
         """Returns the hashes at the cuts, which `select` wants."""
         entry, states = self.dispute(dispute), self.inner_states(dispute, story)
-        segment, paths = (entry["lo"], entry["hi"]), story.paths(self.cuts(dispute))
+        segment, paths = self.segment(dispute), story.paths(self.cuts(dispute))
         self.send(prover or self.prover, "game", "reveal", dispute, *segment, states, paths, **options)
         return [entry["lo_state"], *map(state_hash, states), entry["hi_state"]]
 
-    def select(self, dispute: bytes, hashes: list[bytes], child: int, **options: Any) -> None:
-        self.send(self.dispute(dispute)["challenger"], "game", "select", dispute, hashes, child, **options)
+    def segment(self, dispute: bytes) -> tuple[int, int]:
+        entry = self.dispute(dispute)
+        return entry["lo"], entry["hi"]
+
+    def select(
+        self, dispute: bytes, hashes: list[bytes], child: int, sender: str | None = None, **options: Any
+    ) -> None:
+        """In the segment as it stands, unless another `segment` is given."""
+        lo, hi = options.pop("segment", None) or self.segment(dispute)
+        who = sender or self.dispute(dispute)["challenger"]
+        self.send(who, "game", "select", dispute, lo, hi, hashes, child, **options)
+
+    def escalate(self, dispute: bytes, sender: str | None = None, **options: Any) -> Receipt:
+        """The segment as it stands, unless another `segment` is given."""
+        lo, hi = options.pop("segment", None) or self.segment(dispute)
+        return self.send(sender or self.challenger, "game", "escalate", dispute, lo, hi, **options)
 
     def descend(self, dispute: bytes, story: Any, node: int, prover: str | None = None) -> None:
         """Reveal and select until operator `node` is the leaf."""
@@ -186,8 +200,10 @@ class Play:
     # ---- the committee
 
     def seat(self, members: Sequence[str] | None = None) -> None:
+        """For the claims of the seconds to come."""
         for member in self.members if members is None else members:
             self.send(member, "committee", "join", value=self.rules.stake)
+        self.wait_until(self.time + 1)
 
     def stage(self, case: bytes) -> str:
         return STAGES[self.read("committee", "stageOf", case)]

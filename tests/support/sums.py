@@ -169,11 +169,15 @@ class SumPlay:
         return self.send(sender, "accept", key, self.asserted if sums is None else sums, **options)
 
     def doubt(self, partials: Sequence[Triple], child: int, **options: Any) -> Receipt:
+        """Of the lanes in dispute, unless other `lanes` are given."""
         key, sender = options.pop("key", self.key), options.pop("sender", self.play.prover)
-        return self.send(sender, "doubt", key, list(partials), child, **options)
+        lanes = options.pop("lanes", None) or self.bounds
+        return self.send(sender, "doubt", key, *lanes, list(partials), child, **options)
 
     def split(self, sums: Triple, partials: Sequence[Triple], **options: Any) -> Receipt:
-        return self.send(self.play.challenger, "split", sums, list(partials), **options)
+        """Of the lanes in dispute, unless other `lanes` are given."""
+        sender, lanes = options.pop("sender", self.play.challenger), options.pop("lanes", None) or self.bounds
+        return self.send(sender, "split", *lanes, sums, list(partials), **options)
 
     def post(self, *pieces: tuple) -> Receipt:
         return self.play.send(self.play.stranger, "reduction", "post", list(pieces))

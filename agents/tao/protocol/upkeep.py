@@ -18,7 +18,8 @@ def upkeep(dispute: DisputeView, now: int, block: int) -> actions.Action | None:
     """The move anyone can make for this dispute at second `now` with `block` the latest block, if any."""
     if dispute.phase in (Phase.NONE, Phase.CLOSED):
         return None
-    if dispute.claim.status is Status.REFUTED:
+    # A vote goes on: a verdict for the prover costs the challenger its bond all the same.
+    if dispute.claim.status is Status.REFUTED and dispute.phase is not Phase.VOTE:
         return actions.Close(dispute)
     if expired(dispute, now):
         return actions.Timeout(dispute)

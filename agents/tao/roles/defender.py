@@ -119,7 +119,8 @@ class Defender(Role):
 
     def _defend(self, dispute: DisputeView) -> Done | None:
         start = time.monotonic()
-        call = self.context.contracts.game.functions.escalate(dispute.dispute_id)
+        game = self.context.contracts.game.functions
+        call = game.escalate(dispute.dispute_id, dispute.lo, dispute.hi)
         sent = self.context.send(call, already=OVER)
         what = f"put operator {dispute.node}, of which it was accused, to the committee"
         return self.done("defend", what, start, sent, **dispute_facts(dispute))

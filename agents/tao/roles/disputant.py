@@ -97,7 +97,7 @@ class Disputant(Role):
             case actions.Select(dispute, child, deviation):
                 name, details = "select", {"child": child, "deviation": number(deviation)}
                 what = f"selected child {child} of {self._segment(dispute)}"
-                call = game.select(dispute.dispute_id, list(dispute.hashes), child)
+                call = game.select(dispute.dispute_id, dispute.lo, dispute.hi, list(dispute.hashes), child)
             case actions.ProveInconsistent(dispute):
                 name, details = "prove", {}
                 what = f"proved that the states around {self._segment(dispute)} do not fit its record"
@@ -111,7 +111,7 @@ class Disputant(Role):
             case actions.Escalate(dispute, exceedance):
                 name, details = "escalate", {"exceedance": number(exceedance)}
                 what = f"put {self._segment(dispute)} to the committee (exceedance {exceedance:.3g})"
-                call = game.escalate(dispute.dispute_id)
+                call = game.escalate(dispute.dispute_id, dispute.lo, dispute.hi)
             case actions.Concede(dispute, reason):
                 which = short(dispute.dispute_id)
                 sentence = f"gave up dispute {which} at {self._segment(dispute)}: {reason}"

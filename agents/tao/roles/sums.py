@@ -73,7 +73,7 @@ def supported(role: Role, leaf: Leaf, dispute: DisputeView, splits: bool = False
     if (splits and held.hi - held.lo > 1) or estimate(leaf, cut(leaf, runs))[0] > 1:
         cuts = partition.cuts(held.lo, held.hi, dispute.fan_out)
         partials = [_known(leaf, hint, firsts, lo, hi) for lo, hi in zip(cuts, cuts[1:], strict=False)]
-        call = contracts.sums.functions.split(dispute.dispute_id, doubted, partials)
+        call = contracts.sums.functions.split(dispute.dispute_id, held.lo, held.hi, doubted, partials)
         sent = role.context.send(call, already=OVER)
         return role.done("split", f"revealed {len(partials)} sums over the {lanes}", start, sent, **facts)
     adjudicator = contracts.adjudicator_of(leaf.node.operator)
@@ -110,7 +110,8 @@ def weighed(role: Role, bundle: ModelBundle, dispute: DisputeView, state: Sequen
     )
     if wrong is not None:
         lo, hi, _ = ranges[wrong]
-        call = functions.doubt(dispute.dispute_id, range_key(held.range), list(held.partials), wrong)
+        doubted = held.lo, held.hi, list(held.partials), wrong
+        call = functions.doubt(dispute.dispute_id, range_key(held.range), *doubted)
         what = f"doubted the sums over lanes {lo:,} to {hi - 1:,} that operator {dispute.node} sums"
         name, facts = "doubt", {"from": lo, "to": hi}
     elif held.stage is SumStage.ASSERTED:

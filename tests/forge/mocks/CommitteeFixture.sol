@@ -94,9 +94,14 @@ abstract contract CommitteeFixture is Cheats {
         committee.leave();
     }
 
+    /// @dev About a claim made after everybody joined.
     function convene(DisputeId caseId) internal {
+        convene(caseId, justNow());
+    }
+
+    function convene(DisputeId caseId, Timestamp since) internal {
         vm.prank(GAME);
-        committee.convene(caseId, PROVER, CHALLENGER);
+        committee.convene(caseId, PROVER, CHALLENGER, since);
     }
 
     function draw(DisputeId caseId) internal returns (address[] memory) {
@@ -142,11 +147,6 @@ abstract contract CommitteeFixture is Cheats {
         return committee.tally(caseId);
     }
 
-    function cancel(DisputeId caseId) internal {
-        vm.prank(GAME);
-        committee.cancel(caseId);
-    }
-
     /// @dev A whole case in which nobody of the panel shows up.
     function penalisePanel(DisputeId caseId) internal returns (address[] memory panel) {
         panel = conveneAndDraw(caseId);
@@ -162,6 +162,15 @@ abstract contract CommitteeFixture is Cheats {
 
     function saltOf(address who) internal pure returns (bytes32) {
         return keccak256(abi.encode("salt", who));
+    }
+
+    /// @dev The first second at which stakes of the present one count.
+    function justNow() internal view returns (Timestamp) {
+        return Timestamp.wrap(uint64(vm.getBlockTimestamp() + 1));
+    }
+
+    function isEligible(address who) internal view returns (bool) {
+        return committee.isEligible(who, justNow());
     }
 
     function commitEnd(DisputeId caseId) internal view returns (uint256) {

@@ -259,7 +259,7 @@ abstract contract GameFixture is Cheats {
     function select(DisputeId id, uint256 child) internal {
         IDisputeGame.Dispute memory dispute = game.getDispute(id);
         vm.prank(dispute.challenger);
-        game.select(id, boundaryHashes(dispute.lo, dispute.hi), child);
+        game.select(id, dispute.lo, dispute.hi, boundaryHashes(dispute.lo, dispute.hi), child);
     }
 
     /// @dev Both sides play on until only operator `node` of the run is left.

@@ -4,7 +4,7 @@ pragma solidity 0.8.30;
 import { IAdjudicator } from "../../../contracts/interfaces/IAdjudicator.sol";
 import { IBondVault } from "../../../contracts/interfaces/IBondVault.sol";
 import { IOperatorCommittee } from "../../../contracts/interfaces/IOperatorCommittee.sol";
-import { DisputeId, Operator } from "../../../contracts/types/Types.sol";
+import { DisputeId, Operator, Timestamp } from "../../../contracts/types/Types.sol";
 
 /// @dev Decides as the proof says: abi.encode(verdict, words of memory to hash first).
 contract MockAdjudicator {
@@ -58,9 +58,9 @@ contract MockCommittee {
     address[] private _rewarded;
 
     DisputeId public convened;
-    DisputeId public cancelled;
     address public prover;
     address public challenger;
+    Timestamp public since;
 
     constructor(IBondVault vault_, address disputeGame_, uint256 fee, uint8 size) {
         vault = vault_;
@@ -79,12 +79,8 @@ contract MockCommittee {
         _rewarded = rewarded;
     }
 
-    function convene(DisputeId caseId, address prover_, address challenger_) external {
-        (convened, prover, challenger) = (caseId, prover_, challenger_);
-    }
-
-    function cancel(DisputeId caseId) external {
-        cancelled = caseId;
+    function convene(DisputeId caseId, address prover_, address challenger_, Timestamp since_) external {
+        (convened, prover, challenger, since) = (caseId, prover_, challenger_, since_);
     }
 
     function tally(DisputeId) external view returns (IOperatorCommittee.Verdict, address[] memory) {
