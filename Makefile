@@ -36,5 +36,6 @@ lock: ## recompile requirements.lock from requirements.in (needs uv)
 	uv pip compile requirements.in --override tools/lock-overrides.txt --generate-hashes --no-header --no-annotate \
 	  --python-version 3.11 -o requirements.lock
 
-clean: ## remove everything that setup and runs made
-	rm -rf .venv node_modules .ape .build .forge .runs .setup-done
+clean: ## remove what setup and runs made, but accounts, the local store and members' votes
+	rm -rf .venv node_modules .build .forge .setup-done
+	find .ape .runs -mindepth 1 -maxdepth 1 ! -name accounts ! -name store ! -name state -exec rm -rf {} + 2> /dev/null || true
