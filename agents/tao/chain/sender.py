@@ -101,6 +101,11 @@ class Sender:
         self._waiting, self._tell_after = waiting, tell_after
         self._nonce: int | None = None
 
+    @property
+    def fee(self) -> int:
+        """Wei a gas that a transaction offers now."""
+        return self._fees()["maxFeePerGas"]
+
     def send(self, call: ContractFunction, value: int = 0, already: Iterable[str] = ()) -> Sent:
         """Send a contract call and wait for its receipt.
 

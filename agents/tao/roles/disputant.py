@@ -21,8 +21,9 @@ from tao.protocol.actions import Action
 from tao.protocol.views import ChainView, ClaimView, DisputeView, Phase
 from tao.roles import sums
 from tao.roles.context import Context
+from tao.roles.funds import Bonded
 from tao.roles.journal import Done
-from tao.roles.role import OVER, Role, dispute_facts, short
+from tao.roles.role import OVER, dispute_facts, short
 from tao.roles.states import Ends, around, ends
 
 UNPROVEN = ("NotRefuted", "NoAdjudicator")
@@ -35,11 +36,12 @@ ATTEMPTS = 3
 """Of sending a proof. What fails as often is too large for a transaction, and left to the committee, too."""
 
 
-class Disputant(Role):
+class Disputant(Bonded):
     """Goes by `judge`, a challenger.Judge whose `now` is the chain's time, set at every tick, and whose `unproven`
     are the disputes in which no proof is to be tried any more."""
 
     judge: Any
+    moves_gas = 15_000_000  # the dearest proof that one transaction may hold, and what comes before it
 
     def __init__(self, context: Context, bundle: ModelBundle) -> None:
         super().__init__(context)
@@ -68,8 +70,15 @@ class Disputant(Role):
     def view(self) -> ChainView:
         return self.context.reader.view({self.bundle.model_id})
 
+    @property
+    def bond(self) -> int:
+        return self.context.reader.challenger_bond
+
     def decide(self, view: ChainView) -> Iterable[Action]:
         self.judge.now = view.now
+        mine = [dispute for dispute in view.disputes if dispute.challenger == self.address]
+        self._under_way = sum(dispute.phase is not Phase.CLOSED for dispute in mine)
+        yield from self._withdrawals()
         self._forget({ends(d, d.lo, d.hi) for d in view.disputes if d.phase is not Phase.CLOSED})
         models = frozenset({self.bundle.model_id})
         parts = challenger.parts(view, self.address)
@@ -122,13 +131,17 @@ class Disputant(Role):
         sent = self.context.send(call, already=OVER)
         return self.done(name, what, start, sent, **details, **dispute_facts(dispute))
 
-    def _open(self, claim: ClaimView) -> Done:
+    def _open(self, claim: ClaimView) -> Done | None:
+        """None while there is no ether for another bond."""
+        if not self._may_bond():
+            return None
         start = time.monotonic()
         sent = self.context.send(
             self.context.contracts.game.functions.open(claim.claim_id),
-            value=self.context.reader.challenger_bond,
+            value=self.bond,
             already=("DuplicateDispute", "NotChallengeable"),
         )
+        self._under_way += not sent.already
         why, facts = self._reason(claim)
         what = f"disputed claim {short(claim.claim_id)}: {why}"
         return self.done("open", what, start, sent, claim="0x" + claim.claim_id.hex(), **facts)
