@@ -6,7 +6,7 @@ from __future__ import annotations
 import time
 from abc import abstractmethod
 from collections import Counter
-from collections.abc import Iterable, Set
+from collections.abc import Iterable
 from typing import Any
 
 from tao.chain.reverts import Refused
@@ -79,7 +79,7 @@ class Disputant(Bonded):
         mine = [dispute for dispute in view.disputes if dispute.challenger == self.address]
         self._under_way = sum(dispute.phase is not Phase.CLOSED for dispute in mine)
         yield from self._withdrawals()
-        self._forget({ends(d, d.lo, d.hi) for d in view.disputes if d.phase is not Phase.CLOSED})
+        self._forget(view)
         models = frozenset({self.bundle.model_id})
         parts = challenger.parts(view, self.address)
         yield from self._each(
@@ -89,8 +89,9 @@ class Disputant(Bonded):
         for claim in view.claims:
             self._tell(claim)
 
-    def _forget(self, running: Set[Ends]) -> None:
+    def _forget(self, view: ChainView) -> None:
         """Keep what is known about the segments now disputed alone: it holds their tensors."""
+        running = {ends(d, d.lo, d.hi) for d in view.disputes if d.phase is not Phase.CLOSED}
         self._plans = {key: plan for key, plan in self._plans.items() if key[0] in running}
         self._leaves = {key: leaf for key, leaf in self._leaves.items() if key in running}
 
