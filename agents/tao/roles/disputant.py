@@ -11,7 +11,7 @@ from typing import Any
 
 from tao.chain.reverts import Refused
 from tao.chain.sender import Sent
-from tao.errors import ChainError
+from tao.errors import ChainError, TooLarge
 from tao.graph.states import of_outputs
 from tao.model import ModelBundle
 from tao.proofs import Plan, leaf_claim
@@ -33,7 +33,8 @@ SECONDS_PER_TRANSACTION = 30
 """What to allow for each of many transactions in a row: two blocks of twelve seconds, and some."""
 
 ATTEMPTS = 3
-"""Of sending a proof. What fails as often is too large for a transaction, and left to the committee, too."""
+"""Of sending a proof that is refused or too large for a transaction; then it is left to the committee, too. What fails
+for the connection, the fee or want of ether is certain none the less, and tried until the clock ends."""
 
 
 class Disputant(Bonded):
@@ -170,7 +171,7 @@ class Disputant(Bonded):
             splits = self._failed[range_doubted] >= ATTEMPTS
             return sums.supported(self, self._asserted(dispute), dispute, splits)
         except ChainError as error:
-            self._failed[range_doubted] += not isinstance(error, Refused)
+            self._failed[range_doubted] += isinstance(error, TooLarge)
             raise
 
     def _post(self, dispute: DisputeView, plan: Plan, start: float) -> Done | None:
@@ -206,7 +207,7 @@ class Disputant(Bonded):
             posting = next(plan.postings(known))
             sent = self.context.send(adjudicator.functions.post(posting.pieces))
         except ChainError as error:
-            self._failure(dispute, isinstance(error, Refused))
+            self._failure(dispute, error, isinstance(error, Refused))
             raise
         self._failed[dispute.dispute_id] = 0
         posted, lanes = len(known) + len(posting.keys), sum(piece.lanes for piece in plan.pieces)
@@ -248,12 +249,12 @@ class Disputant(Bonded):
         try:
             return self.context.send(call, already=OVER)
         except ChainError as error:
-            self._failure(dispute, isinstance(error, Refused) and error.error in UNPROVEN)
+            self._failure(dispute, error, isinstance(error, Refused) and error.error in UNPROVEN)
             raise
 
-    def _failure(self, dispute: DisputeView, is_final: bool) -> None:
-        """Leave the operator to the committee, at once or after some more failures."""
-        self._failed[dispute.dispute_id] += 1
+    def _failure(self, dispute: DisputeView, error: ChainError, is_final: bool) -> None:
+        """Leave the operator to the committee, at once or after some more failures that do not pass."""
+        self._failed[dispute.dispute_id] += isinstance(error, (Refused, TooLarge))
         if is_final or self._failed[dispute.dispute_id] >= ATTEMPTS:
             self.judge.unproven.add(dispute.dispute_id)
 
