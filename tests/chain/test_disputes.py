@@ -234,7 +234,8 @@ def test_a_corrupt_object_in_the_store_does_not_silence_the_prover(world):
     dispute = disputed(world, prover)
     (output,) = dispute.claim.outputs
     stored(world, output).write_bytes(b"junk")
-    assert commit(prover._tensor(dispute, output)) == output
+    kind = world.bundle.graph.types[world.bundle.graph.outputs[0]]
+    assert commit(prover._tensor(dispute, output, kind)) == output
 
 
 def test_a_prover_on_other_kernels_weighs_sums_of_what_it_committed_to(world):
