@@ -12,11 +12,20 @@ from support.deployment import Deployment, deploy
 from support.isolation import isolated
 from support.play import Play
 from support.wire import Wire
+from tao.tensors import store
 
 CHECKS = [HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much]
 settings.register_profile("quick", derandomize=True, deadline=None, suppress_health_check=CHECKS)
 settings.register_profile("deep", deadline=None, max_examples=2_000, suppress_health_check=CHECKS)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def unflushed() -> Iterator[None]:
+    """Stores do not wait for the disk: no test outlives a power loss."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(store, "_flush", lambda path: None)
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -24,7 +24,7 @@ from rich.progress import (
 from rich.table import Column
 from rich.text import Text
 
-__all__ = ["Display", "Work", "duration", "size", "trace"]
+__all__ = ["Display", "Work", "duration", "printable", "size", "trace"]
 
 TELL_EVERY = 30.0
 """Seconds between lines of progress in a log."""
@@ -140,6 +140,11 @@ class _Elapsed(ProgressColumn):
 
     def render(self, task: Task) -> Text:
         return Text(duration(int(task.elapsed or 0)) if task.total is None else "")
+
+
+def printable(text: str) -> str:
+    """A stranger's words without what a terminal would obey instead of showing it: spaces in the place of that."""
+    return "".join(character if character.isprintable() else " " for character in text)
 
 
 def duration(seconds: float) -> str:

@@ -36,3 +36,7 @@ class DeploymentError(TaoError):
 
 class ChainError(TaoError):
     """A transaction or a query could not be carried out."""
+
+
+class TooLarge(ChainError):
+    """A transaction has more bytes, or takes more gas, than a node or a block takes: it will not do any later."""

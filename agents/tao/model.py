@@ -165,7 +165,13 @@ class ModelBundle:
         manifest = store.get_named(_manifest_name(model_id))
         graph_hash, commitments, profile_hash, steps = _read_manifest(manifest, model_id)
         graph = Graph.from_json(store.get_blob(graph_hash))
-        tensors = {commitment: store.get_tensor(commitment) for commitment in dict.fromkeys(commitments)}
+        kinds = graph.types[graph.input_count : graph.input_count + graph.parameter_count]
+        if len(commitments) != len(kinds):
+            raise ModelError(f"the graph has {len(kinds)} parameters, not {len(commitments)}")
+        tensors = {
+            commitment: store.get_tensor(commitment, kind)
+            for commitment, kind in dict(zip(commitments, kinds, strict=True)).items()
+        }
         parameters = tuple(tensors[commitment] for commitment in commitments)
         profile = None if profile_hash is None else Profile.from_json(store.get_blob(profile_hash))
         bundle = cls(graph, parameters, profile, steps)

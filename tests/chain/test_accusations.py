@@ -11,6 +11,7 @@ from benchmarks.substitutions import tf32
 from chain.world import CLIENT, FEE
 from numerics.local import LocalDevice
 from tao.chain.local import let_pass
+from tao.errors import TooLarge
 from tao.execution import node_values
 from tao.graph.states import of_outputs
 from tao.model import ModelBundle, trace
@@ -223,4 +224,18 @@ def test_an_accusation_that_the_contract_refuses_goes_to_the_committee(world, mo
     until(world, Phase.LEAF, prover, challenger)
     monkeypatch.setattr("tao.roles.judge.find_accusable_element", nearest)
     assert challenger.tick() == [] and "accuse was refused: not exceeded" in world.log()
+    assert named(challenger.tick()) == ["escalate"]
+
+
+def test_an_accusation_that_no_node_takes_is_not_repeated(world, monkeypatch):
+    client.request(world.actor(CLIENT), world.bundle, ordinary(3), FEE)
+    prover, challenger = world.prover(Kernel(world.bundle, low_precision)), world.challenger()
+    until(world, Phase.LEAF, prover, challenger)
+
+    def refuse(*_):
+        raise TooLarge("oversized data")
+
+    with monkeypatch.context() as small:
+        small.setattr(challenger.context.sender, "send", refuse)
+        assert challenger.tick() == []
     assert named(challenger.tick()) == ["escalate"]

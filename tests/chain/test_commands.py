@@ -118,13 +118,63 @@ def test_the_status_counts_what_a_model_is_made_of(world, run):
             {"model": "0x" + "11" * 32, "variant": "quantum"},
             "ernel variant 'quantum'",
         ),
+        (
+            "prover --once",
+            1,
+            {"model": "0x" + "11" * 32, "variant": "inductor"},
+            "is for calibration; a role",
+        ),
         ("register nothing.py:build", 1, {}, "there is no file nothing.py; give FILE.py:FUNCTION"),
+        (
+            "client read",
+            None,
+            {"request": "22" * 32, "out": f"{MODELS}/x"},
+            "cannot be made: File exists",
+        ),
+        ("committee --once", 1, {"state": f"{MODELS}/x"}, "cannot be made: Not a directory"),
     ],
 )
 def test_a_wrong_start_is_told_in_one_sentence(run, command, index, options, sentence):
     result = run(command, index, **options)
     assert result.exit_code != 0 and sentence in result.output
     assert "Traceback" not in result.output and result.exception.__class__ is SystemExit
+
+
+def test_a_profile_that_could_not_be_written_is_not_calibrated():
+    result = CliRunner().invoke(
+        main, ["calibrate", f"{MODELS}:classifier", "--out", f"{MODELS}/x/profile.json"]
+    )
+    assert result.exit_code == 2 and "cannot be made: Not a directory" in result.output
+
+
+def test_outputs_that_cannot_be_saved_are_told_once_they_are_shown(world, run, monkeypatch):
+    request = "0x" + world.request().hex()
+    world.prover().tick()
+    monkeypatch.setattr("safetensors.torch.save_file", full_disk)
+    result = run("client read", request=request, out=str(world.folder / "out.safetensors"))
+    assert "output 0: torch.float32" in result.output
+    assert result.exit_code == 1 and "cannot be saved" in result.output and "No space left" in result.output
+
+
+def full_disk(*_):
+    raise OSError(28, "No space left on device")
+
+
+def test_a_request_is_told_by_its_id_although_the_log_cannot_be_written(world, run):
+    save_file({"0": inputs()[0]}, world.folder / "in.safetensors")
+    given = {"model": "0x" + world.bundle.model_id.hex(), "inputs": str(world.folder / "in.safetensors")}
+    posted = run("client request", CLIENT, **given, log=f"{MODELS}/log.jsonl")
+    assert posted.exit_code == 0 and len(posted.stdout.split()[-1]) == 66
+    assert posted.output.count("log.jsonl cannot be written (File exists)") == 1
+
+
+def test_the_status_shows_what_a_stranger_registered_and_obeys_none_of_it(world, run):
+    context = world.actor(CLIENT)
+    model = world.bundle.commitment | {"weightsRoot": b"\1" * 32}
+    context.send(context.contracts.models.functions.register(model, "[/x]\x1b[8m\r\n[red]y"))
+    status = run("status")
+    assert status.exit_code == 0, status.output
+    assert "[/x]" in status.output and "[8m" in status.output and "\x1b" not in status.output
 
 
 def test_an_account_without_funds_is_told_what_it_holds(world, run, monkeypatch):

@@ -1,6 +1,7 @@
 """Whole disputes of a tiny network between the real roles, on a local chain."""
 
 import json
+import os
 
 import pytest
 
@@ -11,6 +12,7 @@ from tao.errors import NoResult, StoreError
 from tao.protocol.views import Outcome, Phase, Status
 from tao.roles import client
 from tao.roles.prover import ProverRole
+from tao.roles.states import fetch_value
 from tao.tensors import commit
 
 SECOND_PROVER = 4
@@ -234,7 +236,13 @@ def test_a_corrupt_object_in_the_store_does_not_silence_the_prover(world):
     dispute = disputed(world, prover)
     (output,) = dispute.claim.outputs
     stored(world, output).write_bytes(b"junk")
-    assert commit(prover._tensor(dispute, output)) == output
+    graph = world.bundle.graph
+    value = graph.outputs[0]
+    assert commit(prover._tensor(dispute, output, graph.types[value])) == output
+    os.truncate(stored(world, output), 1 << 40)
+    assert commit(prover._tensor(dispute, output, graph.types[value])) == output
+    with pytest.raises(StoreError, match="longer than"):
+        fetch_value(prover.context.store, graph, value, output)
 
 
 def test_a_prover_on_other_kernels_weighs_sums_of_what_it_committed_to(world):

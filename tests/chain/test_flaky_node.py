@@ -2,14 +2,16 @@
 
 import time
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
+import requests
 
 from benchmarks.small import Cheat, node
 from chain.proxy import Faults, flaky
 from tao.chain.local import ACCOUNTS, account
-from tao.chain.rpc import PATIENCE, connect
-from tao.errors import ChainError
+from tao.chain.rpc import PATIENCE, PatientProvider, connect
+from tao.errors import ChainError, TooLarge
 from tao.protocol.views import Outcome
 
 
@@ -72,6 +74,25 @@ def test_a_node_that_is_not_there_is_named_without_its_key(url, sentence):
     with pytest.raises(ChainError, match=sentence) as caught:
         connect(url, patience=0.3)
     assert "secret-key" not in str(caught.value)
+
+
+def test_a_request_that_is_too_long_for_a_node_is_told_as_such(monkeypatch):
+    response = requests.Response()
+    response.status_code = 413
+    error = requests.HTTPError("too long", response=response)
+    provider = PatientProvider("http://127.0.0.1:9/v3/secret-key")
+    monkeypatch.setattr(
+        provider, "_request_session_manager", SimpleNamespace(make_post_request=fail_with(error))
+    )
+    with pytest.raises(TooLarge, match="at http://127.0.0.1:9 takes no request of"):
+        provider.make_request("eth_call", [])
+
+
+def fail_with(error):
+    def fail(*_, **__):
+        raise error
+
+    return fail
 
 
 def test_a_node_that_never_answered_is_given_up_sooner_than_one_that_did(world):

@@ -8,8 +8,10 @@ from benchmarks.small import Cheat, node
 from chain.long_rows import Liar, calibrated, group_of, until_closed
 from chain.world import CHALLENGER
 from tao.chain.local import let_pass
+from tao.chain.reverts import Refused
+from tao.errors import ChainError, TooLarge
 from tao.protocol.views import Outcome, Phase, Status
-from tao.roles.disputant import SECONDS_PER_TRANSACTION
+from tao.roles.disputant import ATTEMPTS, SECONDS_PER_TRANSACTION
 
 LANES, K = 110_000, 40_000
 
@@ -63,15 +65,47 @@ def test_what_another_challenger_posted_need_not_be_posted_again(requested):
     assert {each.account for each in posts} == {first.address, second.address}
 
 
+@pytest.mark.parametrize(
+    ("error", "is_passing"),
+    [
+        (ChainError("too many requests"), True),
+        (TooLarge("oversized data"), False),
+        (Refused("prove", "", "x"), False),
+    ],
+)
+def test_a_proof_is_given_up_for_what_does_not_pass_alone(requested, monkeypatch, error, is_passing):
+    world = requested
+    cheat = Cheat(world.bundle, node(world.bundle, "contraction"), offset=2.0)
+    prover, challenger = world.prover(cheat), world.challenger()
+    until_leaf(prover, challenger)
+    with monkeypatch.context() as failing:
+        failing.setattr(challenger.context.sender, "send", fail_with(error))
+        for _ in range(ATTEMPTS):
+            assert challenger.tick() == []
+    (done,) = challenger.tick()
+    assert done.action == ("post" if is_passing else "escalate")
+
+
+def fail_with(error):
+    def fail(*_, **__):
+        raise error
+
+    return fail
+
+
+def until_leaf(prover, challenger):
+    for _ in range(20):
+        prover.tick()
+        if any(dispute.phase is Phase.LEAF for dispute in challenger.view().disputes):
+            return
+        challenger.tick()
+
+
 def test_what_the_clock_has_no_time_to_post_goes_to_the_committee(requested):
     world = requested
     cheat = Cheat(world.bundle, node(world.bundle, "group_norm"), offset=2.0)
     prover, challenger = world.prover(cheat), world.challenger()
-    for _ in range(20):
-        prover.tick()
-        if any(dispute.phase is Phase.LEAF for dispute in challenger.view().disputes):
-            break
-        challenger.tick()
+    until_leaf(prover, challenger)
     left = world.dispute().challenger_left - 4 * SECONDS_PER_TRANSACTION
     let_pass(world.w3, left)
     assert challenger.tick() == [] and "takes 4 transactions to post and one to prove" in world.log()

@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import pytest
+from eth_utils import event_abi_to_log_topic
 from web3.exceptions import Web3RPCError
 
 from benchmarks.small import Cheat, inputs, node
@@ -108,6 +109,58 @@ def test_old_logs_are_not_read_again(world, monkeypatch):
     mine(world.w3)
     view = context.reader.view()
     assert len(view.requests) == 1 and min(asked) == view.block - logs.DEPTH
+
+
+@pytest.mark.parametrize("missing", ["Claimed", "DisputeOpened"])
+def test_logs_that_a_node_behind_others_did_not_have_are_read_again(world, monkeypatch, missing):
+    """However deep they lie by then."""
+    context = world.context(CLIENT)
+    world.request()
+    world.prover(Cheat(world.bundle, node(world.bundle, "mish"))).tick()
+    world.challenger().tick()
+    mine(world.w3, 300)
+    whole = world.context(CLIENT).reader.view()
+    assert len(whole.disputes) == len(whole.claims) == 1
+    get_logs, event = context.w3.eth.get_logs, event_named(context, missing)
+    topic = event_abi_to_log_topic(event.abi)
+
+    def behind(wanted):
+        return [log for log in get_logs(wanted) if bytes(log["topics"][0]) != topic]
+
+    with monkeypatch.context() as patch:
+        patch.setattr(context.w3.eth, "get_logs", behind)
+        with pytest.raises(ChainError, match="of different blocks .*no event of"):
+            context.reader.view()
+    asked = []
+    monkeypatch.setattr(
+        context.w3.eth, "get_logs", lambda wanted: asked.append(wanted["fromBlock"]) or get_logs(wanted)
+    )
+    for _ in range(4):
+        try:
+            found = context.reader.view()
+            break
+        except ChainError:
+            continue
+    assert found == whole and len(set(asked)) > 1
+    mine(world.w3)
+    asked.clear()
+    context.reader.view()
+    assert min(asked) > whole.block - 2 * logs.DEPTH
+
+
+def event_named(context, name):
+    events = context.contracts.claims.events, context.contracts.game.events
+    return next(getattr(each, name) for each in events if name in {event.event_name for event in each})
+
+
+def test_a_request_that_is_served_takes_no_place_of_those_that_are_open(world, monkeypatch):
+    served = world.request()
+    world.prover().tick()
+    context = world.context(CLIENT)
+    client.request(context, world.bundle, inputs(), 0)
+    monkeypatch.setattr(Reader.view, "__defaults__", (None, 1))
+    found = world.context(CLIENT).reader.view().requests
+    assert [request.is_open for request in found] == [False, True] and found[0].request_id == served
 
 
 def test_of_many_open_requests_only_the_best_paid_are_looked_at(world, monkeypatch):

@@ -7,13 +7,14 @@ import threading
 import pytest
 from eth_account import Account
 from rich.console import Console
+from web3.exceptions import Web3RPCError
 
 from chain.world import CLIENT
 from tao.chain import sender as sender_module
 from tao.chain.reverts import Refused
 from tao.chain.sender import Sender
 from tao.display import Display
-from tao.errors import ChainError
+from tao.errors import ChainError, TooLarge
 
 
 @pytest.fixture
@@ -139,6 +140,26 @@ def test_fees_stay_within_a_multiple_of_what_is_usual(world, context):
 def test_a_node_that_suggests_an_absurd_tip_is_not_believed(world, context, monkeypatch):
     monkeypatch.setattr(type(context.w3.eth), "max_priority_fee", 10**18)
     assert context.sender._fees()["maxPriorityFeePerGas"] == sender_module.MOST_TIP
+
+
+@pytest.mark.parametrize(
+    ("said", "is_too_large"),
+    [
+        ("oversized data: transaction size 140213, limit 131072", True),
+        ("Out of gas: gas required exceeds allowance: 30000000", True),
+        ("transaction gas limit too high (cap: 16777216, tx: 17000000)", True),
+        ("tx fee (1.20 ether) exceeds the configured cap (1.00 ether)", False),
+        ("daily request count exceeded, request rate limited", False),
+    ],
+)
+def test_what_is_too_large_is_told_from_what_passes(world, context, monkeypatch, said, is_too_large):
+    def refuse(_):
+        raise Web3RPCError(said)
+
+    monkeypatch.setattr(context.w3.eth, "estimate_gas", refuse)
+    with pytest.raises(ChainError, match=re.escape(said)) as caught:
+        context.send(request(world, context))
+    assert isinstance(caught.value, TooLarge) is is_too_large
 
 
 def test_an_account_without_ether_is_told_what_it_holds(world, context):

@@ -9,7 +9,7 @@ from chain.training import STEPS, actions, credit, dispute, earned
 from demo.training.cheats import AT, Cheat
 from demo.training.job import loss
 from tao.chain.local import let_pass, mine
-from tao.errors import ChainError
+from tao.errors import TooLarge
 from tao.graph.rounding import ROUNDED_CONTRACTION
 from tao.graph.states import of_outputs
 from tao.protocol.challenger import Measured, Refutable
@@ -116,7 +116,7 @@ def test_a_range_whose_pieces_no_node_takes_is_split_further(training, asserting
 
     def refused(leaf, missing):
         if sum(piece.lanes for piece in missing) > 1_000:
-            raise ChainError("the node refuses so much gas")
+            raise TooLarge("the node refuses so much gas")
         return post(leaf, missing)
 
     monkeypatch.setattr(sums, "postings", refused)

@@ -4,7 +4,7 @@ import shutil
 
 import pytest
 
-from chain.training import actions, credit, dispute, earned, expected, private
+from chain.training import STEPS, actions, credit, dispute, earned, expected, private
 from chain.world import CHALLENGER
 from demo.training.cheats import FewerEpochs, PoisonedBatch
 from tao.chain.local import let_pass
@@ -21,6 +21,53 @@ def test_an_honest_run_whose_logs_are_not_published_is_left_alone(training):
     assert auditor.tick() == []
     let_pass(training.world.w3, 601)
     assert actions(trainer.tick()) == ["finalise"]
+
+
+def test_a_replay_without_logs_pauses_where_a_tick_ends_and_goes_on_in_the_next(training):
+    """A dispute of another claim must not wait for its end."""
+    training.request()
+    training.trainer(PoisonedBatch, store=private(training)).tick()
+    (claim,) = training.world.reader.view({training.job.bundle.model_id}).claims
+    judge = training.auditor().judge
+    judge.now = claim.window_end
+    for step in range(STEPS):
+        ticks = iter((False, True))
+        judge.must_pause = lambda ticks=ticks: next(ticks)
+        assert not judge.suspicious(claim) and len(judge.cases[claim.claim_id].own) == step + 1
+    judge.must_pause = lambda: False
+    assert judge.suspicious(claim)
+
+
+def test_a_replay_without_logs_that_fails_is_begun_again_and_blames_nobody(training, monkeypatch):
+    training.request()
+    training.trainer(store=private(training)).tick()
+    (claim,) = training.world.reader.view({training.job.bundle.model_id}).claims
+    judge = training.auditor().judge
+    judge.now, judge.must_pause = claim.window_end, lambda: False
+    replay, fails = judge.replay.replay, [MemoryError("too little")]
+
+    def failing(state, log, step):
+        if step == 2 and fails:
+            raise fails.pop()
+        return replay(state, log, step)
+
+    monkeypatch.setattr(judge.replay, "replay", failing)
+    with pytest.raises(MemoryError):
+        judge.suspicious(claim)
+    assert not judge.suspicious(claim) and judge.cases[claim.claim_id].is_own_whole
+
+
+def test_what_is_over_is_forgotten(training):
+    """It holds whole states."""
+    training.request()
+    trainer, auditor = training.trainer(), training.auditor()
+    trainer.tick()
+    auditor.tick()
+    assert len(trainer._runs) == len(auditor.judge.cases) == 1
+    let_pass(training.world.w3, 601)
+    assert actions(trainer.tick()) == ["finalise"]
+    assert trainer.tick() == auditor.tick() == []
+    assert len(trainer._runs) == len(auditor.judge.cases) == 0
 
 
 def test_a_cheat_that_publishes_nothing_loses_by_the_committee(training):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -110,6 +111,26 @@ def test_manifests_with_malformed_steps_are_refused(tmp_path: Path, steps: objec
 def test_missing_models_are_a_store_error(tmp_path: Path) -> None:
     with pytest.raises(StoreError):
         ModelBundle.load(TensorStore(str(tmp_path)), bytes(32))
+
+
+def test_no_more_of_a_parameter_is_read_than_it_may_have(tmp_path: Path) -> None:
+    store, model = TensorStore(str(tmp_path)), bundle("mlp")
+    model.save(store)
+    os.truncate(tmp_path / "tensors" / f"{model.parameter_commitments[0].hex()}.safetensors", 1 << 40)
+    with pytest.raises(StoreError, match="longer than"):
+        ModelBundle.load(store, model.model_id)
+
+
+def test_a_manifest_of_too_few_or_too_many_parameters_is_refused(tmp_path: Path) -> None:
+    store = TensorStore(str(tmp_path))
+    model_id = bundle("mlp").save(store)
+    name = f"models/{model_id.hex()}.json"
+    manifest = json.loads(store.get_named(name))
+    for count in (4, 6):
+        parameters = (manifest["parameters"] * 2)[:count]
+        store.put_named(name, json.dumps(manifest | {"parameters": parameters}).encode())
+        with pytest.raises(ModelError, match=f"the graph has 5 parameters, not {count}"):
+            ModelBundle.load(store, model_id)
 
 
 def test_manifest_of_another_model_is_noticed(tmp_path: Path) -> None:

@@ -2,16 +2,31 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
+from eth_abi import encode
 from torch import Tensor, nn
 from torch.nn import functional
 
 from tao.errors import InvalidTensor, ModelError, UnsupportedOperator
 from tao.execution import capture
 from tao.graph.operators import CONTRACTION, COPY, EMBEDDING
+from tao.graph.states import of_outputs
 from tao.model import ModelBundle, trace
-from tao.proofs import ADJUDICATED, element_proof, find_refutable_element, proof_plan
+from tao.proofs import (
+    ADJUDICATED,
+    MAX_DATA,
+    element_proof,
+    find_refutable_element,
+    fits,
+    leaf_claim,
+    proof_plan,
+    reads,
+)
+from tao.proofs.leaf import Leaf as ProofLeaf
+from tao.tensors import commit
 
 RELU, NEG = "aten.relu.default", "aten.neg.default"
 
@@ -152,6 +167,21 @@ def test_openings_too_large_for_a_transaction_are_not_offered():
     assert find_refutable_element(*wrong) is None
     with pytest.raises(UnsupportedOperator, match="sums 40,000 lanes, which are opened neither in one"):
         proof_plan(*wrong, 0)
+
+
+def test_openings_leave_room_for_the_claim_about_their_operator(model):
+    """The more values are live before it, the longer that is."""
+    bundle, states = model
+    index = next(i for i, node in enumerate(bundle.graph.nodes) if node.operator == RELU)
+    before, outputs = states[index], of_outputs(bundle.graph, index, states[index + 1])
+    leaf = ProofLeaf.of(bundle, index, before, outputs)
+    claim = leaf_claim(bundle, index, list(map(commit, before)), list(map(commit, outputs)))
+    encoded = encode(["(bytes,bytes32[],bytes32[],bytes32[])"], [tuple(claim.values())])
+    assert len(encoded) <= leaf.claim_bytes <= len(encoded) + 160
+    read = reads(leaf, 0)
+    opened = sum(leaf.opened_bytes(i, *run) + 7 * 32 for i, each in enumerate(read) for run in each)
+    assert fits(replace(leaf, claim_bytes=MAX_DATA - opened), read)
+    assert not fits(replace(leaf, claim_bytes=MAX_DATA - opened + 1), read)
 
 
 def test_an_operator_that_nobody_decides_is_refused_by_name():

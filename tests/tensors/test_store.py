@@ -72,10 +72,10 @@ def test_a_second_put_writes_nothing_and_counters_count_objects(folder):
     folder.put_tensor(VALUES)
     digest = folder.put_blob(b"12345")
     folder.put_blob(b"12345")
-    assert (folder.bytes_written, folder.bytes_read) == (size + 5, 0)
+    assert (folder.bytes_written, folder.bytes_read) == (size + 5, size + 5)
     folder.get_tensor(commitment)
     folder.get_blob(digest)
-    assert (folder.bytes_written, folder.bytes_read) == (size + 5, size + 5)
+    assert (folder.bytes_written, folder.bytes_read) == (size + 5, 2 * (size + 5))
 
 
 def test_names_are_replaced(folder):
@@ -122,6 +122,11 @@ def emptied(data: bytes) -> bytes:
     return b""
 
 
+def beyond_any_tensor(data: bytes) -> bytes:
+    header = b'{"tensor":{"dtype":"F32","shape":[0,9223372036854775808],"data_offsets":[0,0]}}'
+    return len(header).to_bytes(8, "little") + header
+
+
 @pytest.mark.parametrize(
     "corrupt",
     [
@@ -133,6 +138,7 @@ def emptied(data: bytes) -> bytes:
         truncated,
         cut_header,
         emptied,
+        beyond_any_tensor,
     ],
 )
 def test_a_corrupt_tensor_is_named_and_refused(folder, corrupt):
@@ -141,6 +147,44 @@ def test_a_corrupt_tensor_is_named_and_refused(folder, corrupt):
     file.write_bytes(corrupt(file.read_bytes()))
     with pytest.raises(StoreError, match=rf"tensors/{commitment.hex()}.* is corrupt: .*store it again"):
         folder.get_tensor(commitment)
+
+
+@pytest.mark.parametrize("corrupt", [emptied, flipped_bit, swapped_payload, lambda data: data * 2])
+def test_storing_a_tensor_again_mends_what_lies_in_its_place(folder, corrupt):
+    commitment = folder.put_tensor(VALUES)
+    good = file_of(folder, commitment).read_bytes()
+    file_of(folder, commitment).write_bytes(corrupt(good))
+    assert folder.put_tensor(VALUES) == commitment
+    assert file_of(folder, commitment).read_bytes() == good
+
+
+def test_storing_a_blob_again_mends_what_lies_in_its_place(folder):
+    digest = folder.put_blob(b"blob")
+    (Path(folder.url) / "blobs" / digest.hex()).write_bytes(b"blub")
+    folder.put_blob(b"blob")
+    assert folder.get_blob(digest) == b"blob"
+
+
+def test_an_object_is_on_the_disk_before_it_has_its_name(folder, monkeypatch):
+    flushed = []
+    monkeypatch.setattr(store, "_flush", lambda path: flushed.append(objects(folder)))
+    digest = folder.put_blob(b"blob")
+    assert len(flushed) == 1 and f"blobs/{digest.hex()}" not in flushed[0]
+
+
+def test_of_an_object_longer_than_it_may_be_no_more_is_read(folder, monkeypatch):
+    commitment, digest = folder.put_tensor(VALUES), folder.put_blob(b"blob")
+    with file_of(folder, commitment).open("r+b") as file:
+        file.truncate(1 << 40)  # a hole, but in memory a terabyte
+    with pytest.raises(StoreError, match="longer than the 66,736 bytes that it may have"):
+        folder.get_tensor(commitment, TensorType.of(VALUES))
+    assert folder.bytes_read == store.HEADER + 4 * VALUES.numel() + 1
+    monkeypatch.setattr(store, "MOST_BYTES", 3)
+    with pytest.raises(StoreError, match="longer than the 3 bytes"):
+        folder.get_blob(digest)
+    for put in (folder.put_blob, lambda data: folder.put_named("a", data)):
+        with pytest.raises(StoreError, match="would have 4 bytes and nobody reads more than 3"):
+            put(b"four")
 
 
 def test_tensors_swapped_with_each_other_are_refused(folder):
@@ -233,6 +277,30 @@ def test_a_refused_permission_is_not_retried(folder):
     with pytest.raises(StoreError, match="out of reach"):
         folder.put_blob(b"blob")
     assert len(failing.errors) == 9
+
+
+class Alien(Exception):
+    """What an HTTP client raises for a status it does not like: no OSError."""
+
+
+@pytest.mark.parametrize(("method", "use"), [("cat_file", "get_blob"), ("pipe_file", "put_blob")])
+def test_errors_of_a_filesystem_that_are_its_own_are_store_errors(folder, method, use):
+    digest, new = folder.put_blob(b"blob"), b"other"
+    given = digest if use == "get_blob" else new
+    failing = Flaky(folder._filesystem, method, [Alien("403")] * 10)
+    folder._filesystem = failing
+    with pytest.raises(StoreError, match="out of reach in the store .*403"):
+        getattr(folder, use)(given)
+    assert len(failing.errors) == 10 - store.ATTEMPTS and objects(folder) == {f"blobs/{digest.hex()}"}
+    failing.errors = failing.errors[:1]
+    assert getattr(folder, use)(given)
+
+
+def test_want_of_memory_is_no_fault_of_the_store(folder):
+    digest = folder.put_blob(b"blob")
+    folder._filesystem = Flaky(folder._filesystem, "cat_file", [MemoryError()])
+    with pytest.raises(MemoryError):
+        folder.get_blob(digest)
 
 
 CRASH = """

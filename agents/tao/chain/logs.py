@@ -28,7 +28,8 @@ class EventLog:
         self._events = {bytes(event_abi_to_log_topic(event.abi)): event for event in events}
         self._addresses = sorted({event.address for event in self._events.values()})
         self._settled: list[EventData] = []
-        self._next = first_block
+        self._first = self._next = first_block
+        self._back = DEPTH
 
     def at(self, head: int) -> Logs:
         """Every log up to block `head` by event name, in order. Those deeper than DEPTH are remembered."""
@@ -42,6 +43,17 @@ class EventLog:
         for log in (*self._settled, *fresh):
             found[log["event"]].append(log)
         return found
+
+    def doubt(self) -> None:
+        """Read blocks again that are remembered, twice as many each time until `confirm`: the node may have answered
+        before it had their logs."""
+        self._back *= 2
+        self._next = max(self._first, self._next - self._back)
+        self._settled = [log for log in self._settled if log["blockNumber"] < self._next]
+
+    def confirm(self) -> None:
+        """What was read fits what is known otherwise."""
+        self._back = DEPTH
 
     def _read(self, start: int, stop: int) -> Iterator[EventData]:
         size = RANGE

@@ -1,5 +1,6 @@
 """Builds the roles' view of the chain from calls and logs, anew at every tick."""
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -80,11 +81,13 @@ class Reader:
             if wanted not in self._views:
                 now, block = head["timestamp"], head["number"]
                 self._views[wanted] = _Snapshot(self, self._logs.at(block), now, block).view(*wanted)
+                self._logs.confirm()
             return self._views[wanted]
         except Web3Exception as error:
             raise ChainError(f"the chain could not be read: {error}") from error
         except (KeyError, IndexError, ValueError) as error:
             # What a contract's state speaks of has an event, which a node behind others may not have seen.
+            self._logs.doubt()
             raise ChainError(
                 f"the node's events and state are of different blocks ({error!r}); try again"
             ) from error
@@ -124,10 +127,6 @@ class _Snapshot:
             return [each for each in self._arguments(name) if models is None or each["modelId"] in models]
 
         settled, block = self.reader.settled, self.block
-        requests = tuple(
-            settled(each["requestId"], block, lambda each=each: self.request(each), lambda view: view.closed)
-            for each in self._best_paid(of_models("RequestPosted"), most_requests)
-        )
         claims = {
             each["claimId"]: settled(
                 each["claimId"],
@@ -137,6 +136,11 @@ class _Snapshot:
             )
             for each in of_models("Claimed")
         }
+        served = {claim.request_id for claim in claims.values() if claim.status is not Status.REFUTED}
+        requests = tuple(
+            settled(each["requestId"], block, lambda each=each: self.request(each), lambda view: view.closed)
+            for each in self._best_paid(of_models("RequestPosted"), served, most_requests)
+        )
         disputes = tuple(
             settled(
                 each["disputeId"],
@@ -147,12 +151,18 @@ class _Snapshot:
             for each in self._arguments("DisputeOpened")
             if each["claimId"] in claims
         )
-        return ChainView(self.now, self.block, requests, tuple(claims.values()), disputes)
+        view = ChainView(self.now, self.block, requests, tuple(claims.values()), disputes)
+        _require_complete(view)
+        return view
 
-    def _best_paid(self, posted: list[dict[str, Any]], most: int | None) -> list[dict[str, Any]]:
-        """The best paid of the requests that may be open, each of which costs a call, and all that are over."""
+    def _best_paid(
+        self, posted: list[dict[str, Any]], served: set[bytes | None], most: int | None
+    ) -> list[dict[str, Any]]:
+        """The best paid of the requests that may be open, each of which costs a call, and all those served or over."""
         ids = [
-            each["requestId"] for each in posted if not self.reader.has_ended(each["requestId"], self.block)
+            each["requestId"]
+            for each in posted
+            if each["requestId"] not in served and not self.reader.has_ended(each["requestId"], self.block)
         ]
         fees = {each["requestId"]: each["fee"] for each in posted}
         left_out = set(sorted(ids, key=lambda request: -fees[request])[most:] if most is not None else ())
@@ -277,6 +287,20 @@ class _Snapshot:
     def _arguments(self, event: str, dispute_id: bytes | None = None) -> list[dict[str, Any]]:
         found = [dict(log["args"]) for log in self.logs[event]]
         return found if dispute_id is None else [each for each in found if each["disputeId"] == dispute_id]
+
+
+def _require_complete(view: ChainView) -> None:
+    """Raises ValueError where a request or claim speaks of a claim or dispute of which there was no event."""
+    claims = {claim.claim_id for claim in view.claims}
+    for request in view.requests:
+        if request.active_claim is not None and request.active_claim not in claims:
+            raise ValueError(f"no event of the claim of request 0x{request.request_id.hex()}")
+    seen = Counter(dispute.claim.claim_id for dispute in view.disputes if dispute.phase is not Phase.CLOSED)
+    for claim in view.claims:
+        # Of a claim that is over an older view may be kept.
+        is_over = claim.status in (Status.FINALISED, Status.REFUTED)
+        if not is_over and claim.open_disputes > seen[claim.claim_id]:
+            raise ValueError(f"no event of a dispute of claim 0x{claim.claim_id.hex()}")
 
 
 def _values(struct: Any) -> tuple[Any, ...]:

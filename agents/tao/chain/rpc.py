@@ -7,7 +7,7 @@ from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_random
 from web3 import HTTPProvider, Web3
 from web3.exceptions import Web3Exception
 
-from tao.errors import ChainError
+from tao.errors import ChainError, TooLarge
 
 PATIENCE = 60.0
 """Seconds for which one request is repeated before the node counts as unreachable."""
@@ -17,6 +17,7 @@ TIMEOUTS = (FIRST_PATIENCE, 30)
 """Seconds to wait for a connection, and for an answer."""
 
 _TRANSPORT = (requests.ConnectionError, requests.Timeout, requests.exceptions.ChunkedEncodingError)
+_TOO_LARGE = 413
 _OVERLOADED = frozenset({429, 500, 502, 503, 504})
 
 
@@ -59,6 +60,10 @@ class PatientProvider(HTTPProvider):
         try:
             return retrying(super()._make_request, method, request_data)
         except requests.RequestException as error:
+            if error.response is not None and error.response.status_code == _TOO_LARGE:
+                raise TooLarge(
+                    f"the node at {shown(str(self.endpoint_uri))} takes no request of {len(request_data):,} bytes"
+                ) from error
             raise ChainError(
                 f"cannot reach the node at {shown(str(self.endpoint_uri))} ({type(error).__name__}); "
                 "check the RPC address and that the node is running"

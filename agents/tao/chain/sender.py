@@ -1,5 +1,6 @@
 """One sender per account: nonces, fees, gas, receipts, and refusals told in one sentence."""
 
+import re
 import time
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, ExitStack, nullcontext
@@ -12,7 +13,7 @@ from web3.exceptions import ContractLogicError, TransactionNotFound, Web3RPCErro
 from web3.types import TxReceipt
 
 from tao.chain.reverts import Errors
-from tao.errors import ChainError
+from tao.errors import ChainError, TooLarge
 
 GAS_MARGIN = 1.25
 """Estimates are taken on another block than the one that includes the transaction."""
@@ -40,6 +41,12 @@ TELL_AFTER = 2.0
 
 Waiting = Callable[[str], AbstractContextManager[object]]
 """Given what is waited for in words; the context lasts as long as the wait."""
+
+_TOO_LARGE = re.compile(
+    "oversized|transaction size|maxtxsize|exceeds block gas|gas limit (is )?too high|gas too high"
+    "|gas required exceeds|out of gas"
+)
+"""How nodes say that a transaction has too many bytes or takes too much gas; none of them has a code for it."""
 
 _NO_LOOKUPS = {
     "gas": 0, "maxFeePerGas": 0, "maxPriorityFeePerGas": 0, "nonce": 0, "chainId": 0, "value": 0,
@@ -100,6 +107,11 @@ class Sender:
         self._poll = poll
         self._waiting, self._tell_after = waiting, tell_after
         self._nonce: int | None = None
+
+    @property
+    def fee(self) -> int:
+        """Wei a gas that a transaction offers now."""
+        return self._fees()["maxFeePerGas"]
 
     def send(self, call: ContractFunction, value: int = 0, already: Iterable[str] = ()) -> Sent:
         """Send a contract call and wait for its receipt.
@@ -174,9 +186,7 @@ class Sender:
         if receipt["status"] == 0:
             # The state changed between estimate and inclusion; the same call on that state says why.
             self.w3.eth.call(body, receipt["blockNumber"])
-            raise ChainError(
-                f"{what} failed in {Web3.to_hex(receipt['transactionHash'])}, perhaps out of gas"
-            )
+            raise TooLarge(f"{what} failed in {Web3.to_hex(receipt['transactionHash'])}, perhaps out of gas")
         return receipt
 
     def _submit(self, transaction: dict[str, Any], hashes: list[bytes]) -> None:
@@ -244,4 +254,5 @@ class Sender:
                 f"{what}: the account {self.address} holds {held} ETH, too little for {value} ETH "
                 "and the gas; send it ether on this chain"
             )
-        return ChainError(f"{what} was not accepted by the node: {text}")
+        kind = TooLarge if _TOO_LARGE.search(lowered) else ChainError
+        return kind(f"{what} was not accepted by the node: {text}")

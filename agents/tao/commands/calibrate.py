@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from tao.chain.build import ROOT
-from tao.commands.options import apply_variant, store_option, variants_option
+from tao.commands.options import apply_variant, require_writable, store_option, variants_option
 from tao.display import Display
 from tao.errors import ProfileError
 
@@ -92,13 +92,20 @@ def merge_files(paths: Sequence[Path]) -> bytes:
 @click.command()
 @store_option
 @click.argument("sources", nargs=-1, required=True, metavar="FILE.py:FUNCTION | PROFILE.json ...")
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="Where to write the profile.")
+@click.option(
+    "--out",
+    type=click.Path(dir_okay=False, path_type=Path),
+    required=True,
+    callback=require_writable,
+    help="Where to write the profile.",
+)
 @click.option("--merge", is_flag=True, help="Merge the profiles given instead of calibrating.")
 @variants_option
 @click.option("--ray", metavar="ADDRESS", help="Calibrate on the nodes of this Ray cluster instead.")
 @click.option(
     "--work",
-    type=click.Path(path_type=Path),
+    type=click.Path(file_okay=False, path_type=Path),
+    callback=require_writable,
     default=WORK,
     show_default=True,
     help="Where the results of single inputs are kept, so that an interrupted run goes on.",
@@ -141,6 +148,8 @@ def calibrate(sources, out, merge, **options):
         )
     else:
         data = calibrate_model(sources[0], **options)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_bytes(data + b"\n")
+    try:
+        out.write_bytes(data + b"\n")
+    except OSError as error:
+        raise ProfileError(f"The profile {out} cannot be written: {error.strerror}.") from error
     click.echo(str(out))

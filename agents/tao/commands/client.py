@@ -51,12 +51,16 @@ def read_result(settings: Settings, request_id: bytes, out: Path | None) -> None
     }[claim.status]
     console.print(f"claim 0x{claim.claim_id.hex()} of {claim.prover}: {state}")
     for slot, tensor in enumerate(result.outputs):
-        console.print(f"output {slot}: {tensor.dtype} {tuple(tensor.shape)}\n{tensor}")
+        console.print(f"output {slot}: {tensor.dtype} {tuple(tensor.shape)}\n{tensor}", markup=False)
     if out is not None:
+        from safetensors import SafetensorError
         from safetensors.torch import save_file
 
-        save_file({str(slot): tensor.contiguous() for slot, tensor in enumerate(result.outputs)}, out)
-        console.print(f"saved to {out}")
+        try:
+            save_file({str(slot): tensor.contiguous() for slot, tensor in enumerate(result.outputs)}, out)
+        except (OSError, SafetensorError) as error:
+            raise ModelError(f"the outputs cannot be saved to {out}: {error}") from error
+        console.print(f"saved to {out}", markup=False)
 
 
 def cancel_request(settings: Settings, request_id: bytes) -> None:

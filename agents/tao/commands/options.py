@@ -1,6 +1,7 @@
 """Options that commands share, and the context they describe."""
 
 import functools
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from tao.chain.build import ROOT
+from tao.display import printable
 from tao.errors import TaoError
-from tao.numerics.variants import VARIANTS
+from tao.numerics.variants import VARIANTS, VariantError
 
 if TYPE_CHECKING:
     from tao.model import ModelBundle
@@ -60,7 +62,7 @@ log_option = click.option(
 )
 
 
-_ON_CPU = [name for name, variant in VARIANTS.items() if variant.device == "cpu"]
+_ON_CPU = [name for name, variant in VARIANTS.items() if variant.device == "cpu" and not variant.runtime]
 
 variants_option = click.option(
     "--variant",
@@ -69,6 +71,25 @@ variants_option = click.option(
     help=f"Kernel variant to calibrate on, repeatable: {', '.join(VARIANTS)}; default: all that run here, "
     "without other runtimes.",
 )
+
+
+def require_writable(ctx: click.Context, param: click.Parameter, path: Path | None) -> Path | None:
+    """Callback of options that name a file, or a folder: make the folder, and refuse what cannot be written before any
+    work is done for it."""
+    if path is None:
+        return None
+    is_folder = isinstance(param.type, click.Path) and not param.type.file_okay
+    folder = path if is_folder else path.parent
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise click.BadParameter(
+            f"the folder {folder} cannot be made: {error.strerror}", ctx, param
+        ) from error
+    found = path if path.exists() else folder
+    if not os.access(found, os.W_OK):
+        raise click.BadParameter(f"{found} may not be written by this user", ctx, param)
+    return path
 
 
 def chain_options(command: Callable) -> Callable:
@@ -170,7 +191,8 @@ keep_option = click.option(
 )
 state_option = click.option(
     "--state",
-    type=click.Path(path_type=Path),
+    type=click.Path(file_okay=False, path_type=Path),
+    callback=require_writable,
     envvar="TAO_STATE",
     default=ROOT / ".runs" / "state",
     show_default=True,
@@ -198,7 +220,10 @@ request_option = click.option(
     "--request", "request_id", type=Identifier(), required=True, help="Id that `client request` gave."
 )
 out_option = click.option(
-    "--out", type=click.Path(path_type=Path), help="Save the outputs to this safetensors file."
+    "--out",
+    type=click.Path(dir_okay=False, path_type=Path),
+    callback=require_writable,
+    help="Save the outputs to this safetensors file.",
 )
 inputs_option = click.option(
     "--inputs",
@@ -209,10 +234,17 @@ inputs_option = click.option(
 
 
 def apply_variant(name: str | None) -> None:
-    """Choose the kernels: before torch is imported, so before anything that imports it."""
+    """Choose the kernels: before torch is imported, so before anything that imports it.
+
+    Raises VariantError for those of another runtime, which takes whole operators and only in calibration.
+    """
     from tao.numerics import variants
 
     if name is not None:
+        if name in VARIANTS and VARIANTS[name].runtime:
+            raise VariantError(
+                f"Kernel variant {name!r} is for calibration; a role runs with one of {', '.join(_ON_CPU)}."
+            )
         variants.apply(name)
         variants.configure_torch(name)
     else:
@@ -239,7 +271,7 @@ def one_sentence(command: Callable) -> Callable:
         try:
             return command(*arguments, **options)
         except (TaoError, Web3Exception) as error:
-            raise click.ClickException(str(error)) from error
+            raise click.ClickException(printable(str(error))) from error
 
     return wrapped
 

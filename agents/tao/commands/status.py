@@ -3,8 +3,10 @@
 import time
 
 import click
+from rich.markup import escape
 
 from tao.commands.options import Settings, chain_options
+from tao.display import printable
 from tao.protocol.views import CHALLENGER_MOVES, PROVER_MOVES, ChainView, DisputeView, Phase
 
 
@@ -30,7 +32,8 @@ def show_status(settings: Settings) -> None:
         numbers = (registered["model"][f"{what}Count"] for what in ("node", "input", "output"))
         nodes, inputs, outputs = map(str, numbers)
         steps = str(registered["model"]["steps"])
-        table.add_row(_hex(model_id), nodes, steps, inputs, outputs, registered["uri"])
+        uri = escape(printable(registered["uri"]))  # whoever registers a model writes there what it likes
+        table.add_row(_hex(model_id), nodes, steps, inputs, outputs, uri)
     console.print(table)
     console.print(
         _claims(view, Table("claim", "model", "prover", "status", "window ends in", title="Claims"))

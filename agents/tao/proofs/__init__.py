@@ -41,7 +41,10 @@ from tao.proofs.reads import Runs, reads
 from tao.proofs.search import ADJUDICATED, accusable_candidates, candidates, is_decided_on
 
 MAX_OPENED = 120_000
-"""Bytes of openings: nodes refuse transactions above 128 KiB."""
+"""Bytes of openings."""
+MAX_DATA = 127_000
+"""Bytes of these and of the LeafClaim, with 32 of each value live before the operator: nodes refuse transactions above
+128 KiB, and some 4,000 bytes are for the rest of the call."""
 _AROUND = 7 * 32
 """Bytes that the ABI puts around an opening."""
 
@@ -241,7 +244,7 @@ def _first_that_fits(leaf: Leaf, elements: Iterable[int]) -> int | None:
 def fits(leaf: Leaf, runs: Runs) -> bool:
     """Whether one transaction holds openings of these runs, and has the gas to sum them."""
     opened = sum(leaf.opened_bytes(i, *run) + _AROUND for i, each in enumerate(runs) for run in each)
-    return opened <= MAX_OPENED and is_affordable(leaf, runs)
+    return opened <= min(MAX_OPENED, MAX_DATA - leaf.claim_bytes) and is_affordable(leaf, runs)
 
 
 def leaf_claim(

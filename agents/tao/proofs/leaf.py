@@ -21,13 +21,16 @@ from tao.numerics.float32 import float_bits
 from tao.tensors.codec import CHUNK, TensorType
 from tao.tensors.tree import TensorTree
 
+_AROUND_CLAIM = 10
+"""Words that the ABI puts around a LeafClaim."""
+
 
 @dataclass(frozen=True)
 class Leaf:
     """One node and the tensors around it.
 
     operands: the committed tensors that the node's operands are views of; parameters: their indices, None for
-    values. output: the node's only output, as claimed.
+    values. output: the node's only output, as claimed. claim_bytes: of the LeafClaim that goes with a proof about it.
     """
 
     bundle: ModelBundle
@@ -35,6 +38,7 @@ class Leaf:
     operands: tuple[Tensor, ...]
     parameters: tuple[int | None, ...]
     output: Tensor
+    claim_bytes: int = 0
 
     @classmethod
     def of(
@@ -76,7 +80,9 @@ class Leaf:
             values[operand.value] if parameter is None else bundle.parameters[parameter]
             for operand, parameter in zip(node.operands, parameters, strict=True)
         )
-        return cls(bundle, node, operands, parameters, torch.empty(0))
+        words = len(live) + len(node.outputs) + (len(graph) - 1).bit_length() + _AROUND_CLAIM
+        claim_bytes = 32 * words + len(graph.records[index])
+        return cls(bundle, node, operands, parameters, torch.empty(0), claim_bytes)
 
     @property
     def shape(self) -> tuple[int, ...]:

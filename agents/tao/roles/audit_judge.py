@@ -37,7 +37,8 @@ from tao.training.replay import Replay
 class _Case:
     """A claim under audit. report: None while the audit goes on, or the store does not have what the trainer must
     publish. bytes_read: from the store, by the audit. own: the commitments at each boundary, without logs, of a run
-    that rounds by itself. steps: replayed in disputes, by the commitment of the log that was followed."""
+    that rounds by itself, as far as it has come. states: where its next ones come from. steps: replayed in disputes, by
+    the commitment of the log that was followed."""
 
     job: TrainingJob
     trail: Trail
@@ -45,8 +46,13 @@ class _Case:
     bytes_read: int = 0
     audit: Audit | None = None
     report: AuditReport | None = None
-    own: list[tuple[bytes, ...]] | None = None
+    own: list[tuple[bytes, ...]] = field(default_factory=list)
+    states: Iterator[tuple[Tensor, ...]] | None = None
     steps: dict[tuple[int, bytes | None], StepReplay] = field(default_factory=dict)
+
+    @property
+    def is_own_whole(self) -> bool:
+        return len(self.own) > self.job.steps
 
 
 class AuditJudge:
@@ -78,11 +84,12 @@ class AuditJudge:
             case = self._case(claim)
         except (StoreError, ModelError):
             return False
-        if case.own is None and self._audited(claim, may_pause=True) is not None:
+        if not case.is_own_whole and self._audited(claim, may_pause=True) is not None:
             return not case.report.is_equal
         if self.must_pause() or self.now <= claim.claimed_at + self.grace:
             return False
-        return self._own(case)[-1] != tuple(claim.outputs[:-1])
+        own = self._own(case, may_pause=True)
+        return case.is_own_whole and own[-1] != tuple(claim.outputs[:-1])
 
     def deviation(self, dispute: DisputeView, child: int) -> float:
         """Infinite for the child in which the first step, or operator, lies that does not follow; else 0."""
@@ -206,14 +213,24 @@ class AuditJudge:
                 if may_pause and self.must_pause():
                     return
 
-    def _own(self, case: _Case) -> list[tuple[bytes, ...]]:
-        if case.own is None:
-            own: list[tuple[bytes, ...]] = []
-            with self._display.work("replaying the run without its logs") as bar:
-                for step, state in enumerate(self._states(case)):
-                    own.append(tuple(commit(tensor) for tensor in state[:-1]))
-                    bar.show(step, case.job.steps)
-            case.own = own + [()] * (case.job.steps + 1 - len(own))  # no honest run goes on from there
+    def _own(self, case: _Case, may_pause: bool = False) -> list[tuple[bytes, ...]]:
+        """The commitments at each boundary of a run that rounds by itself or, if it may pause, those so far."""
+        with self._display.work("replaying the run without its logs") as bar:
+            while not case.is_own_whole:
+                case.states = case.states or self._states(case)
+                try:
+                    state = next(case.states, None)
+                except Exception:
+                    case.own, case.states = [], None  # what is left of it would seem to be its end
+                    raise
+                if state is None:  # no honest run goes on from here
+                    case.own += [()] * (case.job.steps + 1 - len(case.own))
+                    break
+                case.own.append(tuple(commit(tensor) for tensor in state[:-1]))
+                bar.show(len(case.own) - 1, case.job.steps)
+                if may_pause and self.must_pause():
+                    return case.own
+        case.states = None
         return case.own
 
     def _states(self, case: _Case) -> Iterator[tuple[Tensor, ...]]:

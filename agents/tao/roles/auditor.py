@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Set
 from typing import Any
 
 from tao.display import size
@@ -10,11 +9,11 @@ from tao.errors import ModelError
 from tao.model import ModelBundle
 from tao.proofs import Plan
 from tao.proofs.leaf import Leaf
-from tao.protocol.views import ClaimView, DisputeView
+from tao.protocol.views import ChainView, ClaimView, DisputeView, Phase, Status
 from tao.roles.audit_judge import AuditJudge
 from tao.roles.context import Context
 from tao.roles.disputant import Disputant
-from tao.roles.states import Ends, ends
+from tao.roles.states import ends
 
 
 class AuditorRole(Disputant):
@@ -36,9 +35,13 @@ class AuditorRole(Disputant):
     def _summed(self, dispute: DisputeView) -> Leaf:
         return Leaf.before(self.bundle, dispute.node, self.judge.operands(dispute))
 
-    def _forget(self, running: Set[Ends]) -> None:
-        super()._forget(running)
+    def _forget(self, view: ChainView) -> None:
+        """Likewise of the claims that may be disputed: what is known about those holds whole states."""
+        super()._forget(view)
+        running = {ends(d, d.lo, d.hi) for d in view.disputes if d.phase is not Phase.CLOSED}
         self.judge.plans = {key: plan for key, plan in self.judge.plans.items() if key in running}
+        is_open = {c.claim_id for c in view.claims if c.status in (Status.PENDING, Status.DISPUTED)}
+        self.judge.cases = {claim: case for claim, case in self.judge.cases.items() if claim in is_open}
 
     def _reason(self, claim: ClaimView) -> tuple[str, dict[str, Any]]:
         return self.judge.difference(claim), {}

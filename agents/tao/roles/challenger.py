@@ -7,6 +7,7 @@ from typing import Any
 from torch import Tensor
 
 from tao.chain.reverts import Refused
+from tao.errors import TooLarge
 from tao.graph.states import of_outputs
 from tao.model import ModelBundle
 from tao.numerics.dot import THETA_ONE
@@ -86,7 +87,7 @@ class ChallengerRole(Disputant):
         )
         try:
             sent = self.context.send(call, already=OVER)
-        except Refused:
+        except (Refused, TooLarge):
             self.judge.unaccused.add(dispute.dispute_id)  # the committee is left
             raise
         theta = opening.theta / THETA_ONE

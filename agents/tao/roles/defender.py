@@ -10,22 +10,25 @@ from torch import Tensor
 from web3.logs import DISCARD
 
 from tao.chain.sender import Sent
-from tao.errors import ModelError, StoreError
+from tao.errors import ChainError, ModelError, StoreError
 from tao.model import ModelBundle
 from tao.protocol import actions, prover
 from tao.protocol.actions import Action
-from tao.protocol.views import ChainView, ClaimView, DisputeView
+from tao.protocol.views import ChainView, ClaimView, DisputeView, Status
 from tao.roles import sums
 from tao.roles.admission import require_short_reveals
 from tao.roles.context import Context
+from tao.roles.funds import Bonded
 from tao.roles.journal import Done
-from tao.roles.role import OVER, Role, dispute_facts, short
+from tao.roles.role import OVER, dispute_facts, short
 from tao.roles.states import fetch_read
-from tao.tensors import TensorTree, commit
+from tao.tensors import TensorTree, TensorType, commit
 
 
-class Defender(Role):
+class Defender(Bonded):
     """Serves requests for one model that pay `minimum_fee` wei or more, and defends this account's claims."""
+
+    moves_gas = 5_000_000  # states at some four turns, of which one alone fills a transaction at most
 
     def __init__(self, context: Context, bundle: ModelBundle, minimum_fee: int = 0) -> None:
         """Raises ModelError for a model whose states are too long to reveal."""
@@ -38,8 +41,23 @@ class Defender(Role):
     def _states(self, claim: ClaimView, cuts: Iterable[int]) -> Mapping[int, Sequence[Tensor]]:
         """The states at cuts of a claimed run."""
 
+    @property
+    def bond(self) -> int:
+        return self.context.reader.prover_bond
+
     def decide(self, view: ChainView) -> Iterable[Action]:
-        return prover.decide(view, self.address, self.bundle.model_id, self.minimum_fee)
+        """See prover.decide; without requests while there is no ether for another bond."""
+        open_claims = [
+            claim
+            for claim in view.claims
+            if claim.prover == self.address and claim.status in (Status.PENDING, Status.DISPUTED)
+        ]
+        self._under_way = sum(max(1, claim.open_disputes) for claim in open_claims)
+        yield from self._withdrawals()
+        for action in prover.decide(view, self.address, self.bundle.model_id, self.minimum_fee):
+            if isinstance(action, actions.Serve) and not self._may_bond():
+                return  # the moves before it, which all are, need no bond
+            yield action
 
     def perform(self, action: Action) -> Done | None:
         match action:
@@ -62,16 +80,20 @@ class Defender(Role):
     ) -> tuple[Sent, bytes]:
         """Claim a run by its commitments, under this prover's bond; the claim's id is empty where another was first.
 
-        root: over the checkpoints of a run of several steps, zeros else.
+        root: over the checkpoints of a run of several steps, zeros else. Raises ChainError where the account has too
+        little ether for another claim by now.
         """
+        if (shortage := self._shortage()) is not None:
+            raise ChainError(shortage)
         claims = self.context.contracts.claims
         sent = self.context.send(
             claims.functions.claim(self.bundle.model_id, request_id, list(inputs), list(outputs), root),
-            value=self.context.reader.prover_bond,
+            value=self.bond,
             already=("RequestNotOpen", "DuplicateClaim"),
         )
         if sent.receipt is None:
             return sent, b""
+        self._under_way += 1
         (event,) = claims.events.Claimed().process_receipt(sent.receipt, errors=DISCARD)
         return sent, event["args"]["claimId"]
 
@@ -102,7 +124,8 @@ class Defender(Role):
     def _answer(self, dispute: DisputeView) -> Done | None:
         start = time.monotonic()
         demand = dispute.demand
-        opening = TensorTree(self._tensor(dispute, demand.commitment)).open_chunk(demand.chunk)
+        kind = TensorType.unpack(demand.tensor_type)
+        opening = TensorTree(self._tensor(dispute, demand.commitment, kind)).open_chunk(demand.chunk)
         sent = self.context.send(
             self.context.contracts.game.functions.answer(
                 dispute.dispute_id,
@@ -136,14 +159,16 @@ class Defender(Role):
         read = {operand.value for operand in graph.nodes[node].operands}
         own = self._states(dispute.claim, (dispute.lo,))[dispute.lo]
         return [
-            self._tensor(dispute, commitment) if value in read and commit(tensor) != commitment else tensor
+            self._tensor(dispute, commitment, graph.types[value])
+            if value in read and commit(tensor) != commitment
+            else tensor
             for value, tensor, commitment in zip(graph.live(node), own, committed, strict=True)
         ]
 
-    def _tensor(self, dispute: DisputeView, commitment: bytes) -> Tensor:
+    def _tensor(self, dispute: DisputeView, commitment: bytes, kind: TensorType) -> Tensor:
         """A tensor at either end of the disputed operator."""
         try:
-            return self.context.store.get_tensor(commitment)
+            return self.context.store.get_tensor(commitment, kind)
         except StoreError:
             pass  # missing, or not what it should be: computed once more
         states = self._states(dispute.claim, (dispute.lo, dispute.hi))

@@ -6,12 +6,12 @@ from __future__ import annotations
 import time
 from abc import abstractmethod
 from collections import Counter
-from collections.abc import Iterable, Set
+from collections.abc import Iterable
 from typing import Any
 
 from tao.chain.reverts import Refused
 from tao.chain.sender import Sent
-from tao.errors import ChainError
+from tao.errors import ChainError, TooLarge
 from tao.graph.states import of_outputs
 from tao.model import ModelBundle
 from tao.proofs import Plan, leaf_claim
@@ -21,8 +21,9 @@ from tao.protocol.actions import Action
 from tao.protocol.views import ChainView, ClaimView, DisputeView, Phase
 from tao.roles import sums
 from tao.roles.context import Context
+from tao.roles.funds import Bonded
 from tao.roles.journal import Done
-from tao.roles.role import OVER, Role, dispute_facts, short
+from tao.roles.role import OVER, dispute_facts, short
 from tao.roles.states import Ends, around, ends
 
 UNPROVEN = ("NotRefuted", "NoAdjudicator")
@@ -32,14 +33,16 @@ SECONDS_PER_TRANSACTION = 30
 """What to allow for each of many transactions in a row: two blocks of twelve seconds, and some."""
 
 ATTEMPTS = 3
-"""Of sending a proof. What fails as often is too large for a transaction, and left to the committee, too."""
+"""Of sending a proof that is refused or too large for a transaction; then it is left to the committee, too. What fails
+for the connection, the fee or want of ether is certain none the less, and tried until the clock ends."""
 
 
-class Disputant(Role):
+class Disputant(Bonded):
     """Goes by `judge`, a challenger.Judge whose `now` is the chain's time, set at every tick, and whose `unproven`
     are the disputes in which no proof is to be tried any more."""
 
     judge: Any
+    moves_gas = 15_000_000  # the dearest proof that one transaction may hold, and what comes before it
 
     def __init__(self, context: Context, bundle: ModelBundle) -> None:
         super().__init__(context)
@@ -68,9 +71,16 @@ class Disputant(Role):
     def view(self) -> ChainView:
         return self.context.reader.view({self.bundle.model_id})
 
+    @property
+    def bond(self) -> int:
+        return self.context.reader.challenger_bond
+
     def decide(self, view: ChainView) -> Iterable[Action]:
         self.judge.now = view.now
-        self._forget({ends(d, d.lo, d.hi) for d in view.disputes if d.phase is not Phase.CLOSED})
+        mine = [dispute for dispute in view.disputes if dispute.challenger == self.address]
+        self._under_way = sum(dispute.phase is not Phase.CLOSED for dispute in mine)
+        yield from self._withdrawals()
+        self._forget(view)
         models = frozenset({self.bundle.model_id})
         parts = challenger.parts(view, self.address)
         yield from self._each(
@@ -80,8 +90,9 @@ class Disputant(Role):
         for claim in view.claims:
             self._tell(claim)
 
-    def _forget(self, running: Set[Ends]) -> None:
+    def _forget(self, view: ChainView) -> None:
         """Keep what is known about the segments now disputed alone: it holds their tensors."""
+        running = {ends(d, d.lo, d.hi) for d in view.disputes if d.phase is not Phase.CLOSED}
         self._plans = {key: plan for key, plan in self._plans.items() if key[0] in running}
         self._leaves = {key: leaf for key, leaf in self._leaves.items() if key in running}
 
@@ -122,13 +133,17 @@ class Disputant(Role):
         sent = self.context.send(call, already=OVER)
         return self.done(name, what, start, sent, **details, **dispute_facts(dispute))
 
-    def _open(self, claim: ClaimView) -> Done:
+    def _open(self, claim: ClaimView) -> Done | None:
+        """None while there is no ether for another bond."""
+        if not self._may_bond():
+            return None
         start = time.monotonic()
         sent = self.context.send(
             self.context.contracts.game.functions.open(claim.claim_id),
-            value=self.context.reader.challenger_bond,
+            value=self.bond,
             already=("DuplicateDispute", "NotChallengeable"),
         )
+        self._under_way += not sent.already
         why, facts = self._reason(claim)
         what = f"disputed claim {short(claim.claim_id)}: {why}"
         return self.done("open", what, start, sent, claim="0x" + claim.claim_id.hex(), **facts)
@@ -156,7 +171,7 @@ class Disputant(Role):
             splits = self._failed[range_doubted] >= ATTEMPTS
             return sums.supported(self, self._asserted(dispute), dispute, splits)
         except ChainError as error:
-            self._failed[range_doubted] += not isinstance(error, Refused)
+            self._failed[range_doubted] += isinstance(error, TooLarge)
             raise
 
     def _post(self, dispute: DisputeView, plan: Plan, start: float) -> Done | None:
@@ -192,7 +207,7 @@ class Disputant(Role):
             posting = next(plan.postings(known))
             sent = self.context.send(adjudicator.functions.post(posting.pieces))
         except ChainError as error:
-            self._failure(dispute, isinstance(error, Refused))
+            self._failure(dispute, error, isinstance(error, Refused))
             raise
         self._failed[dispute.dispute_id] = 0
         posted, lanes = len(known) + len(posting.keys), sum(piece.lanes for piece in plan.pieces)
@@ -234,12 +249,12 @@ class Disputant(Role):
         try:
             return self.context.send(call, already=OVER)
         except ChainError as error:
-            self._failure(dispute, isinstance(error, Refused) and error.error in UNPROVEN)
+            self._failure(dispute, error, isinstance(error, Refused) and error.error in UNPROVEN)
             raise
 
-    def _failure(self, dispute: DisputeView, is_final: bool) -> None:
-        """Leave the operator to the committee, at once or after some more failures."""
-        self._failed[dispute.dispute_id] += 1
+    def _failure(self, dispute: DisputeView, error: ChainError, is_final: bool) -> None:
+        """Leave the operator to the committee, at once or after some more failures that do not pass."""
+        self._failed[dispute.dispute_id] += isinstance(error, (Refused, TooLarge))
         if is_final or self._failed[dispute.dispute_id] >= ATTEMPTS:
             self.judge.unproven.add(dispute.dispute_id)
 

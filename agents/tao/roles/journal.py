@@ -2,6 +2,7 @@
 
 import json
 import time
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from tao.chain.sender import Sent
-from tao.display import Display
+from tao.display import Display, printable
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,8 @@ class Done:
 class Journal:
     """Prints each finished action as a line and, with a file, appends it there as JSON.
 
-    A problem is printed when it appears, not at every tick that meets it again. display: of work under way.
+    A problem is printed when it appears, not at every tick that meets it again. A file that cannot be written is a
+    problem, too: what is done on a chain does not wait for it. display: of work under way.
     """
 
     def __init__(self, path: Path | None = None, console: Console | None = None):
@@ -66,7 +68,7 @@ class Journal:
             sending = " [dim](nothing to send)[/dim]"
         else:
             sending = f" [dim]{done.sent.transaction} · {done.sent.gas_used:,} gas[/dim]"
-        self._print(done.role, "green", escape(done.what) + sending)
+        self._print(done.role, "green", done.what, sending)
         self._append(done.record())
 
     def problem(self, role: str, subject: str, sentence: str) -> None:
@@ -74,20 +76,27 @@ class Journal:
         if self._problems.get(subject) == sentence:
             return
         self._problems[subject] = sentence
-        self._print(role, "yellow", escape(sentence))
+        self._print(role, "yellow", sentence)
         self._append({"time": round(time.time(), 3), "role": role, "action": "problem", "what": sentence})
 
     def note(self, role: str, sentence: str) -> None:
         """Print a line that is no action, such as a verdict."""
-        self._print(role, "cyan", escape(sentence))
+        self._print(role, "cyan", sentence)
 
-    def _print(self, role: str, colour: str, text: str) -> None:
-        self.display.console.print(
-            f"[dim]{time.strftime('%H:%M:%S')}[/dim] [{colour}]{role:>10}[/{colour}]  {text}"
-        )
+    def _print(self, role: str, colour: str, text: str, sending: str = "") -> None:
+        line = f"[dim]{time.strftime('%H:%M:%S')}[/dim] [{colour}]{role:>10}[/{colour}]  "
+        with suppress(OSError):  # a file on a full disk, say: there is nowhere left to tell it
+            self.display.console.print(line + escape(printable(text)) + sending)
 
     def _append(self, record: dict[str, Any]) -> None:
-        if self._path is not None:
+        if self._path is None:
+            return
+        try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             with self._path.open("a") as file:
                 file.write(json.dumps(record) + "\n")
+        except OSError as error:
+            why = f"the log {self._path} cannot be written ({error.strerror}); check --log and the disk"
+            if self._problems.get("log") != why:
+                self._problems["log"] = why
+                self._print(record["role"], "yellow", f"{why}, as its lines are lost until then")

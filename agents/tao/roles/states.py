@@ -60,8 +60,9 @@ def zeros(graph: Graph, value: int) -> Tensor:
 
 def fetch_value(store: TensorStore, graph: Graph, value: int, commitment: bytes) -> Tensor:
     """One value of the graph; raises StoreError where it is missing or of another type."""
-    tensor = store.get_tensor(commitment)
-    given, expected = TensorType.of(tensor), graph.types[value]
+    expected = graph.types[value]
+    tensor = store.get_tensor(commitment, expected)
+    given = TensorType.of(tensor)
     if given != expected:
         raise StoreError(f"the tensor 0x{commitment.hex()} is {given}, not the graph's {expected}")
     return tensor

@@ -13,7 +13,7 @@ from tao.errors import ModelError
 from tao.model import ModelBundle
 from tao.protocol import actions
 from tao.protocol.actions import Action
-from tao.protocol.views import ClaimView, DisputeView, RequestView
+from tao.protocol.views import ChainView, ClaimView, DisputeView, RequestView, Status
 from tao.roles.context import Context
 from tao.roles.defender import Defender
 from tao.roles.journal import Done
@@ -68,6 +68,13 @@ class TrainerRole(Defender):
             raise ModelError(f"the model 0x{bundle.model_id.hex()} runs one step; serve it as a prover")
         self.keep_every, self._make = keep_every, make
         self._runs: dict[tuple[bytes, ...], _Run] = {}
+
+    def decide(self, view: ChainView) -> Iterable[Action]:
+        mine = [claim for claim in view.claims if claim.prover == self.address]
+        wanted = {claim.inputs for claim in mine if claim.status not in (Status.FINALISED, Status.REFUTED)}
+        wanted |= {request.inputs for request in view.requests if request.is_open}
+        self._runs = {inputs: run for inputs, run in self._runs.items() if inputs in wanted}
+        return super().decide(view)
 
     def perform(self, action: Action) -> Done | None:
         match action:
