@@ -98,8 +98,10 @@ def chain_options(command: Callable) -> Callable:
     @click.option(
         "--deployment",
         type=click.Path(path_type=Path),
+        envvar="TAO_DEPLOYMENT",
         default=DEPLOYMENT,
         show_default=True,
+        show_envvar=True,
         help="Record of the deployment.",
     )
     @click.option(
