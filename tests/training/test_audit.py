@@ -140,6 +140,19 @@ def test_a_claim_is_held_against_the_store_and_the_job(store, tmp_path):
         audit(job(), store, claim, owner="somebody else")
 
 
+@pytest.mark.parametrize("first", [0, 4])
+def test_checkpoints_that_are_overwritten_once_the_claim_was_read_are_told(first, tmp_path):
+    """The trainer claims a cheating run and shows an honest one."""
+    cheating, honest = Late(job(), TensorStore(tmp_path), 2), recorded(TensorStore(tmp_path / "honest"), 2)
+    list(cheating)
+    going = Audit(job(), tmp_path, cheating.claim(), first=first)
+    for step in range(5, STEPS + 1):
+        trail(cheating.store).append(honest.trail.read(step))
+    with pytest.raises(StoreError, match="are not those claimed; ask the trainer to publish those"):
+        list(going)
+    assert going.report.steps == 4 - first
+
+
 def test_a_log_file_of_another_kind_is_told_in_a_sentence(store):
     run = trail(store)
     log = empty(job().log_capacity)
