@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
@@ -126,6 +126,11 @@ def _traced(
         except (ModelError, UnsupportedOperator):
             raise
         except Exception as error:  # torch documents no common base of what a trace raises
+            if "use_reentrant=True" in str(error):
+                raise ModelError(
+                    "the module checkpoints activations with use_reentrant=True, of which a step has no gradient; "
+                    "give use_reentrant=False"
+                ) from error
             raise UnsupportedOperator(explain(error, module)) from error
 
 
@@ -146,20 +151,37 @@ def _step(
     counts = {name: torch.zeros((), dtype=torch.int64) for name in layout.counts}
     values = {**parameters, **buffers, **counts, **dict(zip(layout.held, held, strict=True))}
     values = {f"module.{name}": tensor for name, tensor in values.items()}
+    given = {name: (tensor, _memory(tensor)) for name, tensor in values.items()}
     with torch.enable_grad():
         loss = functional_call(whole, values, tuple(batch), tie_weights=True)
+        _check_left_alone(given, values)
         if not isinstance(loss, Tensor) or loss.numel() != 1 or loss.dtype != torch.float32:
             raise ModelError("the loss must return one float32 number")
         if loss.grad_fn is None:
             raise ModelError("the loss does not depend on any parameter of the optimizer")
         setup_stacktrace_preservation_hooks([loss.grad_fn])
-        given = torch.autograd.grad(loss.reshape(()), list(parameters.values()), allow_unused=True)
-    gradients = dict(zip(parameters, given, strict=True))
+        made = torch.autograd.grad(loss.reshape(()), list(parameters.values()), allow_unused=True)
+    gradients = dict(zip(parameters, made, strict=True))
     if missing := [name for name, gradient in gradients.items() if gradient is None]:
         raise ModelError(f"parameter {missing[0]} gets no gradient; leave it out of the optimizer")
     with torch.no_grad():
         new = layout.update(optimizer, packed, step, gradients, buffers)
     return [step + 1, seed, *new, *batch, loss.detach()]
+
+
+def _memory(tensor: Tensor) -> int:
+    return tensor.untyped_storage()._cdata
+
+
+def _check_left_alone(given: Mapping[str, tuple[Tensor, int]], left: Mapping[str, Tensor]) -> None:
+    """Raises ModelError where the forward pass put another tensor, or other memory, in the place of a given one: no
+    state would hold it. left: what `functional_call` found in the module afterwards."""
+    for name, (tensor, memory) in given.items():
+        if left[name] is not tensor or _memory(tensor) != memory:
+            raise ModelError(
+                f"the step gives {name.removeprefix('module.')} another tensor, which no state of a recording holds; "
+                "only weights, by their optimizer, and the running statistics of batch normalisation may change"
+            )
 
 
 @contextmanager
