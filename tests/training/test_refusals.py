@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import random
+
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -22,7 +25,7 @@ class Step(nn.Module):
         super().__init__()
         self.first, self.last, self.drop = nn.Linear(4, 4), nn.Linear(4, 1), nn.Dropout(0.25)
         self.register_buffer("seen", torch.zeros(4))
-        self.before = before
+        self.before, self.heat, self.last_seen = before, 1.0, torch.ones(4)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.last(self.before(self, self.first(x)))
@@ -77,7 +80,15 @@ def put_under(module: Step, x: Tensor) -> Tensor:
     return x
 
 
-@pytest.mark.parametrize(("before", "name"), [(reassigned, "seen"), (put_under, "first.weight")])
+def remembered(module: Step, x: Tensor) -> Tensor:
+    module.last_seen = module.last_seen + x.detach().mean(0)
+    return x + module.last_seen
+
+
+@pytest.mark.parametrize(
+    ("before", "name"),
+    [(reassigned, "seen"), (put_under, "first.weight"), (remembered, "last_seen")],
+)
 def test_a_tensor_that_the_forward_pass_replaces_is_told(before, name) -> None:
     with pytest.raises(ModelError, match=f"^the step gives {name} another tensor"):
         prepared(before)
@@ -101,3 +112,31 @@ def test_hooks_that_no_recording_runs_are_told(hook) -> None:
     hook(case.module[2].weight, case.optimizer)
     with pytest.raises(ModelError, match=r"^(parameter 2\.weight|the optimizer) has .*hooks"):
         prepare(*parts(case), **OPTIONS)
+
+
+def drawing(module: Step, x: Tensor) -> Tensor:
+    return x * random.random()
+
+
+def drawing_by_numpy(module: Step, x: Tensor) -> Tensor:
+    return x * float(np.random.rand())
+
+
+def annealing(module: Step, x: Tensor) -> Tensor:
+    module.heat *= 0.5
+    return x * module.heat
+
+
+@pytest.mark.parametrize(
+    ("before", "reason"),
+    [
+        (drawing, "random numbers of Python or numpy"),
+        (drawing_by_numpy, "random numbers of Python or numpy"),
+        (annealing, r"^attribute heat was 1\.0 and is 0\.5: the step changes it"),
+    ],
+)
+def test_what_python_draws_or_counts_in_a_step_is_told(before, reason) -> None:
+    state = random.getstate()
+    with pytest.raises(ModelError, match=reason):
+        prepared(before)
+    assert random.getstate() == state

@@ -18,9 +18,10 @@ from tao.tensors.store import TensorStore
 from tao.training import log as logs
 from tao.training import memory
 from tao.training.checkpoints import Checkpoint, Trail
-from tao.training.job import TrainingClaim, TrainingJob, Watch, prepare
+from tao.training.job import TrainingClaim, TrainingJob, prepare
 from tao.training.policies import NotFinite
 from tao.training.replay import Replay
+from tao.training.watch import Watch
 
 KEEP_EVERY = 50
 """Steps between states that are stored whole, unless the recording says otherwise."""
@@ -174,7 +175,7 @@ class record:
         self._module, self._optimizer = module, optimizer
         store = store if isinstance(store, TensorStore) else TensorStore(store)
         self.run = Recording(prepare(module, optimizer, data, loss, **options), store, keep_every)
-        self._watch = Watch(module, self.run.job)
+        self._watch = Watch(module, optimizer, loss, self.run.job)
 
     def __enter__(self) -> record:
         return self

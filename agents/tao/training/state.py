@@ -188,7 +188,8 @@ class StepGraph:
     """A training step's graph: what each input is, each output is at the same place one step later.
 
     parameters: of the graph, in order: the data set and constants. loss: the value that holds the loss, which
-    is no output. sample: the node that draws the batch. Node 0 is the log.
+    is no output. sample: the node that draws the batch. constants: tensors that module or loss read beside those
+    they are given, of which parameters may be made. Node 0 is the log.
     """
 
     graph: Graph
@@ -196,6 +197,7 @@ class StepGraph:
     layout: Layout
     loss: int
     sample: int
+    constants: tuple[Tensor, ...] = ()
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -30,6 +30,7 @@ from tao.graph.walk import Walk, unsupported
 from tao.training.decompositions import Composites, table
 from tao.training.optimizers import Optimizer
 from tao.training.state import Layout, StepGraph, layout_of
+from tao.training.surroundings import undisturbed
 
 Loss = Callable[..., Tensor]
 """(module, *batch) -> scalar."""
@@ -58,7 +59,9 @@ def trace_step(
     """
     _check(module, dataset, batch_size, log_capacity)
     layout = layout_of(module, optimizer, dataset, batch_size, log_capacity)
-    traced = _traced(module, loss, optimizer, layout, dataset)
+    attributes = _attributes(module)
+    with undisturbed(module, loss):
+        traced = _traced(module, loss, optimizer, layout, dataset)
     for node in [node for node in traced.graph.nodes if node.op == "call_function"]:
         _functional(node)
         node.args, node.kwargs = (
@@ -66,7 +69,11 @@ def trace_step(
             map_aggregate(node.kwargs, _to_float32),
         )
     traced.graph.eliminate_dead_code()
-    return _assembled(traced, layout, dataset)
+    step_graph, left = _assembled(traced, layout, dataset), _attributes(module)
+    for name, tensor in attributes.items():
+        if left.get(name) is not tensor and any(tensor is read for read in step_graph.constants):
+            raise _replaced(name)
+    return step_graph
 
 
 def _check(module: nn.Module, dataset: Sequence[Tensor], batch_size: int, log_capacity: int) -> None:
@@ -178,10 +185,20 @@ def _check_left_alone(given: Mapping[str, tuple[Tensor, int]], left: Mapping[str
     state would hold it. left: what `functional_call` found in the module afterwards."""
     for name, (tensor, memory) in given.items():
         if left[name] is not tensor or _memory(tensor) != memory:
-            raise ModelError(
-                f"the step gives {name.removeprefix('module.')} another tensor, which no state of a recording holds; "
-                "only weights, by their optimizer, and the running statistics of batch normalisation may change"
-            )
+            raise _replaced(name.removeprefix("module."))
+
+
+def _replaced(name: str) -> ModelError:
+    return ModelError(
+        f"the step gives {name} another tensor, which no state of a recording holds; only weights, by their optimizer, "
+        "and the running statistics of batch normalisation may change"
+    )
+
+
+def _attributes(module: nn.Module) -> dict[str, Tensor]:
+    """The tensors that parts of a module have as plain attributes."""
+    parts = ((f"{path}." if path else "", vars(child)) for path, child in module.named_modules())
+    return {path + name: held for path, of in parts for name, held in of.items() if isinstance(held, Tensor)}
 
 
 @contextmanager
@@ -283,12 +300,15 @@ def _assembled(traced: GraphModule, layout: Layout, dataset: Sequence[Tensor]) -
     tensors = [*((f"dataset.{i}", t) for i, t in enumerate(dataset)), *layout.held.items()]
     for node, (name, tensor) in zip(places[count:], tensors, strict=True):
         walk.parameter(node, tensor, name)
+    constants: list[Tensor] = []
     for node in [node for node in graph.nodes if node.op == "get_attr"]:
         held = operator.attrgetter(node.target)(traced)
         if isinstance(held, FakeTensor):
             raise ModelError(f"the step makes a tensor, {node.target}, that cannot be read while tracing")
         node.meta["val"] = held
         walk.constant(node, held)
+        if node in walk.env:
+            constants.append(held)
     walk.calls()
     (results,) = graph.output_node().args
     *outputs, loss = (walk.ref(result) for result in results)
@@ -296,7 +316,7 @@ def _assembled(traced: GraphModule, layout: Layout, dataset: Sequence[Tensor]) -
         loss = walk.builder.copy(loss, loss.strides, "")
     made, parameters, ids = walk.builder.finish([*outputs, walk.builder.log], [loss])
     sample = next(i for i, node in enumerate(made.nodes) if node.target == "tao.sample.default")
-    return StepGraph(made, tuple(parameters), layout, ids[loss.value], sample)
+    return StepGraph(made, tuple(parameters), layout, ids[loss.value], sample, tuple(constants))
 
 
 def _name_backward(graph: FxGraph) -> None:
