@@ -16,6 +16,7 @@ from torch.fx.node import map_aggregate
 from tao.errors import InvalidTensor, ModelError, UnsupportedOperator
 from tao.graph import operators
 from tao.graph.builder import Builder, Ref
+from tao.graph.rounding import EXACT, EXTREMA, SINGLE
 from tao.graph.views import same_layout
 
 CLONES = ("aten.clone.default", "aten.contiguous.default")
@@ -96,8 +97,8 @@ class Walk:
         if name in operators.ASSERTIONS:
             return
         self._check(node, name)
-        if all(n in self.constants for n in node.all_input_nodes) or name in operators.CONTENT_FREE:
-            self._fold(node)
+        if self._folds(node, name):
+            self._fold(node, name)
         elif name in operators.IDENTITIES:
             self.env[node] = self.ref(node.args[0])
         elif self._is_clone(node, name):
@@ -141,8 +142,28 @@ class Walk:
         if source in self.env:
             self.env[node] = self.env[source][index]
 
-    def _fold(self, node: FxNode) -> None:
+    def _folds(self, node: FxNode, name: str) -> bool:
+        """Whether a call depends on no input and no parameter, and in a training step has one result on all devices:
+        others stay, as whoever traces the step must find the same constants."""
+        if name in operators.CONTENT_FREE:
+            return True
+        if not all(n in self.constants for n in node.all_input_nodes):
+            return False
+        moves = _is_view(node.target) or self._is_clone(node, name) or name in operators.FACTORIES
+        if self.builder.log is None or moves:
+            return True
+        tensors = [*_flatten([n.meta["val"] for n in node.all_input_nodes]), *_flatten(node.meta["val"])]
+        if not any(tensor.is_floating_point() for tensor in tensors):
+            return True
+        single = name in SINGLE and _is_float32(node) and not node.kwargs
+        return single or name in EXACT - EXTREMA
+
+    def _fold(self, node: FxNode, name: str) -> None:
         """Compute a call that depends on no input and no parameter."""
+        if self.builder.log is not None and _is_float32(node):
+            if name in SINGLE or name.startswith("aten.arange."):
+                self.constant(node, self._single(node, name) if name in SINGLE else _arange(node))
+                return
 
         def tensor(leaf: Any) -> Any:
             if not isinstance(leaf, FxNode):
@@ -159,6 +180,17 @@ class Walk:
             self.env[node] = refs if isinstance(value, list | tuple) else refs[0]
         else:
             self.constant(node, value)
+
+    def _single(self, node: FxNode, name: str) -> Tensor:
+        """One operation on constants, correctly rounded: in float64, and with numbers as tensors, as some kernels
+        multiply by a number's reciprocal."""
+
+        def wide(leaf: Any) -> Tensor:
+            given = self.constants[leaf] if isinstance(leaf, FxNode) else torch.tensor(leaf)
+            return given.to(torch.float32).double()
+
+        target = operators.resolve(name.replace(".Scalar", ".Tensor"))
+        return target(*map(wide, node.args)).to(torch.float32)
 
     def _laid_out(self, node: FxNode, ref: Ref) -> Ref:
         """The elements of `ref` laid out as the result of `node`: a copy only where their order changes."""
@@ -209,6 +241,18 @@ class Walk:
         except (InvalidTensor, UnsupportedOperator) as error:
             raise unsupported(node, str(error)) from error
         return [refs.get(slot) for slot in range(len(meta))] if many else refs[0]
+
+
+def _is_float32(node: FxNode) -> bool:
+    value = node.meta["val"]
+    return isinstance(value, Tensor) and value.dtype is torch.float32
+
+
+def _arange(node: FxNode) -> Tensor:
+    """A range of float32 numbers, which kernels add up by vectors of their own length."""
+    start, step = (*node.args, 1)[0:3:2] if len(node.args) > 1 else (0, 1)
+    places = torch.arange(node.meta["val"].numel(), dtype=torch.float64)
+    return (places * step + start).to(torch.float32)
 
 
 def _is_view(target: OpOverload) -> bool:
