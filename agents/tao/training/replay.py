@@ -26,7 +26,7 @@ from tao.training.calls import Call, elementwise_runs
 from tao.training.kernels import COMPUTED, Piece
 from tao.training.log import Writer, read
 from tao.training.policies import Correction, Follower, NoResult, NotFinite, Policy, Recorder, ReplayError
-from tao.training.rounding import FLOAT32_BITS
+from tao.training.rounding import FLOAT32_BITS, require_subnormals
 
 _BLOCK = {"cpu": 1 << 17}
 _PIECE = {"cpu": 1 << 20}
@@ -52,9 +52,10 @@ class Replay(Executor):
         a time. watch: values that are kept in `watched` whenever a run computes them. refuse_stray: whether an
         entry of an element that can have none raises; no contract minds such an entry, and it does nothing.
 
-        Raises ModelError where the parameters are not those of the graph or a rounded node is of no known
-        kind.
+        Raises ModelError where the parameters are not those of the graph, a rounded node is of no known kind or
+        this process takes subnormal numbers for zeros.
         """
+        require_subnormals(torch.get_num_threads())
         super().__init__(graph, parameters)
         self.bits, self._block, self._refuse_stray = bits, block, refuse_stray
         self.watched: dict[int, Tensor | None] = dict.fromkeys(watch)
@@ -174,6 +175,7 @@ class Replay(Executor):
         keep: Callable[[int, list[Tensor]], None] | None = None,
         cuts: Iterable[int] | None = None,
     ) -> tuple[Tensor, ...]:
+        require_subnormals()
         env = self._enter(start, state, stop)
         del state
         kept = set() if keep is None else set(range(start, stop + 1) if cuts is None else cuts)
