@@ -119,8 +119,8 @@ class Trail:
 
     @property
     def head(self) -> int | None:
-        """The last step written, None before the first. Whoever has a key takes what is not its own for nothing;
-        else raises ModelError where the head is no number."""
+        """The last step written, None before the first; its file may be damaged. Whoever has a key takes a head without
+        a seal for nothing; else raises ModelError where the head is no number."""
         name = f"{self._folder}/head"
         if not self.store.has_named(name):
             return None
@@ -130,8 +130,7 @@ class Trail:
             if not is_step:
                 raise ModelError(f"the head of run 0x{self.run_id.hex()} is {data[:20]!r}, which is no step")
             return int(data)
-        is_own = is_step and self.store.has_named(self._seal_name(int(data)))
-        return int(data) if is_own and self._is_sealed(int(data), self._data(int(data))) else None
+        return int(data) if is_step and self.store.has_named(self._seal_name(int(data))) else None
 
     def read(self, step: int) -> Checkpoint:
         """The checkpoint of a step. Raises StoreError where it is missing, ModelError where it is malformed or has
