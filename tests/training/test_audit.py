@@ -1,5 +1,6 @@
 """Audits: what is equal, what differs, and what cannot be told."""
 
+import copy
 import json
 import subprocess
 import sys
@@ -208,6 +209,26 @@ def test_another_device_replays_four_hundred_steps_without_a_false_difference(tm
     assert recorder["steps"] == auditor["steps"] == steps
     assert auditor["difference"] is None
     assert recorder["digest"] != auditor["digest"]  # of a sum in float64: these are two devices
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_what_is_recorded_on_an_accelerator_is_audited_on_a_processor(tmp_path):
+    torch.manual_seed(5)
+    module, data = nn.Sequential(nn.Linear(6, 16), nn.Tanh(), nn.Linear(16, 1)), torch.randn(10, 6)
+    agreed, offset = copy.deepcopy(module), torch.full((10, 1), 0.5)
+    options = dict(steps=3, batch_size=4, log_capacity=1024)
+
+    def parts(module):
+        return (
+            module,
+            torch.optim.SGD(module.parameters(), lr=0.05),
+            (data, data.sum(1, True) + offset),
+            squared,
+        )
+
+    recording = Recording(prepare(*parts(module.cuda()), **options), TensorStore(tmp_path))
+    assert len(list(recording)) == 3 and recording.state[2].is_cuda
+    assert audit(prepare(*parts(agreed), **options), tmp_path, recording.claim(), first=1).is_equal
 
 
 def test_training_needs_nothing_of_the_chain():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -137,6 +137,8 @@ def prepare(
         batch_size,
         log_capacity=log_capacity,
     )
+    device = next(module.parameters()).device
+    graph = replace(graph, parameters=tuple(tensor.to(device) for tensor in graph.parameters))
     bundle = ModelBundle(graph.graph, graph.parameters, steps=steps)
     initial = graph.pack(module, optimizer, seed or seed_of(bundle.model_id))
     return TrainingJob(bundle, initial, graph)

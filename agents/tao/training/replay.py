@@ -36,7 +36,8 @@ _ACCELERATOR_ELEMENTS = 1 << 24
 class Replay(Executor):
     """A step's graph ready to be recorded or replayed, whole or from one cut to another.
 
-    Values in and out are float32, integers and booleans as the graph has them, on any one device.
+    Values in and out are float32, integers and booleans as the graph has them. What is given is moved to the device
+    of the parameters.
     """
 
     def __init__(
@@ -70,6 +71,11 @@ class Replay(Executor):
                 raise ModelError(f"node {index} ({node.operator}, {node.target}) cannot be replayed")
 
     @property
+    def device(self) -> torch.device:
+        """Where steps are computed."""
+        return self._parameters[0].device if self._parameters else torch.device("cpu")
+
+    @property
     def capacity(self) -> int:
         """Entries that the step's log holds. Raises ModelError where the graph has no log node."""
         if self.log_node is None:
@@ -92,8 +98,7 @@ class Replay(Executor):
         """
         writer = Writer(self.capacity, step, self.graph.names)
         state = tuple(inputs)
-        device = state[0].device if state else torch.device("cpu")
-        log = torch.zeros(2, self.capacity, dtype=torch.int64, device=device)
+        log = torch.zeros(2, self.capacity, dtype=torch.int64, device=self.device)
         recorder = self.recorder(writer, self.bits)
         outputs = self._run(0, state, len(self.graph), recorder, log, step, override, keep, cuts)
         self._check_finite(outputs, step)
@@ -200,6 +205,9 @@ class Replay(Executor):
             keep(stop, result)
         return tuple(result)
 
+    def _enter(self, start: int, state: Sequence[Tensor], stop: int) -> list[Any]:
+        return super()._enter(start, [tensor.to(self.device) for tensor in state], stop)
+
     def _check_finite(self, outputs: Sequence[Tensor], step: int) -> None:
         """Raises NotFinite for a state that is not finite, naming the node. Within a step infinities may be
         honest: masks are made of them."""
@@ -242,23 +250,23 @@ class Replay(Executor):
         tensors = [view_operand(env[o.value], o) for o in call.operands]
         count = self.graph.types[node.outputs[0]].numel
         if not kernels.comes_in_pieces(node):
-            return call.in_float64(tensors).reshape(-1), torch.zeros(count, dtype=torch.float64)
-        results, tau = torch.zeros(count, dtype=torch.float64), torch.zeros(count, dtype=torch.float64)
+            return call.in_float64(tensors).reshape(-1).cpu(), torch.zeros(count, dtype=torch.float64)
+        results, tau = torch.zeros(2, count, dtype=torch.float64, device=self.device)
         if call.function is not None:
             pieces: Iterable[Piece] = [kernels.elementary(call.function, tensors[0])]
         else:
             pieces = COMPUTED[kernels.name_of(node)](node, tensors, count + 1)
         for piece in pieces:
-            places = torch.arange(piece.f.numel())
+            places = torch.arange(piece.f.numel(), device=self.device)
             elements, f = piece.elements(places), piece.f.reshape(-1)
             if piece.terms is not None:
-                values = torch.empty(piece.f.shape, dtype=torch.float32)
+                values = torch.empty(piece.f.shape, dtype=torch.float32, device=self.device)
                 sums.settle(piece, self.bits, values)
                 results[elements] = values.double().view(-1)
             else:
                 results[elements] = f
                 tau[elements] = piece.zone().widened().at(places, f)
-        return results, tau
+        return results.cpu(), tau.cpu()
 
     def call_of(self, index: int) -> Call:
         """Node `index` prepared for the loop."""
@@ -303,7 +311,7 @@ class _Context:
     def _given_log(self) -> Tensor:
         if self._log is None:
             raise ReplayError(f"step {self._step} needs its log")
-        return self._log
+        return self._log.to(self._replay.device)
 
     def _run_pieces(self, call: Call, env: list[Any]) -> Tensor:
         node = call.node
