@@ -44,6 +44,10 @@ def attach_scheduler(s: SimpleNamespace) -> None:
     torch.optim.lr_scheduler.StepLR(s.optimizer, 1)
 
 
+def add_group(s: SimpleNamespace) -> None:
+    s.optimizer.add_param_group(dict(params=s.teacher.parameters()))
+
+
 def freeze_all(s: SimpleNamespace) -> None:
     s.module.requires_grad_(False)
 
@@ -65,6 +69,7 @@ def write_to_teacher(s: SimpleNamespace) -> None:
 TOLD = {
     set_rate: r"^group 0 of the optimizer, Sgd\(lr=0\.1, .*was changed .* give schedule= for learning rates",
     attach_scheduler: "scheduler attached, which a recording does not run",
+    add_group: "^group 1 of the optimizer, which is new, was changed outside the recording",
     freeze_all: "^group 0 of the optimizer",
     evaluate: r"^attribute training was True and is False: it was changed outside the recording",
     heat_up: r"^variable HEAT of the loss was 1\.0 and is 2\.0",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import zip_longest
 from typing import Any
 
 import torch
@@ -38,10 +39,11 @@ class Watch:
             if tensor._version != version:
                 raise self._changed(name)
         rules = _rules(self._optimizer)
-        for place, rule in enumerate(self._rules):
-            if rules[place : place + 1] != [rule]:
+        for place, (described, now) in enumerate(zip_longest(self._rules, rules)):
+            if now != described:
+                what = "which is new" if described is None else f"{described[0]}"
                 raise ModelError(
-                    f"group {place} of the optimizer, {rule[0]}, was changed outside the recording, which goes on "
+                    f"group {place} of the optimizer, {what}, was changed outside the recording, which goes on "
                     "without that; leave it alone until the recording ends, and give schedule= for learning rates"
                 )
         if change := first_change(self._scalars, scalars(self._module, self._loss)):
