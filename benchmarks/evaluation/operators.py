@@ -17,8 +17,8 @@ INTRODUCTION = """# Supported operators
 Made by `python -m benchmarks.evaluation` from the tables that decide, `tao.graph.operators` and `tao.proofs.search`.
 
 A traced model may hold the ATen operators below, `.default` left out of their names. Views (reshape, transpose,
-slice and the like) are part of an operator's operands and need no entry; calls that read no input and no parameter
-are computed while tracing. Any other operator is refused with its name and module: express it by these.
+slice and the like) are part of an operator's operands and need no entry; exact calls that read no input and no
+parameter are computed while tracing. Any other operator is refused with its name and module: express it by these.
 
 Whoever wants a model that a contract can decide uses the first two lists only, in float32: on half-precision values
 every operator that rounds is decided by vote. Of exact ones, a contract decides logic and bitwise operators on booleans

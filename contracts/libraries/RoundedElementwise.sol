@@ -25,9 +25,9 @@ import { Zone, Zones } from "./Zone.sol";
 /// as it is. A sum or difference may have one more, alpha as an FP32 word, which is 1. The last attribute of an
 /// elementary function is the node's number.
 ///
-/// Results that are infinite or NaN are those of IEEE 754. Nothing is known for sin and cos of finite numbers beyond 2^30,
-/// and for a number of the call that is neither zero nor of a magnitude from 2^-500 to 2^500. For all others finite float64
-/// results are normal numbers or zero, except for exp and sigmoid below 2^-1022 and exp above 2^1024, which round to the
+/// Results that are infinite or NaN are those of IEEE 754. Of sin and cos of finite numbers beyond 2^30 no more is known
+/// than that they are from -1 to 1, and nothing for a number of the call that is neither zero nor of a magnitude from
+/// 2^-500 to 2^500. For all others finite float64 results are normal numbers or zero, except for exp and sigmoid below 2^-1022 and exp above 2^1024, which round to the
 /// same FP32 number as their exact values do.
 library RoundedElementwise {
     /// @notice What is known of a result: nothing, that it is the number of a zone, or that it is NaN.
@@ -181,7 +181,10 @@ library RoundedElementwise {
         bool isInfinite = magnitude == Limits.INFINITY;
         if (op == SIN || op == COS) {
             if (isInfinite) return (Result.NaN, result);
-            if (magnitude > TWO_POW_30) return (Result.Unknown, result);
+            if (magnitude > TWO_POW_30) {
+                result.rad = 1; // around 0, and no one rounding
+                return (Result.Number, result);
+            }
         }
         // -infinity is no logarithm either that a recording goes on with.
         if (op == LOG && (negative || magnitude == 0)) return (Result.NaN, result);

@@ -283,3 +283,19 @@ def test_modules_without_tensors_are_refused() -> None:
         graph_of(lambda m, x: 3)
     with pytest.raises(ModelError, match="input x: .* empty; trace with at least one sample"):
         graph_of(lambda m, x: x.sum(), 0, 4)
+
+
+def test_of_what_follows_from_constants_only_exact_and_single_operations_are_folded() -> None:
+    """Kernels of others differ by processor, and with them the constants."""
+
+    def forward(module: nn.Module, x: Tensor) -> Tensor:
+        places = torch.arange(4) * 2
+        return x + torch.sin(places.float() / 3) + (1.0 - torch.ones(4, 4).tril()).sum(1)
+
+    graph = graph_of(forward)
+    assert targets(graph) == [
+        "aten.sin.default",
+        "aten.add.Tensor",
+        "aten.sum.dim_IntList",
+        "aten.add.Tensor",
+    ]

@@ -82,7 +82,8 @@ def steered(
 def claims(random: np.random.Generator, zone: rules.Zone) -> list[int]:
     """Claimed elements on both sides of what a zone allows, and non-finite ones."""
     places = set()
-    for edge in () if zone.mid is None else (zone.mid, zone.mid - zone.most, zone.mid + zone.most):
+    reach = zone.rad + zone.most
+    for edge in () if zone.mid is None else (zone.mid, zone.mid - reach, zone.mid + reach):
         near = float32.nearest(edge)
         places |= {near - 1, near, near + 1}
     places = {p for p in places if abs(p) <= float32.INFINITY}

@@ -108,6 +108,21 @@ def gpt2(seed: int = 0, dropout: float = 0.1, attention: str = "eager") -> Case:
     return Case(module, optimizer, loss, (tokens,), 0.5, schedules.cosine(2, 10, 0.1))
 
 
+def positions(seed: int = 0) -> Case:
+    """A network to whose input a step adds what it computes from its length alone."""
+    module = nn.Linear(6, 1)
+    with torch.no_grad():
+        module.weight.fill_(0.5)
+
+    def loss(module: nn.Module, x: Tensor) -> Tensor:
+        places = torch.arange(0.0, 0.55, 0.1) * 7 + torch.linspace(0, 1, 6) / 3
+        table = torch.sin(places / 10000.0 ** (places / 6)) + torch.exp(-places).sum()
+        return module(x + table @ (torch.ones(6, 6) / 7)).sum()
+
+    optimizer = torch.optim.SGD(module.parameters(), lr=0.1)
+    return Case(module, optimizer, loss, (torch.arange(60.0).reshape(10, 6),))
+
+
 CASES = {"mlp": mlp, "cnn": cnn, "gpt2": gpt2}
 
 

@@ -1,5 +1,6 @@
 """Audits: what is equal, what differs, and what cannot be told."""
 
+import copy
 import json
 import subprocess
 import sys
@@ -140,6 +141,19 @@ def test_a_claim_is_held_against_the_store_and_the_job(store, tmp_path):
         audit(job(), store, claim, owner="somebody else")
 
 
+@pytest.mark.parametrize("first", [0, 4])
+def test_checkpoints_that_are_overwritten_once_the_claim_was_read_are_told(first, tmp_path):
+    """The trainer claims a cheating run and shows an honest one."""
+    cheating, honest = Late(job(), TensorStore(tmp_path), 2), recorded(TensorStore(tmp_path / "honest"), 2)
+    list(cheating)
+    going = Audit(job(), tmp_path, cheating.claim(), first=first)
+    for step in range(5, STEPS + 1):
+        trail(cheating.store).append(honest.trail.read(step))
+    with pytest.raises(StoreError, match="are not those claimed; ask the trainer to publish those"):
+        list(going)
+    assert going.report.steps == 4 - first
+
+
 def test_a_log_file_of_another_kind_is_told_in_a_sentence(store):
     run = trail(store)
     log = empty(job().log_capacity)
@@ -195,6 +209,26 @@ def test_another_device_replays_four_hundred_steps_without_a_false_difference(tm
     assert recorder["steps"] == auditor["steps"] == steps
     assert auditor["difference"] is None
     assert recorder["digest"] != auditor["digest"]  # of a sum in float64: these are two devices
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_what_is_recorded_on_an_accelerator_is_audited_on_a_processor(tmp_path):
+    torch.manual_seed(5)
+    module, data = nn.Sequential(nn.Linear(6, 16), nn.Tanh(), nn.Linear(16, 1)), torch.randn(10, 6)
+    agreed, offset = copy.deepcopy(module), torch.full((10, 1), 0.5)
+    options = dict(steps=3, batch_size=4, log_capacity=1024)
+
+    def parts(module):
+        return (
+            module,
+            torch.optim.SGD(module.parameters(), lr=0.05),
+            (data, data.sum(1, True) + offset),
+            squared,
+        )
+
+    recording = Recording(prepare(*parts(module.cuda()), **options), TensorStore(tmp_path))
+    assert len(list(recording)) == 3 and recording.state[2].is_cuda
+    assert audit(prepare(*parts(agreed), **options), tmp_path, recording.claim(), first=1).is_equal
 
 
 def test_training_needs_nothing_of_the_chain():

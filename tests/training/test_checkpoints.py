@@ -9,6 +9,7 @@ from tao.errors import ModelError, StoreError, TaoError
 from tao.tensors import commit, merkle, state_hash
 from tao.tensors.store import TensorStore
 from tao.training import audit
+from tao.training import log as logs
 from tao.training.checkpoints import Checkpoint, Trail
 from tao.training.record import Recording
 from training.runs import STEPS, job, recorded, trail
@@ -152,8 +153,9 @@ def test_a_head_that_is_no_step_is_refused_in_a_sentence(data, store):
 
 def forge(store, at, values):
     """Somebody else writes a checkpoint of the run and makes it the head."""
-    forged = Trail(store, job().bundle.model_id, job().first)
-    forged.append(Checkpoint(at, values, b"l" * 32, None, True))
+    forged, empty = Trail(store, job().bundle.model_id, job().first), job().initial[-1]
+    log = store.put_blob(logs.encode(empty, at - 1, job().bundle.graph_root))
+    forged.append(Checkpoint(at, (*values[:-1], store.put_tensor(empty)), log, None, True))
 
 
 def test_a_trainer_goes_on_from_what_it_sealed_and_not_from_what_others_wrote(tmp_path):
@@ -192,6 +194,36 @@ def test_a_sealed_checkpoint_that_was_overwritten_or_moved_is_told(tmp_path):
     store.put_named(f"{folder}/2.json", genuine.to_json())
     with pytest.raises(ModelError, match="somebody else writes to the store"):
         sealed.read(2)
+
+
+@pytest.mark.parametrize("key", [None, b"k" * 32])
+@pytest.mark.parametrize(
+    ("damaged", "left"), [(["7.json"], 6), (["log of 7"], 6), (["6.json", "7.json"], 5), (["5.json"], 4)]
+)
+def test_a_recording_goes_on_before_what_a_power_cut_left_empty(damaged, left, key, tmp_path):
+    """Held are the states after 0, 3, 6 and 7 steps."""
+    store = TensorStore(tmp_path)
+    recording = Recording(job(), store, 3, key=key)
+    list(recording)
+    claim, folder = recording.claim(), tmp_path / "named" / "runs" / recording.trail.run_id.hex()
+    files = {f"{step}.json": folder / f"{step}.json" for step in range(STEPS + 1)}
+    files["log of 7"] = tmp_path / "blobs" / recording.trail.read(STEPS).log.hex()
+    if "5.json" in damaged:
+        recording.trail.append(recording.trail.read(5))  # the head, as if no more was recorded
+    for name in damaged:
+        files[name].write_bytes(b"")
+    again = Recording(job(), store, 3, key=key)
+    assert again.position == left
+    assert [step.index for step in again] == list(range(left, STEPS)) and again.claim() == claim
+
+
+def test_a_store_out_of_reach_is_told_rather_than_recorded_to_anew(store, monkeypatch):
+    def fails(self, name):
+        raise StoreError("out of reach") from ConnectionError()
+
+    monkeypatch.setattr(TensorStore, "get_blob", fails)
+    with pytest.raises(StoreError, match="out of reach"):
+        Recording(job(), store)
 
 
 def test_a_head_beyond_what_is_stored_is_told(store):

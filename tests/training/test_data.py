@@ -2,7 +2,15 @@
 
 import pytest
 import torch
-from torch.utils.data import DataLoader
+from torch.utils.data import (
+    BatchSampler,
+    DataLoader,
+    RandomSampler,
+    SequentialSampler,
+    Subset,
+    SubsetRandomSampler,
+    WeightedRandomSampler,
+)
 
 from tao.errors import ModelError
 from tao.training.data import tensors_of
@@ -19,7 +27,33 @@ class Shuffling(torch.utils.data.Dataset):
         return torch.randn(6), torch.tensor(index % 3)
 
 
+SAMPLES = list(zip(*mlp().dataset, strict=True))
+SAMPLERS = {
+    "a part": dict(batch_size=4, sampler=SubsetRandomSampler([0, 2, 4, 6])),
+    "weights": dict(batch_size=4, sampler=WeightedRandomSampler([1.0] * 10, 10)),
+    "with replacement": dict(batch_size=4, sampler=RandomSampler(SAMPLES, replacement=True)),
+    "some of them": dict(batch_size=4, sampler=RandomSampler(SAMPLES, num_samples=5)),
+    "others": dict(batch_size=4, sampler=SequentialSampler(SAMPLES[:5])),
+    "own batches": dict(batch_sampler=[[0, 1], [2, 3]]),
+    "batches of a part": dict(batch_sampler=BatchSampler(SubsetRandomSampler([0, 2]), 2, False)),
+}
+
+
+@pytest.mark.parametrize("options", SAMPLERS.values(), ids=SAMPLERS)
+def test_a_sampler_that_leaves_samples_out_or_weighs_them_is_refused_in_a_sentence(options):
+    """A recording would train on samples that it is validated with."""
+    with pytest.raises(ModelError, match=r"sampler of its own.*torch\.utils\.data\.Subset, or as tensors$"):
+        tensors_of(DataLoader(SAMPLES, **options))
+
+
+class Stream(torch.utils.data.IterableDataset):
+    def __iter__(self):
+        return iter(SAMPLES)
+
+
 REFUSED = {
+    "a stream": (Stream(), "can only be iterated over"),
+    "a loader of a stream": (DataLoader(Stream(), batch_size=4), "can only be iterated over"),
     "noise in the data set": (
         DataLoader(Shuffling(), batch_size=4),
         "another one when read again",
@@ -52,7 +86,8 @@ def test_what_is_no_data_set_is_refused_in_a_sentence(case):
 def test_a_data_set_a_loader_over_it_and_its_tensors_are_the_same_data():
     tensors = mlp().dataset
     samples = list(zip(*tensors, strict=True))
-    for data in (tensors, list(tensors), samples, DataLoader(samples, batch_size=4, shuffle=True)):
+    part = DataLoader(Subset([*samples, *samples], range(10)), batch_size=4)
+    for data in (tensors, list(tensors), samples, DataLoader(samples, batch_size=4, shuffle=True), part):
         assert all(torch.equal(mine, theirs) for mine, theirs in zip(tensors_of(data), tensors, strict=True))
 
 

@@ -44,7 +44,7 @@ FUNCTIONS: dict[str, tuple[tuple[int, ...], Callable[[Tensor], Tensor]]] = {
     "erf": ((5, 7), torch.erf),
     "sin_cos": ((5, 7), lambda x: x.sin() * x.cos()),
     "exp_log": ((5, 7), lambda x: (x.exp() + 1).log() + torch.log1p(x * x) + torch.expm1(x)),
-    "powers": ((5, 7), lambda x: x**3 + x**2 * 0.5 + (x * x + 1) ** -1 + (x * x + 1) ** 0.5),
+    "powers": ((5, 7), lambda x: x**3 + x**2 * 0.5 + (x * x + 1) ** -1 + (x * x + 1) ** 0.5 + 3.0**x),
     "rsqrt": ((5, 7), lambda x: torch.rsqrt(x * x + 0.5)),
     "division": ((5, 7), lambda x: 3 / (x * x + 1) - x / 7 + (1 - x)),
     "scaled_sums": ((5, 7), lambda x: torch.add(x, x * x, alpha=3) - torch.sub(x, x.exp(), alpha=0.5)),

@@ -343,6 +343,20 @@ def test_inputs_that_do_not_fit_are_refused() -> None:
         Replay(graph, parameters).advance(0, inputs, 5)
 
 
+def test_a_process_that_flushes_subnormal_numbers_is_told_before_it_computes() -> None:
+    """Honest steps would be refuted, as single operations are done in float32."""
+    graph, parameters, inputs = perceptron(**SMALL)
+    replay = Replay(graph, parameters)
+    if not torch.set_flush_denormal(True):
+        pytest.skip("this processor flushes nothing")
+    try:
+        with pytest.raises(ModelError, match=r"call torch\.set_flush_denormal\(False\)"):
+            replay.record(inputs)
+    finally:
+        torch.set_flush_denormal(False)
+    replay.record(inputs)
+
+
 def test_results_of_a_sum_are_its_rounded_values_and_of_others_float64_with_a_bound() -> None:
     graph, parameters, inputs = cancelling()
     replay = Replay(graph, parameters)

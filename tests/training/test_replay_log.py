@@ -17,7 +17,7 @@ from tao.training.policies import Recorder, ReplayError
 from tao.training.replay import Replay
 from tao.training.rounding import round_to_grid
 from training.logs import logistic, node_of, same, with_entry, without_entries
-from training.steps import cancelling, perceptron
+from training.steps import Tape, cancelling, perceptron
 
 SMALL = {"batch": 8, "inputs": 16, "hidden": 12, "classes": 4}
 
@@ -38,6 +38,22 @@ def test_an_entry_outside_the_zone_is_refused(value: float) -> None:
         return with_entry(log, node_of(graph, "aten.exp.default"), 3, value)
 
     refused(change, r"step 12 has .* for node \d+ \(step:aten.exp.default\), element 3, where")
+
+
+@pytest.mark.parametrize(
+    ("value", "stands"), [(-1.0, True), (0.25, True), (1.0000001, False), (-3e38, False)]
+)
+def test_of_a_sine_beyond_all_reductions_an_entry_from_minus_one_to_one_is_obeyed(value, stands) -> None:
+    tape = Tape(64)
+    x = tape.input(torch.tensor([2.0**31, 0.5]))
+    graph = tape.finish(tape("sin.default", x))
+    replay = Replay(graph, tape.parameters)
+    log = with_entry(replay.record((x.tensor,))[1], node_of(graph, "aten.sin.default"), 0, value)
+    if stands:
+        assert replay.replay((x.tensor,), log)[0][0][0] == value
+    else:
+        with pytest.raises(ReplayError, match="element 0, where"):
+            replay.replay((x.tensor,), log)
 
 
 def test_an_entry_outside_the_zone_changes_nothing_in_a_dispute() -> None:

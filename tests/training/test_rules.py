@@ -76,9 +76,6 @@ def test_a_recording_ends_where_a_function_is_not_finite(name):
     for x in KINDS:
         y = getattr(torch, name)(torch.tensor(x, dtype=torch.float64)).float()
         zone = rules.elementary(name, *bits_of([x]))
-        if zone is None:
-            assert name in ("sin", "cos") and abs(x) > 2**30
-            continue
         assert zone.excludes(*bits_of([y.item()])) != bool(y.isfinite()), x
         for other in (np.inf, -np.inf, np.nan, 7.0):
             assert zone.excludes(*bits_of([other])), x

@@ -316,3 +316,10 @@ def test_a_sum_that_one_device_rounds_to_a_finite_number_is_infinite_on_all(
                 values = torch.empty(1, 1, 1)
                 assert not sums.settle(piece, 24, values) and values.item() == math.inf
     assert min(results) < 2.0**128 - 2.0**103 <= max(results)  # devices do differ before
+
+
+def test_terms_beyond_the_range_of_float32_add_up_whatever_range_ldexp_has(monkeypatch):
+    """In some versions of torch it multiplies by a power of two that is a float32 number."""
+    monkeypatch.setattr(torch, "ldexp", lambda x, exponent: x * 2.0 ** exponent.float())
+    terms = torch.tensor([[2.0**250, 1.5 * 2.0**100, -(2.0**250), 2.0**40]], dtype=torch.float64)
+    assert same(sums.nearest_sum(terms, 24), expected(terms, 24))

@@ -18,9 +18,10 @@ from tao.graph import Graph, View
 from tao.graph.maps import Call
 from tao.graph.meaning import rows
 from tao.graph.rounding import EXACT, LOGGED, PREFIX, SINGLE, SUMS, Kind
+from tao.tensors import commit
 from tao.tensors.codec import DType
 from tao.training import describe, trace_step
-from training.cases import BATCH, CASES, classified, cnn, mlp, traced
+from training.cases import BATCH, CASES, classified, cnn, mlp, positions, traced
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -194,13 +195,25 @@ def test_graphs_whose_nodes_are_not_what_a_step_holds_are_refused(change, reason
 
 ELSEWHERE = """
 import torch
+from tao.tensors import commit
 from training import cases
 print(*(case(seed=5).trace().graph.root.hex() for case in cases.CASES.values()))
+print(*(commit(tensor).hex() for tensor in cases.positions().trace().parameters))
 """
 
 
-def test_another_process_with_other_weights_and_data_gets_the_same_roots() -> None:
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path), "PYTHONHASHSEED": "77"}
+def test_another_processor_with_other_weights_and_data_gets_the_same_roots_and_constants() -> None:
+    step = positions().trace()
+    assert {"aten.sin.default", "aten.exp.default"} <= {node.target for node in step.graph.nodes}
+    processor = {"ATEN_CPU_CAPABILITY": "default", "MKL_ENABLE_INSTRUCTIONS": "SSE4_2"}
+    environment = (
+        os.environ
+        | processor
+        | {
+            "PYTHONPATH": os.pathsep.join(sys.path),
+            "PYTHONHASHSEED": "77",
+        }
+    )
     run = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", ELSEWHERE],
         env=environment,
@@ -208,7 +221,8 @@ def test_another_process_with_other_weights_and_data_gets_the_same_roots() -> No
         text=True,
         check=True,
     )
-    assert run.stdout.split() == [traced(name).graph.root.hex() for name in CASES]
+    constants = [commit(tensor).hex() for tensor in step.parameters]
+    assert run.stdout.split() == [traced(name).graph.root.hex() for name in CASES] + constants
 
 
 def test_the_root_depends_on_structure_and_not_on_names() -> None:

@@ -56,6 +56,11 @@ EXACT = overloads("""
 """Bit equality on every device, for all types that a training step holds. Zeros of maxima, minima, clamps and relu
 are +0 in one."""
 
+EXTREMA = overloads("""
+    amax maximum minimum max.other min.other clamp clamp_min clamp_max hardtanh relu relu6
+""")
+"""Which of two zeros these give is the kernel's, even the vector's or the scalar's part of one."""
+
 _ON_INTEGERS = overloads("add.Tensor add.Scalar sub.Tensor sub.Scalar mul.Tensor mul.Scalar")
 _TYPES = (DType.BOOL, DType.UINT8, DType.INT32, DType.INT64, DType.FLOAT32)
 

@@ -16,10 +16,19 @@ from torch.fx.node import map_aggregate
 from tao.errors import InvalidTensor, ModelError, UnsupportedOperator
 from tao.graph import operators
 from tao.graph.builder import Builder, Ref
+from tao.graph.rounding import EXACT, EXTREMA, SINGLE
 from tao.graph.views import same_layout
 
 CLONES = ("aten.clone.default", "aten.contiguous.default")
 DROPOUT = "aten.dropout.default"
+MOVES = operators.overloads("""
+    stack hstack vstack flip roll repeat repeat_interleave.self_int tile tril triu diag_embed pad reflection_pad1d
+    reflection_pad2d reflection_pad3d replication_pad1d replication_pad2d replication_pad3d pixel_shuffle
+    pixel_unshuffle im2col index_put scatter.src scatter.value select_scatter slice_scatter one_hot take_along_dim
+    masked_fill.Tensor where.Scalar copy max max.dim min min.dim amin aminmax argmax argmin sort sort.stable topk
+    argsort bucketize.Tensor searchsorted.Tensor floor ceil round trunc frac sign sgn isinf isnan
+""")
+"""Give elements or whole numbers back as they are, beside the exact operators of training steps."""
 LAYOUT_DEPENDENT = ("aten.as_strided.default", "aten._reshape_alias.default", "aten.view.dtype")
 
 
@@ -96,8 +105,8 @@ class Walk:
         if name in operators.ASSERTIONS:
             return
         self._check(node, name)
-        if all(n in self.constants for n in node.all_input_nodes) or name in operators.CONTENT_FREE:
-            self._fold(node)
+        if self._folds(node, name):
+            self._fold(node, name)
         elif name in operators.IDENTITIES:
             self.env[node] = self.ref(node.args[0])
         elif self._is_clone(node, name):
@@ -141,8 +150,29 @@ class Walk:
         if source in self.env:
             self.env[node] = self.env[source][index]
 
-    def _fold(self, node: FxNode) -> None:
+    def _folds(self, node: FxNode, name: str) -> bool:
+        """Whether a call depends on no input and no parameter, and has one result on all devices: whoever traces the
+        module must find the same constants."""
+        if name in operators.CONTENT_FREE:
+            return True
+        if not all(n in self.constants for n in node.all_input_nodes):
+            return False
+        if _is_view(node.target) or self._is_clone(node, name) or name in operators.FACTORIES:
+            return True
+        tensors = [*_flatten([n.meta["val"] for n in node.all_input_nodes]), *_flatten(node.meta["val"])]
+        if not any(tensor.is_floating_point() for tensor in tensors):
+            return True
+        if name in EXTREMA:
+            return self.builder.log is None
+        is_one = not node.kwargs and len(node.args) < 3  # with an alpha it is two
+        return name in EXACT | MOVES or is_one and name in SINGLE | {"aten.rsub.Scalar"}
+
+    def _fold(self, node: FxNode, name: str) -> None:
         """Compute a call that depends on no input and no parameter."""
+        if self.builder.log is not None and _is_of_floats(node):
+            if name in SINGLE or name.startswith("aten.arange."):
+                self.constant(node, self._single(node, name) if name in SINGLE else _arange(node))
+                return
 
         def tensor(leaf: Any) -> Any:
             if not isinstance(leaf, FxNode):
@@ -159,6 +189,18 @@ class Walk:
             self.env[node] = refs if isinstance(value, list | tuple) else refs[0]
         else:
             self.constant(node, value)
+
+    def _single(self, node: FxNode, name: str) -> Tensor:
+        """One operation on constants, correctly rounded: in float64, and with numbers as tensors, as some kernels
+        multiply by a number's reciprocal."""
+        dtype = node.meta["val"].dtype
+
+        def wide(leaf: Any) -> Tensor:
+            given = self.constants[leaf] if isinstance(leaf, FxNode) else torch.tensor(leaf)
+            return given.to(dtype).double()
+
+        target = operators.resolve(name.replace(".Scalar", ".Tensor"))
+        return target(*map(wide, node.args)).to(dtype)
 
     def _laid_out(self, node: FxNode, ref: Ref) -> Ref:
         """The elements of `ref` laid out as the result of `node`: a copy only where their order changes."""
@@ -209,6 +251,17 @@ class Walk:
         except (InvalidTensor, UnsupportedOperator) as error:
             raise unsupported(node, str(error)) from error
         return [refs.get(slot) for slot in range(len(meta))] if many else refs[0]
+
+
+def _is_of_floats(node: FxNode) -> bool:
+    return isinstance(node.meta["val"], Tensor) and node.meta["val"].is_floating_point()
+
+
+def _arange(node: FxNode) -> Tensor:
+    """A range of floats, which kernels add up by vectors of their own length."""
+    start, step = (*node.args, 1)[0:3:2] if len(node.args) > 1 else (0, 1)
+    places = torch.arange(node.meta["val"].numel(), dtype=torch.float64)
+    return (places * step + start).to(node.meta["val"].dtype)
 
 
 def _is_view(target: OpOverload) -> bool:

@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 
 from torch import Tensor
 
-from tao.errors import ModelError, StoreError
+from tao.errors import ModelError
 from tao.tensors.store import TensorStore
 from tao.training import memory
-from tao.training.checkpoints import Trail
+from tao.training.checkpoints import ClaimedTrail, Trail
 from tao.training.examine import find_implausible
 from tao.training.job import Progress, TrainingClaim, TrainingJob
 from tao.training.policies import Correction, ReplayError
@@ -79,12 +79,10 @@ class Audit:
     ) -> None:
         """Parameters and errors are those of `audit`."""
         store = store if isinstance(store, TensorStore) else TensorStore(store)
-        trail = Trail(store, job.bundle.model_id, job.first, owner)
         last = job.steps if last is None else last
         if not 0 <= first < last <= job.steps:
             raise ModelError(f"steps {first} to {last} are not within the job's {job.steps}")
-        if claim is not None:
-            _require_claimed(job, trail, claim)
+        trail = _trail(job, store, claim, owner)
         if trail.read(0).values != job.first:
             raise ModelError("the run starts from another state than the one agreed on")
         self.report = AuditReport(first)
@@ -163,12 +161,12 @@ def audit(
     return going.report
 
 
-def _require_claimed(job: TrainingJob, trail: Trail, claim: TrainingClaim) -> None:
+def _trail(job: TrainingJob, store: TensorStore, claim: TrainingClaim | None, owner: str) -> Trail:
     """Raises ModelError for a claim of another job, StoreError where the store has other checkpoints."""
+    if claim is None:
+        return Trail(store, job.bundle.model_id, job.first, owner)
     if (claim.model_id, claim.inputs) != (job.bundle.model_id, job.first):
         raise ModelError("the claim is about another job: model, data, optimizer or first state differ")
-    if trail.root(job.steps) != claim.checkpoint_root or trail.read(job.steps).values != claim.outputs:
-        raise StoreError(
-            f"the checkpoints in the store {trail.store.url} are not those claimed; ask the trainer to "
-            "publish those"
-        )
+    return ClaimedTrail(
+        store, claim.model_id, claim.inputs, claim.outputs, claim.checkpoint_root, job.steps, owner
+    )

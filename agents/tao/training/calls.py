@@ -13,17 +13,13 @@ from tao.execution.kernels import kernel
 from tao.graph.attributes import float32_number
 from tao.graph.canonical import Graph, Node
 from tao.graph.literals import Slot, fill
-from tao.graph.operators import COPY, LOG, POINTWISE, overloads
-from tao.graph.rounding import Kind, kind
+from tao.graph.operators import COPY, LOG, POINTWISE
+from tao.graph.rounding import EXTREMA, Kind, kind
 from tao.graph.views import View
 from tao.tensors.codec import DType
 from tao.training import kernels, memory
 from tao.training.rounding import FLOAT32_BITS, round_to_grid
 
-_EXTREMA = overloads("""
-    amax maximum minimum max.other min.other clamp clamp_min clamp_max hardtanh relu relu6
-""")
-"""Which of two zeros these give is the kernel's, even the vector's or the scalar's part of one: it is +0 here."""
 _LARGE = 1 << 18
 """Elements from which on even a single elementwise node is computed block by block."""
 
@@ -52,7 +48,7 @@ class Call:
         self._numbers = [(i, a) for i, a in enumerate(node.args) if self._single and not isinstance(a, Slot)]
         self._held: dict[Any, Tensor] = {}
         self._nested = len(self._places) < len(self.operands)
-        self._loses_sign = node.target in _EXTREMA and output.dtype is DType.FLOAT32
+        self._loses_sign = node.target in EXTREMA and output.dtype is DType.FLOAT32
 
     def __call__(self, tensors: list[Tensor]) -> Any:
         """The call's result; of a single operation, rounded to the grid."""

@@ -13,7 +13,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from tao.errors import ModelError
+from tao.errors import ModelError, StoreError
 from tao.graph.literals import canonical_json
 from tao.tensors import merkle, state_hash
 from tao.tensors.keccak import keccak
@@ -119,8 +119,8 @@ class Trail:
 
     @property
     def head(self) -> int | None:
-        """The last step written, None before the first. Whoever has a key takes what is not its own for nothing;
-        else raises ModelError where the head is no number."""
+        """The last step written, None before the first; its file may be damaged. Whoever has a key takes a head without
+        a seal for nothing; else raises ModelError where the head is no number."""
         name = f"{self._folder}/head"
         if not self.store.has_named(name):
             return None
@@ -130,8 +130,7 @@ class Trail:
             if not is_step:
                 raise ModelError(f"the head of run 0x{self.run_id.hex()} is {data[:20]!r}, which is no step")
             return int(data)
-        is_own = is_step and self.store.has_named(self._seal_name(int(data)))
-        return int(data) if is_own and self._is_sealed(int(data), self._data(int(data))) else None
+        return int(data) if is_step and self.store.has_named(self._seal_name(int(data))) else None
 
     def read(self, step: int) -> Checkpoint:
         """The checkpoint of a step. Raises StoreError where it is missing, ModelError where it is malformed or has
@@ -149,9 +148,8 @@ class Trail:
         return [self.read(step).leaf for step in range(steps + 1)]
 
     def root(self, steps: int) -> bytes:
-        """The checkpoint root that a claim of `steps` steps commits to; zeros for a single step, which has no
-        boundary that the claim itself does not hold."""
-        return merkle.root(self.leaves(steps)) if steps > 1 else bytes(32)
+        """The checkpoint root that a claim of `steps` steps commits to."""
+        return root_of(self.leaves(steps))
 
     def _data(self, step: int) -> bytes:
         return self.store.get_named(f"{self._folder}/{step}.json")
@@ -171,3 +169,44 @@ class Trail:
 
     def _seal_name(self, step: int) -> str:
         return f"{self._folder}/{step}.seal"
+
+
+def root_of(leaves: Sequence[bytes]) -> bytes:
+    """The checkpoint root over the leaves of all boundaries; zeros for a single step, which has no boundary that the
+    claim itself does not hold."""
+    return merkle.root(leaves) if len(leaves) > 2 else bytes(32)
+
+
+class ClaimedTrail(Trail):
+    """The checkpoints that a claim commits to, whatever their files hold when they are read once more."""
+
+    def __init__(
+        self,
+        store: TensorStore,
+        model_id: bytes,
+        inputs: Sequence[bytes],
+        outputs: Sequence[bytes],
+        root: bytes,
+        steps: int,
+        owner: str = "",
+    ) -> None:
+        """inputs, outputs, root: as claimed of a run of `steps` steps. Raises as `leaves` does, and StoreError where
+        the store has other checkpoints than those claimed."""
+        super().__init__(store, model_id, inputs, owner)
+        self._leaves: list[bytes] | None = None
+        leaves = self.leaves(steps)
+        if root_of(leaves) != root or (leaves[0], leaves[-1]) != (state_hash(inputs), state_hash(outputs)):
+            raise self._other()
+        self._leaves = leaves
+
+    def read(self, step: int) -> Checkpoint:
+        """The claimed checkpoint of a step. Raises StoreError where the file is another one, too."""
+        checkpoint = super().read(step)
+        if self._leaves is not None and checkpoint.leaf != self._leaves[step]:
+            raise self._other()
+        return checkpoint
+
+    def _other(self) -> StoreError:
+        return StoreError(
+            f"the checkpoints in the store {self.store.url} are not those claimed; ask the trainer to publish those"
+        )

@@ -7,7 +7,14 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, default_collate
+from torch.utils.data import (
+    BatchSampler,
+    DataLoader,
+    IterableDataset,
+    RandomSampler,
+    SequentialSampler,
+    default_collate,
+)
 
 from tao.errors import ModelError
 
@@ -18,9 +25,9 @@ _READ_TWICE = 16
 def tensors_of(data: DataLoader | Sequence[Any] | Tensor) -> tuple[Tensor, ...]:
     """The tensors of a data set, sample by sample along their first dimension.
 
-    data: a tuple of tensors, a map-style data set or a DataLoader over one, whose sampler is not used:
-    batches follow from the seed. Raises ModelError where samples cannot be stacked, where reading one twice
-    gives two results, and where there is none.
+    data: a tuple of tensors, a map-style data set or a DataLoader over one, which draws all samples alike: batches
+    follow from the seed. Raises ModelError where samples cannot be stacked, where reading one twice gives two
+    results, where there is none, and for a loader that draws otherwise.
     """
     if isinstance(data, Tensor):
         data = (data,)
@@ -29,7 +36,13 @@ def tensors_of(data: DataLoader | Sequence[Any] | Tensor) -> tuple[Tensor, ...]:
             raise ModelError(
                 "the DataLoader has a collate_fn of its own, which a step cannot run; give the data set as tensors"
             )
+        _check_sampling(data)
         data = data.dataset
+    if isinstance(data, IterableDataset):
+        raise ModelError(
+            "the data set can only be iterated over, but batches are drawn by index; give a map-style data set, or "
+            "its samples as tensors"
+        )
     if isinstance(data, tuple | list) and data and all(isinstance(part, Tensor) for part in data):
         parts = tuple(data)
     else:
@@ -42,6 +55,23 @@ def tensors_of(data: DataLoader | Sequence[Any] | Tensor) -> tuple[Tensor, ...]:
     if any(part.is_meta for part in parts):
         raise ModelError("the data set is on the meta device, which holds no values; load it first")
     return tuple(part.detach().cpu().contiguous() for part in parts)
+
+
+def _check_sampling(loader: DataLoader) -> None:
+    """Raises ModelError for a loader that does not draw each sample once an epoch, as a recording does."""
+    if isinstance(loader.dataset, IterableDataset):
+        return  # that is told of the data set itself
+    sampler, batches = loader.sampler, loader.batch_sampler
+    in_turn = type(sampler) is SequentialSampler
+    shuffled = type(sampler) is RandomSampler and not sampler.replacement
+    plain = (in_turn or shuffled and sampler.num_samples == len(loader.dataset)) and (
+        batches is None or type(batches) is BatchSampler and batches.sampler is sampler
+    )
+    if not plain or sampler.data_source is not loader.dataset:
+        raise ModelError(
+            "the DataLoader has a sampler of its own, which a step cannot run; give the samples to train on as a "
+            "torch.utils.data.Subset, or as tensors"
+        )
 
 
 def _stacked(data: Any) -> tuple[Tensor, ...]:

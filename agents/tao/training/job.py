@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -137,6 +137,8 @@ def prepare(
         batch_size,
         log_capacity=log_capacity,
     )
+    device = next(module.parameters()).device
+    graph = replace(graph, parameters=tuple(tensor.to(device) for tensor in graph.parameters))
     bundle = ModelBundle(graph.graph, graph.parameters, steps=steps)
     initial = graph.pack(module, optimizer, seed or seed_of(bundle.model_id))
     return TrainingJob(bundle, initial, graph)
@@ -146,37 +148,6 @@ def seed_of(model_id: bytes) -> tuple[int, int]:
     """The seed that follows from a job's commitments: two words of keccak256(TAG_seed || model id)."""
     digest = keccak(tag("seed") + model_id)
     return int.from_bytes(digest[:4], "big"), int.from_bytes(digest[4:8], "big")
-
-
-class Watch:
-    """Notices module and data set being changed while a recording holds them."""
-
-    def __init__(self, module: nn.Module, job: TrainingJob) -> None:
-        """job: prepared from the module, as it stands."""
-        data = job.bundle.parameters[: len(job.step_graph.layout.batch)]
-        parts = {f"tensor {place} of the data set": tensor for place, tensor in enumerate(data)}
-        self._tensors = {**parts, **dict(module.named_parameters()), **dict(module.named_buffers())}
-        self._versions = {name: tensor._version for name, tensor in self._tensors.items()}
-        first = job.step_graph.layout.unpack(job.initial)
-        self._first = {**first.parameters(), **first.buffers()}
-
-    def check(self) -> None:
-        """Raises ModelError, naming it, where a tensor was written to."""
-        for name, tensor in self._tensors.items():
-            if tensor._version != self._versions[name]:
-                raise self._changed(name)
-
-    def check_values(self) -> None:
-        """The same by the values of what is trained, which `tensor.data` changes without a trace."""
-        for name, tensor in self._first.items():
-            if not torch.equal(self._tensors[name].detach(), tensor):
-                raise self._changed(name)
-
-    def _changed(self, name: str) -> ModelError:
-        return ModelError(
-            f"{name} was changed outside the recording, which therefore cannot be replayed; leave module and data "
-            "alone until the recording ends: what is recorded stays, and goes on from there"
-        )
 
 
 Progress = Callable[[str], None]

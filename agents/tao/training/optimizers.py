@@ -127,11 +127,12 @@ class Optimizer:
 def describe(
     optimizer: torch.optim.Optimizer, clip_norm: float | None = None, schedule: Schedule | None = None
 ) -> Optimizer:
-    """The description of a torch.optim.SGD or AdamW, as its parameter groups stand.
+    """The description of a torch.optim.SGD or AdamW, as its parameter groups stand: parameters that require no
+    gradient are left out, as torch leaves them alone.
 
     clip_norm: as the max_norm of torch.nn.utils.clip_grad_norm_ over all parameters of the optimizer.
     schedule: as the function of torch.optim.lr_scheduler.LambdaLR, on tensors. Raises ModelError for other
-    optimizers, for options that have no description and for an attached scheduler.
+    optimizers, for options that have no description and for an attached scheduler or hook.
     """
     rules: dict[type, tuple[Callable[[dict[str, Any]], Rule], tuple[str, ...]]] = {
         torch.optim.SGD: (_sgd, ("dampening", "nesterov", "maximize")),
@@ -151,8 +152,14 @@ def describe(
             raise ModelError(f"{type(optimizer).__name__} with {given[0]} cannot be traced; switch it off")
     if clip_norm is not None and not clip_norm > 0:
         raise ModelError(f"gradients cannot be clipped to norm {clip_norm}; it must be positive")
-    groups = tuple((rule(group), tuple(group["params"])) for group in optimizer.param_groups)
-    return Optimizer(groups, clip_norm, schedule)
+    if optimizer._optimizer_step_pre_hooks or optimizer._optimizer_step_post_hooks:
+        raise ModelError("the optimizer has step hooks, which a recording does not run; remove them")
+    groups = []
+    for group in optimizer.param_groups:
+        trained = tuple(parameter for parameter in group["params"] if parameter.requires_grad)
+        if trained:
+            groups.append((rule(group), trained))
+    return Optimizer(tuple(groups), clip_norm, schedule)
 
 
 def _sgd(group: dict[str, Any]) -> Sgd:

@@ -119,6 +119,9 @@ class Follower:
         reach = piece.zone().scaled(OBEYED).widened().at(places, f)
         allowed = (nearest(f - reach, self._bits) <= logged) & (logged <= nearest(f + reach, self._bits))
         allowed &= nearest(logged.double(), self._bits) == logged
+        allowed &= reach.isfinite() | (
+            logged.abs() <= 1
+        )  # of sines and cosines, no zone being known of others
         allowed &= (words != NEGATIVE_ZERO) & (words & INFINITY != INFINITY)
         own, elements = values[places], piece.elements(places)
         if self._refuse_implausible and not bool(allowed.all()):

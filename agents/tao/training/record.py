@@ -18,9 +18,10 @@ from tao.tensors.store import TensorStore
 from tao.training import log as logs
 from tao.training import memory
 from tao.training.checkpoints import Checkpoint, Trail
-from tao.training.job import TrainingClaim, TrainingJob, Watch, prepare
+from tao.training.job import TrainingClaim, TrainingJob, prepare
 from tao.training.policies import NotFinite
 from tao.training.replay import Replay
+from tao.training.watch import Watch
 
 KEEP_EVERY = 50
 """Steps between states that are stored whole, unless the recording says otherwise."""
@@ -56,8 +57,8 @@ class Recording:
     """Runs a job's steps and writes down what an auditor needs to replay them.
 
     A recording that was interrupted goes on where it stopped: from the last state that was stored whole,
-    with the steps recorded since replayed by their logs, so that the checkpoints are the same ones. storage: what
-    this object has written.
+    with the steps recorded since replayed by their logs, so that the checkpoints are the same ones. Steps whose files
+    are damaged, as a power cut may leave the last ones, are recorded once more. storage: what this object has written.
     """
 
     def __init__(
@@ -82,7 +83,7 @@ class Recording:
         self.replay = Replay(
             job.bundle.graph, job.bundle.parameters, watch=() if job.loss is None else (job.loss,)
         )
-        head = self.trail.head
+        head = last_whole(job, self.trail)
         self.position = head or 0
         if head is None:
             job.bundle.save(store)
@@ -174,7 +175,7 @@ class record:
         self._module, self._optimizer = module, optimizer
         store = store if isinstance(store, TensorStore) else TensorStore(store)
         self.run = Recording(prepare(module, optimizer, data, loss, **options), store, keep_every)
-        self._watch = Watch(module, self.run.job)
+        self._watch = Watch(module, optimizer, loss, self.run.job)
 
     def __enter__(self) -> record:
         return self
@@ -219,6 +220,45 @@ def rebuild(job: TrainingJob, trail: Trail, step: int, replay: Replay) -> tuple[
                 "another run's checkpoints, or this device computes wrongly"
             )
     return state
+
+
+def last_whole(job: TrainingJob, trail: Trail) -> int | None:
+    """The last recorded step up to which a run can be replayed from its files; None where it has to begin anew.
+
+    Raises ModelError for a head that is no step, StoreError where it is none of the job's and where the store cannot
+    be used.
+    """
+    head = trail.head
+    if head is None:
+        return None
+    if head > job.steps:
+        raise StoreError(
+            f"the head of run 0x{trail.run_id.hex()} is step {head}, which is missing from the job"
+        )
+    held = next((step for step in range(head, -1, -1) if _is_whole(job, trail, step, held=True)), None)
+    if held is None:
+        return None
+    return next((step - 1 for step in range(held + 1, head + 1) if not _is_whole(job, trail, step)), head)
+
+
+def _is_whole(job: TrainingJob, trail: Trail, step: int, held: bool = False) -> bool:
+    """Whether a step's checkpoint and log can be read, and with `held` its state. Raises StoreError where the store
+    cannot be used, which is no damage."""
+    try:
+        checkpoint = trail.read(step)
+        if held and not checkpoint.is_held:
+            return False
+        if step:
+            read_log(job, trail, checkpoint)
+        for value in checkpoint.values if held else ():
+            trail.store.get_tensor(value)
+    except StoreError as error:
+        if isinstance(error.__cause__, OSError) and not isinstance(error.__cause__, FileNotFoundError):
+            raise
+        return False
+    except ModelError:
+        return False
+    return True
 
 
 def differences(job: TrainingJob, checkpoint: Checkpoint, state: Sequence[Tensor]) -> Iterator[str]:

@@ -26,7 +26,7 @@ from tao.training.calls import Call, elementwise_runs
 from tao.training.kernels import COMPUTED, Piece
 from tao.training.log import Writer, read
 from tao.training.policies import Correction, Follower, NoResult, NotFinite, Policy, Recorder, ReplayError
-from tao.training.rounding import FLOAT32_BITS
+from tao.training.rounding import FLOAT32_BITS, require_subnormals
 
 _BLOCK = {"cpu": 1 << 17}
 _PIECE = {"cpu": 1 << 20}
@@ -36,7 +36,8 @@ _ACCELERATOR_ELEMENTS = 1 << 24
 class Replay(Executor):
     """A step's graph ready to be recorded or replayed, whole or from one cut to another.
 
-    Values in and out are float32, integers and booleans as the graph has them, on any one device.
+    Values in and out are float32, integers and booleans as the graph has them. What is given is moved to the device
+    of the parameters.
     """
 
     def __init__(
@@ -52,9 +53,10 @@ class Replay(Executor):
         a time. watch: values that are kept in `watched` whenever a run computes them. refuse_stray: whether an
         entry of an element that can have none raises; no contract minds such an entry, and it does nothing.
 
-        Raises ModelError where the parameters are not those of the graph or a rounded node is of no known
-        kind.
+        Raises ModelError where the parameters are not those of the graph, a rounded node is of no known kind or
+        this process takes subnormal numbers for zeros.
         """
+        require_subnormals(torch.get_num_threads())
         super().__init__(graph, parameters)
         self.bits, self._block, self._refuse_stray = bits, block, refuse_stray
         self.watched: dict[int, Tensor | None] = dict.fromkeys(watch)
@@ -67,6 +69,11 @@ class Replay(Executor):
                 self.log_node = index
             if kernels.comes_in_pieces(node) and not kernels.replays(node):
                 raise ModelError(f"node {index} ({node.operator}, {node.target}) cannot be replayed")
+
+    @property
+    def device(self) -> torch.device:
+        """Where steps are computed."""
+        return self._parameters[0].device if self._parameters else torch.device("cpu")
 
     @property
     def capacity(self) -> int:
@@ -91,8 +98,7 @@ class Replay(Executor):
         """
         writer = Writer(self.capacity, step, self.graph.names)
         state = tuple(inputs)
-        device = state[0].device if state else torch.device("cpu")
-        log = torch.zeros(2, self.capacity, dtype=torch.int64, device=device)
+        log = torch.zeros(2, self.capacity, dtype=torch.int64, device=self.device)
         recorder = self.recorder(writer, self.bits)
         outputs = self._run(0, state, len(self.graph), recorder, log, step, override, keep, cuts)
         self._check_finite(outputs, step)
@@ -174,6 +180,7 @@ class Replay(Executor):
         keep: Callable[[int, list[Tensor]], None] | None = None,
         cuts: Iterable[int] | None = None,
     ) -> tuple[Tensor, ...]:
+        require_subnormals()
         env = self._enter(start, state, stop)
         del state
         kept = set() if keep is None else set(range(start, stop + 1) if cuts is None else cuts)
@@ -197,6 +204,9 @@ class Replay(Executor):
         if keep is not None and stop in kept:
             keep(stop, result)
         return tuple(result)
+
+    def _enter(self, start: int, state: Sequence[Tensor], stop: int) -> list[Any]:
+        return super()._enter(start, [tensor.to(self.device) for tensor in state], stop)
 
     def _check_finite(self, outputs: Sequence[Tensor], step: int) -> None:
         """Raises NotFinite for a state that is not finite, naming the node. Within a step infinities may be
@@ -240,23 +250,23 @@ class Replay(Executor):
         tensors = [view_operand(env[o.value], o) for o in call.operands]
         count = self.graph.types[node.outputs[0]].numel
         if not kernels.comes_in_pieces(node):
-            return call.in_float64(tensors).reshape(-1), torch.zeros(count, dtype=torch.float64)
-        results, tau = torch.zeros(count, dtype=torch.float64), torch.zeros(count, dtype=torch.float64)
+            return call.in_float64(tensors).reshape(-1).cpu(), torch.zeros(count, dtype=torch.float64)
+        results, tau = torch.zeros(2, count, dtype=torch.float64, device=self.device)
         if call.function is not None:
             pieces: Iterable[Piece] = [kernels.elementary(call.function, tensors[0])]
         else:
             pieces = COMPUTED[kernels.name_of(node)](node, tensors, count + 1)
         for piece in pieces:
-            places = torch.arange(piece.f.numel())
+            places = torch.arange(piece.f.numel(), device=self.device)
             elements, f = piece.elements(places), piece.f.reshape(-1)
             if piece.terms is not None:
-                values = torch.empty(piece.f.shape, dtype=torch.float32)
+                values = torch.empty(piece.f.shape, dtype=torch.float32, device=self.device)
                 sums.settle(piece, self.bits, values)
                 results[elements] = values.double().view(-1)
             else:
                 results[elements] = f
                 tau[elements] = piece.zone().widened().at(places, f)
-        return results, tau
+        return results.cpu(), tau.cpu()
 
     def call_of(self, index: int) -> Call:
         """Node `index` prepared for the loop."""
@@ -301,7 +311,7 @@ class _Context:
     def _given_log(self) -> Tensor:
         if self._log is None:
             raise ReplayError(f"step {self._step} needs its log")
-        return self._log
+        return self._log.to(self._replay.device)
 
     def _run_pieces(self, call: Call, env: list[Any]) -> Tensor:
         node = call.node

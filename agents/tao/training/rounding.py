@@ -18,6 +18,7 @@ import torch
 from numba import njit, prange
 from torch import Tensor
 
+from tao.errors import ModelError
 from tao.training.loops import Loop
 
 FLOAT32_BITS = 24
@@ -26,6 +27,9 @@ WIDEN = 2.0**-50
 """Zones grow by this much relatively, and by a quarter of it of |f|: more than float64 loses in f +- zone."""
 _LANES = 1024
 _PARALLEL_FROM = 1 << 18
+_SUBNORMAL = 2.0**-127
+_GRAIN = 1 << 15
+"""Elements from which on torch gives another thread a part."""
 _CANDIDATE, _NOT_FINITE = 1, 2
 
 
@@ -108,6 +112,18 @@ def round_to_grid(
     else:
         candidates, finite = _round_torch(f, wide, bits, out)
     return Rounded(out, candidates, finite)
+
+
+def require_subnormals(threads: int = 1) -> None:
+    """Raises ModelError where this thread, or others of as many that torch has, takes subnormal numbers for zeros:
+    single operations and roundings then differ from every other device's."""
+    many = torch.full(((threads - 1) * _GRAIN + 1,), _SUBNORMAL)
+    rounded, _, _ = round_to_grid(many[:1].double())
+    if not all(bool(kept.view(torch.int32).all()) for kept in (many * 1.0, rounded)):
+        raise ModelError(
+            "this process flushes subnormal numbers to zero, so that nobody could replay what it computes; call "
+            "torch.set_flush_denormal(False), and load no library that was built with -ffast-math"
+        )
 
 
 def nearest(f: Tensor, bits: int = FLOAT32_BITS) -> Tensor:

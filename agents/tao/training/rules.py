@@ -185,8 +185,9 @@ _ARITHMETIC: dict[str, Callable] = {
 }
 
 
-def elementary(name: str, x: int, radius: Fraction = NOTHING) -> Zone | None:
-    """Of an elementary function, its value known to `radius` of itself; None where nothing is known."""
+def elementary(name: str, x: int, radius: Fraction = NOTHING) -> Zone:
+    """Of an elementary function, its value known to `radius` of itself; of a sine or cosine beyond 2^30, where
+    reductions of the argument differ, that it is from -1 to 1."""
     from flint import arb, ctx
 
     if abs(order(x)) > INFINITY:
@@ -195,7 +196,7 @@ def elementary(name: str, x: int, radius: Fraction = NOTHING) -> Zone | None:
         if not is_finite(x):
             return Zone(None)
         if abs(value(x)) > _LARGEST_ANGLE:
-            return None
+            return Zone(NOTHING, Fraction(1))
     if name == "log" and (order(x) <= 0 or not is_finite(x)):
         return Zone(None)
     number = value(x) if is_finite(x) else Fraction(math.copysign(_SATURATION, order(x)))

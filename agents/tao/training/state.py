@@ -135,8 +135,8 @@ class Layout:
 def layout_of(
     module: nn.Module, optimizer: Optimizer, dataset: Sequence[Tensor], batch_size: int, log_capacity: int
 ) -> Layout:
-    """The layout of a module's training state. Raises ModelError for parameters that are not float32 and for
-    those of the optimizer that are not the module's."""
+    """The layout of a module's training state. Raises ModelError for parameters that are not float32 or have
+    hooks, and for those of the optimizer that are not the module's."""
     names = {id(parameter): name for name, parameter in module.named_parameters()}
     weights = {
         f"{path}.weight" if path else "weight"
@@ -151,10 +151,18 @@ def layout_of(
         strange = next((name for name, tensor in named.items() if tensor.dtype != torch.float32), None)
         if strange is not None:
             raise ModelError(f"parameter {strange} is {named[strange].dtype}; a training step holds float32")
+        hooked = next((name for name, tensor in named.items() if _has_hooks(tensor)), None)
+        if hooked is not None:
+            raise ModelError(
+                f"parameter {hooked} has gradient hooks, which a recording does not run; remove them, and change "
+                "gradients by operators of the module or by clip_norm"
+            )
         trained |= named.keys()
         groups.append(Group(rule, allocate(named, frozenset(weights))))
     if not trained:
-        raise ModelError("the optimizer has no parameter")
+        raise ModelError(
+            "the optimizer has no parameter that requires a gradient; give it one, or unfreeze one"
+        )
     running, counts = {}, []
     for path, child in module.named_modules():
         if isinstance(child, _BatchNorm) and child.training and child.running_mean is not None:
@@ -180,7 +188,8 @@ class StepGraph:
     """A training step's graph: what each input is, each output is at the same place one step later.
 
     parameters: of the graph, in order: the data set and constants. loss: the value that holds the loss, which
-    is no output. sample: the node that draws the batch. Node 0 is the log.
+    is no output. sample: the node that draws the batch. constants: tensors that module or loss read beside those
+    they are given, of which parameters may be made. Node 0 is the log.
     """
 
     graph: Graph
@@ -188,6 +197,7 @@ class StepGraph:
     layout: Layout
     loss: int
     sample: int
+    constants: tuple[Tensor, ...] = ()
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -265,6 +275,11 @@ class StepGraph:
                     for bank in group.banks:
                         for place in bank.places:
                             optimizer.state[tensors[place.name]]["step"] = torch.tensor(float(step))
+
+
+def _has_hooks(parameter: Tensor) -> bool:
+    """Of its gradient, before or after it is accumulated."""
+    return bool(parameter._backward_hooks or getattr(parameter, "_post_accumulate_grad_hooks", None))
 
 
 def _moment(held: Mapping[str, Tensor], moment: str, parameter: Tensor, name: str, step: int) -> Tensor:

@@ -26,6 +26,8 @@ from tao.training.kernels import Piece
 from tao.training.rounding import nearest, round_to_grid
 from tao.training.zones import UNIT_ROUNDOFF, bounded_total, gamma
 
+_BIAS, _FRACTION_BITS = 1023, 52
+"""Of the encoding of float64."""
 _CUTS = 2
 """Their exact sums are two numbers, `high` and `low`, whatever cancels."""
 
@@ -91,7 +93,9 @@ def _total(terms: Tensor) -> Tensor:
 
 def _cut(terms: Tensor, total: Tensor) -> tuple[Tensor, Tensor]:
     """What is below a last bit of the total, of each term, and the exact sum of the rest."""
-    cutter = torch.ldexp(torch.full_like(total, 1.5), torch.frexp(total).exponent + 1)[:, None]
+    # A power of two by its encoding: ldexp of some versions of torch has them in float32, which ends below 2^128.
+    power = (torch.frexp(total).exponent.long() + (_BIAS + 1) << _FRACTION_BITS).view(torch.float64)
+    cutter = (power * 1.5)[:, None]
     upper = (terms + cutter).sub_(cutter)
     return terms - upper, upper.sum(-1)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
@@ -30,6 +30,7 @@ from tao.graph.walk import Walk, unsupported
 from tao.training.decompositions import Composites, table
 from tao.training.optimizers import Optimizer
 from tao.training.state import Layout, StepGraph, layout_of
+from tao.training.surroundings import undisturbed
 
 Loss = Callable[..., Tensor]
 """(module, *batch) -> scalar."""
@@ -58,7 +59,9 @@ def trace_step(
     """
     _check(module, dataset, batch_size, log_capacity)
     layout = layout_of(module, optimizer, dataset, batch_size, log_capacity)
-    traced = _traced(module, loss, optimizer, layout, dataset)
+    attributes = _attributes(module)
+    with undisturbed(module, loss):
+        traced = _traced(module, loss, optimizer, layout, dataset)
     for node in [node for node in traced.graph.nodes if node.op == "call_function"]:
         _functional(node)
         node.args, node.kwargs = (
@@ -66,7 +69,11 @@ def trace_step(
             map_aggregate(node.kwargs, _to_float32),
         )
     traced.graph.eliminate_dead_code()
-    return _assembled(traced, layout, dataset)
+    step_graph, left = _assembled(traced, layout, dataset), _attributes(module)
+    for name, tensor in attributes.items():
+        if left.get(name) is not tensor and any(tensor is read for read in step_graph.constants):
+            raise _replaced(name)
+    return step_graph
 
 
 def _check(module: nn.Module, dataset: Sequence[Tensor], batch_size: int, log_capacity: int) -> None:
@@ -126,6 +133,11 @@ def _traced(
         except (ModelError, UnsupportedOperator):
             raise
         except Exception as error:  # torch documents no common base of what a trace raises
+            if "use_reentrant=True" in str(error):
+                raise ModelError(
+                    "the module checkpoints activations with use_reentrant=True, of which a step has no gradient; "
+                    "give use_reentrant=False"
+                ) from error
             raise UnsupportedOperator(explain(error, module)) from error
 
 
@@ -146,20 +158,47 @@ def _step(
     counts = {name: torch.zeros((), dtype=torch.int64) for name in layout.counts}
     values = {**parameters, **buffers, **counts, **dict(zip(layout.held, held, strict=True))}
     values = {f"module.{name}": tensor for name, tensor in values.items()}
+    given = {name: (tensor, _memory(tensor)) for name, tensor in values.items()}
     with torch.enable_grad():
         loss = functional_call(whole, values, tuple(batch), tie_weights=True)
+        _check_left_alone(given, values)
         if not isinstance(loss, Tensor) or loss.numel() != 1 or loss.dtype != torch.float32:
             raise ModelError("the loss must return one float32 number")
         if loss.grad_fn is None:
             raise ModelError("the loss does not depend on any parameter of the optimizer")
         setup_stacktrace_preservation_hooks([loss.grad_fn])
-        given = torch.autograd.grad(loss.reshape(()), list(parameters.values()), allow_unused=True)
-    gradients = dict(zip(parameters, given, strict=True))
+        made = torch.autograd.grad(loss.reshape(()), list(parameters.values()), allow_unused=True)
+    gradients = dict(zip(parameters, made, strict=True))
     if missing := [name for name, gradient in gradients.items() if gradient is None]:
         raise ModelError(f"parameter {missing[0]} gets no gradient; leave it out of the optimizer")
     with torch.no_grad():
         new = layout.update(optimizer, packed, step, gradients, buffers)
     return [step + 1, seed, *new, *batch, loss.detach()]
+
+
+def _memory(tensor: Tensor) -> int:
+    return tensor.untyped_storage()._cdata
+
+
+def _check_left_alone(given: Mapping[str, tuple[Tensor, int]], left: Mapping[str, Tensor]) -> None:
+    """Raises ModelError where the forward pass put another tensor, or other memory, in the place of a given one: no
+    state would hold it. left: what `functional_call` found in the module afterwards."""
+    for name, (tensor, memory) in given.items():
+        if left[name] is not tensor or _memory(tensor) != memory:
+            raise _replaced(name.removeprefix("module."))
+
+
+def _replaced(name: str) -> ModelError:
+    return ModelError(
+        f"the step gives {name} another tensor, which no state of a recording holds; only weights, by their optimizer, "
+        "and the running statistics of batch normalisation may change"
+    )
+
+
+def _attributes(module: nn.Module) -> dict[str, Tensor]:
+    """The tensors that parts of a module have as plain attributes."""
+    parts = ((f"{path}." if path else "", vars(child)) for path, child in module.named_modules())
+    return {path + name: held for path, of in parts for name, held in of.items() if isinstance(held, Tensor)}
 
 
 @contextmanager
@@ -261,12 +300,15 @@ def _assembled(traced: GraphModule, layout: Layout, dataset: Sequence[Tensor]) -
     tensors = [*((f"dataset.{i}", t) for i, t in enumerate(dataset)), *layout.held.items()]
     for node, (name, tensor) in zip(places[count:], tensors, strict=True):
         walk.parameter(node, tensor, name)
+    constants: list[Tensor] = []
     for node in [node for node in graph.nodes if node.op == "get_attr"]:
         held = operator.attrgetter(node.target)(traced)
         if isinstance(held, FakeTensor):
             raise ModelError(f"the step makes a tensor, {node.target}, that cannot be read while tracing")
         node.meta["val"] = held
         walk.constant(node, held)
+        if node in walk.env:
+            constants.append(held)
     walk.calls()
     (results,) = graph.output_node().args
     *outputs, loss = (walk.ref(result) for result in results)
@@ -274,7 +316,7 @@ def _assembled(traced: GraphModule, layout: Layout, dataset: Sequence[Tensor]) -
         loss = walk.builder.copy(loss, loss.strides, "")
     made, parameters, ids = walk.builder.finish([*outputs, walk.builder.log], [loss])
     sample = next(i for i, node in enumerate(made.nodes) if node.target == "tao.sample.default")
-    return StepGraph(made, tuple(parameters), layout, ids[loss.value], sample)
+    return StepGraph(made, tuple(parameters), layout, ids[loss.value], sample, tuple(constants))
 
 
 def _name_backward(graph: FxGraph) -> None:

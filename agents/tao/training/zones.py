@@ -68,8 +68,9 @@ def elementary(name: str, x: Tensor) -> Zone:
 
         tau = c u |S| + 2 MIN,  MIN = 2^-1022
 
-    stated by f, which costs (1 + 2 c u). MIN is for results below it, which devices may flush. Nothing is
-    known of sin and cos beyond 2^30, where reductions of the argument differ: their zone is infinite there.
+    stated by f, which costs (1 + 2 c u). MIN is for results below it, which devices may flush. Of sin and cos
+    beyond 2^30, where reductions of the argument differ, no more is known than that they are from -1 to 1: their
+    zone is infinite there.
     """
     zone = Zone(relative=RELATIVE[name] * UNIT_ROUNDOFF * _SLACK, absolute=2 * SMALLEST_NORMAL)
     if name in ("sin", "cos"):

@@ -11,6 +11,7 @@ from torch._decomp import core_aten_decompositions
 from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
+from tao.errors import ModelError
 from tao.training.decompositions import arithmetic, lookups, normalisation, reductions, windows
 from tao.training.decompositions.register import Table, register
 
@@ -49,6 +50,11 @@ class _Dropout:
         threshold = round(rate * 2**32)
         if not 0 <= threshold < 2**32:
             return NotImplemented
+        if torch._C._current_autograd_node() is not None:
+            raise ModelError(
+                "dropout is computed once more during the backward pass, with another mask than before; switch "
+                "activation checkpointing off, or checkpoint parts without dropout"
+            )
         stream = MASK_STREAM + self.calls
         self.calls += 1
         mask = torch.ops.tao.keep(self.step, self.seed, list(x.shape), stream, threshold)

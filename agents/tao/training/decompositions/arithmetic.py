@@ -109,6 +109,13 @@ def power(x: Tensor, exponent: float) -> Tensor:
     return result.clone() if exponent > 0 else result.reciprocal()
 
 
+@register(TABLE, "pow.Scalar")
+def power_of_number(base: float, x: Tensor) -> Tensor:
+    if not (base > 0 and x.is_floating_point()):
+        return NotImplemented
+    return (x * math.log(base)).exp()
+
+
 @register(TABLE, "log1p")
 def log1p(x: Tensor) -> Tensor:
     return (x + 1).log()
