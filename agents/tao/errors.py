@@ -36,3 +36,8 @@ class DeploymentError(TaoError):
 
 class ChainError(TaoError):
     """A transaction or a query could not be carried out."""
+
+
+def sentence(error: Exception) -> str:
+    """What failed, for people; with its kind where it is no error of ours."""
+    return str(error) if isinstance(error, TaoError) else f"{type(error).__name__}: {error}"

@@ -102,14 +102,24 @@ def run_member(
 ):
     """Vote in the cases this account is drawn into. model_ids: loaded now rather than in the first case."""
     apply_variant(variant)
+    from tao.roles.client import require_registered
+    from tao.roles.examiner import ExaminerProcess
     from tao.roles.member import MemberRole
 
     context = settings.context()
-    bundles = {model_id: load_bundle(context, model_id) for model_id in model_ids}
-    role = MemberRole(context, bundles, variant or "native", state)
-    if join:
-        role.join()
-    watch(role, f"{role.address} waits for cases", poll, once)
+    device = variant or "native"
+    examiner = ExaminerProcess(context.store.url, device, variant or "")
+    role = MemberRole(context, device, state, examiner)
+    try:
+        for model_id in model_ids:
+            require_registered(context, model_id)
+            with context.journal.display.work(f"loading model 0x{model_id.hex()[:8]} and checking it"):
+                examiner.load(model_id)
+        if join:
+            role.join()
+        watch(role, f"{role.address} waits for cases", poll, once)
+    finally:
+        role.close()
 
 
 @click.command()
