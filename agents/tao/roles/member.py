@@ -5,7 +5,7 @@ import time
 from collections.abc import Iterable
 from pathlib import Path
 
-from tao.errors import StoreError
+from tao.errors import StoreError, sentence
 from tao.graph.literals import canonical_json
 from tao.numerics.statistics import VoteStatistics
 from tao.protocol import actions, committee
@@ -18,6 +18,7 @@ from tao.roles.examination import Question, Verdict, accept, reject
 from tao.roles.examiner import Examiner, ExaminerProcess
 from tao.roles.journal import Done
 from tao.roles.role import SLICE, Role, dispute_facts, short
+from tao.roles.seat import Seat
 from tao.roles.states import ends
 from tao.tensors.keccak import keccak
 
@@ -50,20 +51,23 @@ class MemberRole(Role):
         self.device = device
         self._docket = Docket(examiner or ExaminerProcess(context.store.url, device))
         self._ballots = Ballots(folder and folder / _chain_name(context) / context.address)
+        self._seat = Seat(context, self.done)
         self._secret = context.secret("votes")
         self._now = 0
 
+    @property
+    def is_finished(self) -> bool:
+        """Whether it has left the committee, as it wanted to."""
+        return self._seat.is_given_up
+
     def join(self) -> Done | None:
-        """Stake one seat, unless this account has one."""
-        start, functions = time.monotonic(), self.context.contracts.committee.functions
-        if functions.stakeOf(self.address).call() > 0:
-            return None
-        sent = self.context.send(
-            functions.join(), value=self.context.reader.stake, already=("AlreadyMember",)
-        )
-        done = self.done("join", "joined the committee", start, sent)
-        self.context.journal.done(done)
-        return done
+        """Stake one seat, or restore the stake of the one this account has: now, or at a later tick where a pending
+        draw freezes it. Raises ChainError for an account that asked to leave."""
+        return self._told(self._seat.take())
+
+    def leave(self) -> Done | None:
+        """Ask to leave. Ticks go on voting, and take the stake out when it is free; then `is_finished`."""
+        return self._told(self._seat.give_up())
 
     def close(self) -> None:
         """End the process that examines."""
@@ -75,6 +79,12 @@ class MemberRole(Role):
         while math.isinf(seconds) and self._docket.is_busy:
             time.sleep(LOOK)
             done += super().tick(seconds)
+        try:
+            moved = self._told(self._seat.pursue())
+        except Exception as error:
+            self.context.journal.problem(self.name, "seat", sentence(error))
+        else:
+            done += [moved] if moved else []
         return done
 
     def done(self, *arguments, **details) -> Done:
@@ -166,6 +176,11 @@ class MemberRole(Role):
         else:
             end, period = case.commit_end, self.context.reader.commit_period
         return self._now > end - (1 - share) * period
+
+    def _told(self, done: Done | None) -> Done | None:
+        if done is not None:
+            self.context.journal.done(done)
+        return done
 
 
 def _about(dispute: DisputeView) -> bytes:

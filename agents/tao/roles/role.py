@@ -30,6 +30,8 @@ class Role(ABC):
     """
 
     name = "role"
+    is_finished = False
+    """Whether there is nothing left to run for."""
 
     def __init__(self, context: Context):
         self.context = context
@@ -110,8 +112,8 @@ class Role(ABC):
                     yield action
 
     def run(self, poll: float) -> None:
-        """Tick every `poll` seconds until interrupted; a chain out of reach is reported and tried again."""
-        while True:
+        """Tick every `poll` seconds until finished or interrupted; a chain out of reach is reported and tried again."""
+        while not self.is_finished:
             try:
                 self.tick()
             except Exception as error:
