@@ -15,7 +15,8 @@ from chain.test_hostile_models import honest, votes, voting
 from chain.world import FIRST_MEMBER
 from tao.errors import ModelError, StoreError
 from tao.graph import Graph
-from tao.model import ModelBundle
+from tao.model import ModelBundle, trace
+from tao.numerics.statistics import VoteStatistics
 from tao.protocol.views import Vote
 from tao.roles.examination import MOST_MODELS, Examination, Question
 from tao.roles.examiner import MEMORY, ExaminerProcess
@@ -46,7 +47,7 @@ def examiner(store):
     with pytest.MonkeyPatch.context() as patch:
         for name, value in SECRETS.items():
             patch.setenv(name, value)
-        examiner = ExaminerProcess(store.url, "test", "one-thread")
+        examiner = ExaminerProcess(store.url, "test", "split-4")
         with pytest.raises(StoreError, match="is missing"):
             examiner.load(b"m" * 32)
     yield examiner
@@ -90,6 +91,18 @@ def test_a_process_answers_as_this_one_would(examiner, bundle, store):
     assert examiner.bytes_read == here.bytes_read > 0
     with pytest.raises(StoreError, match="missing"):
         answer(examiner, missing)
+
+
+def test_it_judges_with_the_kernels_of_its_variant(examiner, store):
+    inputs = (torch.randn(4, 4096, generator=torch.Generator().manual_seed(0)),)
+    torch.manual_seed(0)
+    bundle = with_profile(trace(torch.nn.Linear(4096, 8, bias=False), inputs))
+    receipt = bundle.run(inputs)
+    before, after = (tuple(map(store.put_tensor, state)) for state in (inputs, receipt.values))
+    question = Question(bundle.save(store), 0, 1, before, after)
+    here = InProcess(Examination(store, "test"))
+    theirs, mine = (VoteStatistics.decode(answer(each, question)[1]) for each in (examiner, here))
+    assert mine.absolute[-1] == 0 < theirs.absolute[-1]
 
 
 def test_it_has_no_key_and_bounded_memory(examiner):

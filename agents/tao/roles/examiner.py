@@ -207,6 +207,7 @@ def _bound_memory() -> None:
     if hard != resource.RLIM_INFINITY:
         most = min(most, hard)
     resource.setrlimit(resource.RLIMIT_DATA, (most, most))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # who crashes it need not fill the disk, too
     score = Path("/proc/self/oom_score_adj")
     if score.exists():
         score.write_text("1000")

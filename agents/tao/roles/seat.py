@@ -69,17 +69,15 @@ class Seat:
                     f"the account {self._context.address} asked to leave the committee and is drawn no more; "
                     "take its stake out with --leave, then join again"
                 ) from refused
-            if refused.error == "StakesFrozen" and missing:
+            if refused.error == "StakesFrozen":
                 self._say(
                     f"penalties took {self._ether(missing)} of the stake; they are restored after the next draw"
                 )
                 return None
-            if refused.error not in ("NotMember", "StakesFrozen"):
+            if refused.error != "NotMember":
                 raise
-            sent = None
-            if refused.error == "NotMember":
-                what = "joined the committee"
-                sent = self._context.send(self._functions.join(), missing, already=("AlreadyMember",))
+            what = "joined the committee"
+            sent = self._context.send(self._functions.join(), missing, already=("AlreadyMember",))
         self._next = self._watch
         return sent and self._report("join", what, start, sent)
 
