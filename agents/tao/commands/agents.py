@@ -122,6 +122,8 @@ def run_member(
             role.leave()
         elif join:
             role.join()
+        if not once:
+            examiner.prepare()
         watch(role, f"{role.address} {'leaves the committee' if leave else 'waits for cases'}", poll, once)
     finally:
         role.close()

@@ -83,7 +83,7 @@ class Examiner(ABC):
 
 
 class ExaminerProcess(Examiner):
-    """A process that is started with the first question, answers one after the other, and is replaced when killed.
+    """A process that answers one question after the other, and is replaced when it was killed.
 
     variant: the kernel variant that this process has applied, "" for none. device: see Examination.
     """
@@ -93,9 +93,16 @@ class ExaminerProcess(Examiner):
         self._child: subprocess.Popen | None = None
         self._received = b""
 
+    def prepare(self) -> None:
+        """Start the process, which takes seconds, unless it is there; the first question does so at the latest."""
+        if self._child is not None:
+            return
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+        # A session of its own: the interrupt that is meant for this process is not for the child.
+        self._child = subprocess.Popen(self._command, env=_environment(), start_new_session=True, **pipes)
+
     def start(self, question: Question | bytes) -> None:
-        if self._child is None:
-            self._spawn()
+        self.prepare()
         asked = question.hex() if isinstance(question, bytes) else question.record()
         try:
             self._child.stdin.write(json.dumps(asked).encode() + b"\n")
@@ -123,7 +130,7 @@ class ExaminerProcess(Examiner):
 
     def stop(self) -> None:
         self.close()
-        self._spawn()  # it is ready when it is asked again
+        self.prepare()
 
     def close(self) -> None:
         if self._child is not None:
@@ -133,11 +140,6 @@ class ExaminerProcess(Examiner):
             with suppress(BrokenPipeError):  # it ended before it read everything
                 self._child.stdin.close()
         self._child, self._received = None, b""
-
-    def _spawn(self) -> None:
-        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
-        # A session of its own: the interrupt that is meant for this process is not for the child.
-        self._child = subprocess.Popen(self._command, env=_environment(), start_new_session=True, **pipes)
 
     def _ended(self) -> str:
         """Puts away a child that has ended, or says too much; how it ended, in words."""
