@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.families import POSTED, measure_families, measure_posts
-from benchmarks.small import Cheat, Rewriter, Withholder, tiny_bundle, with_profile
+from benchmarks.small import Cheat, Rewriter, Withholder, member, tiny_bundle, with_profile
 from benchmarks.substitutions import int8_parameters
 from benchmarks.sums import disputed
 from benchmarks.world import CHALLENGER, CLIENT, EVM, FIRST_MEMBER, OWNER, PROVER, World, world
@@ -56,9 +56,9 @@ def measure_functions() -> dict[str, int]:
     with world(4) as here:
         client.register(here.context(OWNER), bundle)
         committee = here.context(OWNER).contracts.committee.functions
-        members = [MemberRole(here.context(FIRST_MEMBER + i)) for i in range(3)]
-        for member in members:
-            member.join()
+        members = [member(here.context(FIRST_MEMBER + i)) for i in range(3)]
+        for each in members:
+            each.join()
         texts = iter(torch.randn(8, 2, 12, generator=torch.Generator().manual_seed(0)))
         honest = ProverRole(here.context(PROVER), bundle)
         client.request(here.context(CLIENT), bundle, (next(texts),), 10**15)

@@ -4,7 +4,14 @@ import click
 from ape.cli import ConnectedProviderCommand
 
 from tao.commands.agents import run_member
-from tao.commands.options import join_option, models_option, one_sentence, role_options, state_option
+from tao.commands.options import (
+    join_option,
+    leave_option,
+    models_option,
+    one_sentence,
+    role_options,
+    state_option,
+)
 from tao.commands.wallets import ape_options
 
 
@@ -12,11 +19,14 @@ from tao.commands.wallets import ape_options
 @ape_options
 @role_options
 @join_option
+@leave_option
 @state_option
 @models_option
 @one_sentence
 def cli(settings, **options):
     """Sit on the committee: re-execute what is in dispute, one operator or several, and vote.
+
+    Penalties that took from the stake are made good at the start; --leave takes the stake out for good.
 
     Example: ape run committee --network ethereum:sepolia:node --account member-1
     """

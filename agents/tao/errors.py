@@ -40,3 +40,8 @@ class ChainError(TaoError):
 
 class TooLarge(ChainError):
     """A transaction has more bytes, or takes more gas, than a node or a block takes: it will not do any later."""
+
+
+def sentence(error: Exception) -> str:
+    """What failed, for people; with its kind where it is no error of ours."""
+    return str(error) if isinstance(error, TaoError) else f"{type(error).__name__}: {error}"

@@ -7,6 +7,7 @@ after it is included. Whatever a role keeps in memory is lost each time.
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
+from benchmarks.small import member
 from chain.world import World, is_voted_on
 from tao.chain.local import let_pass, mine
 from tao.chain.sender import Sender, Sent
@@ -83,9 +84,9 @@ def mortal_members(world: World) -> list[Mortal]:
     """Three members, seated and then mortal."""
 
     def build(context: Context) -> MemberRole:
-        return MemberRole(context, folder=world.folder / "state")
+        return member(context, folder=world.folder / "state")
 
-    return [Mortal(member.context, build) for member in world.members()]
+    return [Mortal(each.context, build) for each in world.members()]
 
 
 def have_voted(members: Sequence[Mortal]) -> bool:

@@ -105,6 +105,7 @@ def test_the_status_counts_what_a_model_is_made_of(world, run):
             "is not registered on this deployment; registered are: 0x",
         ),
         ("challenger --once", 1, {"model": "0x" + "11" * 32}, "is not registered on this deployment"),
+        ("committee --once", 1, {"model": "0x" + "11" * 32}, "is not registered on this deployment"),
         ("prover --once", 1, {"model": "0x1234"}, "is not 32 bytes in hex"),
         ("client read", None, {"request": "22" * 32}, "is not known to this deployment"),
         ("withdraw", None, {}, "set TAO_PRIVATE_KEY"),

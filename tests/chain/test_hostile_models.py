@@ -1,6 +1,7 @@
 """Cases about models that nobody can run, which hostile accounts may register: members lose nothing by them."""
 
 import json
+import math
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,7 +12,6 @@ from protocol.factories import case, claim, dispute, view
 from tao.errors import ModelError
 from tao.model import ModelBundle
 from tao.protocol.views import Phase, Stage, Vote
-from tao.roles.ballots import MOST_ATTEMPTS
 
 JUNK = b"j" * 32
 
@@ -83,47 +83,39 @@ def test_a_model_without_a_profile_is_rejected(world, member):
 
 def test_a_case_that_a_member_cannot_compute_holds_up_no_other(world, member, monkeypatch):
     second = world.w3.eth.get_block("latest")["timestamp"]
-    examine = member._examine
+    examination = member._docket.examiner.examination
+    judge = examination.verdict
+    failures = [MemoryError, ModelError("node 3 (aten.mm.default) cannot be computed: can't allocate memory")]
 
-    def fail(found):
-        if found.dispute_id[0] == 1:
-            raise ModelError("node 3 (aten.mm.default) cannot be computed: can't allocate memory")
-        if found.dispute_id[0] == 2:
-            raise MemoryError
-        return examine(found)
+    def fail(question):
+        if failures:
+            raise failures.pop()
+        return judge(question)
 
     end = second + member.context.reader.commit_period
     cases = [honest(world, member, number, end + number) for number in (1, 2, 3)]
-    monkeypatch.setattr(member, "_examine", fail)
+    monkeypatch.setattr(examination, "verdict", fail)
     assert votes(member, *cases, second=second) == [(3, Vote.ACCEPT)]
+    failures += [MemoryError, MemoryError]
     assert "can't allocate memory" in world.log() and "MemoryError" in world.log()
     in_doubt = [(number, Vote.ACCEPT) for number in (1, 2, 3)]
     assert votes(member, *cases, second=end) == in_doubt  # who does not vote pays more than who is outvoted
     assert "accepted, as it cannot be judged" in world.log()
 
 
-def test_a_case_that_ended_the_process_again_and_again_is_not_tried_for_ever(world, member, monkeypatch):
+def test_a_member_that_looks_once_waits_for_what_is_examined(world, member, monkeypatch):
     second = world.w3.eth.get_block("latest")["timestamp"]
-    end = second + member.context.reader.commit_period
-    case = honest(world, member, 1, end)
-
-    class Killed(BaseException):
-        """As SIGKILL: nothing is tidied up."""
-
-    def die(found):
-        raise Killed
-
-    for _ in range(MOST_ATTEMPTS):
-        mortal = world.members(1)[0]
-        monkeypatch.setattr(mortal, "_examine", die)
-        monkeypatch.setattr(Path, "unlink", lambda *_, **__: None)
-        with pytest.raises(Killed):
-            votes(mortal, case, second=second)
-        monkeypatch.undo()
-    careful = world.members(1)[0]
-    monkeypatch.setattr(careful, "_examine", die)
-    assert votes(careful, case, second=second) == []
-    assert votes(careful, case, second=end) == [(1, Vote.ACCEPT)]
+    case = honest(world, member, 1, second + member.context.reader.commit_period)
+    examiner, waits = member._docket.examiner, [None, None, None]
+    answer = examiner.answer
+    monkeypatch.setattr(examiner, "answer", lambda seconds: waits.pop() if waits else answer(seconds))
+    monkeypatch.setattr("tao.roles.member.LOOK", 0.0)
+    monkeypatch.setattr(member, "view", lambda: view(case, now=second))
+    made = []
+    monkeypatch.setattr(member, "perform", made.append)
+    assert member.tick() == [] and made == []
+    member.tick(math.inf)
+    assert [move.vote for move in made] == [Vote.ACCEPT]
 
 
 @pytest.mark.parametrize("committed", [Vote.ACCEPT, Vote.REJECT])

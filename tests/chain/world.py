@@ -9,7 +9,7 @@ from typing import Any
 from rich.console import Console
 from web3 import Web3
 
-from benchmarks.small import inputs
+from benchmarks.small import inputs, member
 from tao.chain.build import Build
 from tao.chain.deployment import Deployment
 from tao.chain.local import account, let_pass, mine
@@ -81,11 +81,11 @@ class World:
     def members(self, count: int = 3) -> list[MemberRole]:
         """They vote on claims that are made from now on."""
         members = [
-            MemberRole(self.actor(FIRST_MEMBER + i), device=f"member {i}", folder=self.folder / "state")
+            member(self.actor(FIRST_MEMBER + i), f"member {i}", folder=self.folder / "state")
             for i in range(count)
         ]
-        for member in members:
-            member.join()
+        for each in members:
+            each.join()
         let_pass(self.w3, 1)
         return members
 

@@ -2,10 +2,11 @@
 
 import math
 from dataclasses import replace
-from types import SimpleNamespace
+from unittest.mock import MagicMock
 
 import pytest
 
+from benchmarks.small import InProcess
 from numerics.test_segments import bundle, inputs, pushed  # noqa: F401  fixtures
 from tao.errors import ModelError
 from tao.execution import capture
@@ -14,6 +15,7 @@ from tao.protocol import actions, challenger
 from tao.protocol.partition import cuts
 from tao.protocol.views import Phase, Stage, Vote
 from tao.roles.admission import require_segments
+from tao.roles.examination import Examination
 from tao.roles.judge import ReplayJudge
 from tao.roles.member import MemberRole
 from tao.tensors import commit
@@ -46,11 +48,16 @@ def dispute_at(states, lo, hi):
 
 def member(bundle, store):  # noqa: F811
     """A member whose chain says nothing but the committee's commit period."""
-    reader = SimpleNamespace(commit_period=10)
-    context = SimpleNamespace(
-        store=store, reader=reader, address="0x" + "22" * 20, secret=lambda purpose: b"s" * 32
-    )
-    return MemberRole(context, {claim().model_id: bundle}, device="test")
+    context = MagicMock()
+    context.reader.commit_period = 10
+    examination = Examination(store, "test", {claim().model_id: bundle})
+    return MemberRole(context, "test", examiner=InProcess(examination))
+
+
+def verdict(member, view, now=NOW):
+    """On the segment of a dispute that has gone to the committee."""
+    member._now = now
+    return member.verdict(replace(view, phase=Phase.VOTE, case=case(Stage.COMMIT, commit_end=NOW + 10)))
 
 
 def test_accumulated_drift_is_disputed_put_to_the_vote_and_rejected(bundle, inputs, store):  # noqa: F811
@@ -68,7 +75,7 @@ def test_accumulated_drift_is_disputed_put_to_the_vote_and_rejected(bundle, inpu
         inner = cuts(lo, hi, FAN_OUT)
         lo, hi = inner[move.child], inner[move.child + 1]
     assert isinstance(move, actions.Escalate) and hi - lo > 1 and move.exceedance > 1
-    vote, published = member(bundle, store).verdict(dispute_at(states, lo, hi))
+    vote, published = verdict(member(bundle, store), dispute_at(states, lo, hi))
     assert vote is Vote.REJECT
     figures = VoteStatistics.decode(published)
     assert figures.exceedance == pytest.approx(1.25 * move.exceedance, rel=1e-3) and figures.device == "test"
@@ -83,7 +90,7 @@ def test_an_honest_run_is_not_disputed_not_escalated_and_accepted(bundle, inputs
     whole = dispute_at(states, 0, count)
     assert judge.accumulated(whole) <= 1 / 1.25
     assert isinstance(challenger.pursue(whole, judge, NOW, 100), actions.Select)
-    assert member(bundle, store).verdict(whole)[0] is Vote.ACCEPT
+    assert verdict(member(bundle, store), whole)[0] is Vote.ACCEPT
 
 
 def test_a_member_accepts_a_segment_without_thresholds_and_rejects_one_that_does_not_fit(
@@ -93,27 +100,20 @@ def test_a_member_accepts_a_segment_without_thresholds_and_rejects_one_that_does
 ):
     states = committed(bundle, store, inputs, 0.9)
     assert bundle.profile.segment(1, 4) is None
-    vote, published = member(bundle, store).verdict(dispute_at(states, 1, 4))
+    vote, published = verdict(member(bundle, store), dispute_at(states, 1, 4))
     assert vote is Vote.ACCEPT and VoteStatistics.decode(published).exceedance == 0
     whole = dispute_at(states, 0, len(bundle.graph))
     short = {**whole.states, whole.hi: ()}
     broken = replace(whole, states=short)
-    assert member(bundle, store).verdict(broken)[0] is Vote.REJECT
+    assert verdict(member(bundle, store), broken)[0] is Vote.REJECT
 
 
 def test_a_member_waits_for_missing_ends_of_a_segment_and_then_rejects(bundle, inputs, store, tmp_path):  # noqa: F811
     states = committed(bundle, store, inputs, 0.0)
     elsewhere = member(bundle, TensorStore(str(tmp_path / "empty")))
     whole = dispute_at(states, 0, len(bundle.graph))
-    waiting = case(Stage.COMMIT, commit_end=NOW + 10)
-    for now, expected in ((NOW + 5, None), (NOW + 6, Vote.REJECT)):
-        elsewhere._now = now
-        verdict = elsewhere.verdict(dispute_with(whole, waiting))
-        assert verdict is None if expected is None else verdict[0] is expected
-
-
-def dispute_with(view, waiting):
-    return replace(view, phase=Phase.VOTE, case=waiting)
+    assert verdict(elsewhere, whole, NOW + 5) is None
+    assert verdict(elsewhere, whole, NOW + 6)[0] is Vote.REJECT
 
 
 def test_a_child_that_is_hidden_until_it_is_chosen_does_not_cost_the_challenger_its_bond(
@@ -142,7 +142,7 @@ def test_a_child_that_is_hidden_until_it_is_chosen_does_not_cost_the_challenger_
     assert challenger.pursue(whole, judge, NOW, 100) is None
     late = NOW + whole.challenger_left // challenger.WAIT + 1
     move = challenger.pursue(whole, judge, late, 100)
-    assert isinstance(move, actions.Escalate) and member(bundle, elsewhere).verdict(whole)[0] is Vote.REJECT
+    assert isinstance(move, actions.Escalate) and verdict(member(bundle, elsewhere), whole)[0] is Vote.REJECT
     for tensor in states[hidden]:
         elsewhere.put_tensor(tensor)
     shown = challenger.pursue(whole, judge, NOW, 100)

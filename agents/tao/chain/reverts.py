@@ -22,11 +22,12 @@ _ENUMS: dict[str, type[IntEnum]] = {
 
 
 class Refused(ChainError):
-    """A contract refused a call. `error` is the name of its custom error, empty where there is none."""
+    """A contract refused a call. `error` is the name of its custom error, empty where there is none, and `arguments`
+    are that error's by name."""
 
-    def __init__(self, what: str, error: str, sentence: str):
+    def __init__(self, what: str, error: str, sentence: str, arguments: dict[str, Any] | None = None):
         super().__init__(f"{what} was refused: {sentence}")
-        self.error = error
+        self.error, self.arguments = error, arguments or {}
 
 
 class Errors:
@@ -59,7 +60,9 @@ class Errors:
             f"{_words(argument['name'])} {_shown(argument, value)}"
             for argument, value in zip(entry["inputs"], values, strict=True)
         )
-        return Refused(what, entry["name"], _words(entry["name"]) + (f" ({arguments})" if arguments else ""))
+        named = {argument["name"]: value for argument, value in zip(entry["inputs"], values, strict=True)}
+        told = _words(entry["name"]) + (f" ({arguments})" if arguments else "")
+        return Refused(what, entry["name"], told, named)
 
 
 def _canonical(argument: dict[str, Any]) -> str:

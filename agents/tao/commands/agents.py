@@ -16,6 +16,7 @@ from tao.commands.options import (
     grace_option,
     join_option,
     keep_option,
+    leave_option,
     load_bundle,
     minimum_fee_option,
     model_option,
@@ -98,18 +99,34 @@ def run_member(
     once: bool,
     variant: str | None,
     state: Path,
+    leave: bool = False,
     model_ids: tuple[bytes, ...] = (),
 ):
-    """Vote in the cases this account is drawn into. model_ids: loaded now rather than in the first case."""
+    """Vote in the cases this account is drawn into. leave: take the stake out as soon as it is free, and end.
+    model_ids: loaded now rather than in the first case."""
     apply_variant(variant)
+    from tao.roles.client import require_registered
+    from tao.roles.examiner import ExaminerProcess
     from tao.roles.member import MemberRole
 
     context = settings.context()
-    bundles = {model_id: load_bundle(context, model_id) for model_id in model_ids}
-    role = MemberRole(context, bundles, variant or "native", state)
-    if join:
-        role.join()
-    watch(role, f"{role.address} waits for cases", poll, once)
+    device = variant or "native"
+    examiner = ExaminerProcess(context.store.url, device, variant or "")
+    role = MemberRole(context, device, state, examiner)
+    try:
+        for model_id in model_ids:
+            require_registered(context, model_id)
+            with context.journal.display.work(f"loading model 0x{model_id.hex()[:8]} and checking it"):
+                examiner.load(model_id)
+        if leave:
+            role.leave()
+        elif join:
+            role.join()
+        if not once:
+            examiner.prepare()
+        watch(role, f"{role.address} {'leaves the committee' if leave else 'waits for cases'}", poll, once)
+    finally:
+        role.close()
 
 
 @click.command()
@@ -142,10 +159,13 @@ def challenger(settings, **options):
 @chain_options
 @role_options
 @join_option
+@leave_option
 @state_option
 @models_option
 def committee(settings, **options):
     """Sit on the committee: re-execute what is in dispute, one operator or several, and vote.
+
+    Penalties that took from the stake are made good at the start; --leave takes the stake out for good.
 
     Example: tao committee --account member-1
     """

@@ -202,7 +202,15 @@ state_option = click.option(
     help="Folder of this machine where votes are kept until they are revealed; nobody else may read it.",
 )
 join_option = click.option(
-    "--join/--no-join", default=True, show_default=True, help="Stake a seat if the account has none."
+    "--join/--no-join",
+    default=True,
+    show_default=True,
+    help="Stake a seat if the account has none, and restore what penalties took of its stake.",
+)
+leave_option = click.option(
+    "--leave",
+    is_flag=True,
+    help="Ask to leave, vote in the cases the account still sits on, and end when its stake is out; joins nothing.",
 )
 models_option = click.option(
     "--model",

@@ -3,15 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from tao.protocol.views import Vote
-
-MOST_ATTEMPTS = 3
-"""Examinations of one case that may end with the process before it is left alone."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +28,6 @@ class Ballots:
     def __init__(self, folder: Path | None) -> None:
         self._folder = folder
         self._held: dict[bytes, Ballot] = {}
-        self._attempts: dict[bytes, int] = {}
         if folder is not None:
             folder.mkdir(parents=True, exist_ok=True)
 
@@ -58,30 +52,8 @@ class Ballots:
         }
         self._write(self._path(case_id), json.dumps(record))
 
-    @contextmanager
-    def attempt(self, case_id: bytes) -> Iterator[None]:
-        """Around an examination that might end the process; counted until it ends in any other way."""
-        attempts = self.attempts(case_id) + 1
-        self._write(self._path(case_id, "attempts"), str(attempts))
-        self._attempts[case_id] = attempts
-        try:
-            yield
-        finally:
-            self._attempts[case_id] = 0
-            if self._folder is not None:
-                self._path(case_id, "attempts").unlink(missing_ok=True)
-
-    def attempts(self, case_id: bytes) -> int:
-        """Examinations of a case that ended with the process."""
-        if case_id not in self._attempts and self._folder is not None:
-            try:
-                self._attempts[case_id] = int(self._path(case_id, "attempts").read_text())
-            except (FileNotFoundError, ValueError):
-                self._attempts[case_id] = 0
-        return self._attempts.get(case_id, 0)
-
-    def _path(self, case_id: bytes, kind: str = "json") -> Path | None:
-        return None if self._folder is None else self._folder / f"{case_id.hex()}.{kind}"
+    def _path(self, case_id: bytes) -> Path | None:
+        return None if self._folder is None else self._folder / f"{case_id.hex()}.json"
 
     def _write(self, path: Path | None, text: str) -> None:
         if path is not None:

@@ -47,12 +47,17 @@ def register(context: Context, bundle: ModelBundle) -> Done:
 
 def load_model(context: Context, model_id: bytes) -> ModelBundle:
     """A registered model's bundle from the store; raises ChainError where it is not registered."""
+    require_registered(context, model_id)
+    return ModelBundle.load(context.store, model_id)
+
+
+def require_registered(context: Context, model_id: bytes) -> None:
+    """Raises ChainError where the deployment does not know the model."""
     if not context.contracts.models.functions.isRegistered(model_id).call():
         known = ", ".join("0x" + known.hex() for known in context.reader.models()) or "none"
         raise ChainError(
             f"the model 0x{model_id.hex()} is not registered on this deployment; registered are: {known}"
         )
-    return ModelBundle.load(context.store, model_id)
 
 
 def request(context: Context, bundle: ModelBundle, inputs: Sequence[Tensor], fee: int) -> Done:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any, TypeVar
 
 from tao.chain.sender import Sent
-from tao.errors import TaoError
+from tao.errors import sentence
 from tao.protocol import actions
 from tao.protocol.actions import Action
 from tao.protocol.views import ChainView, ClaimView, DisputeView
@@ -30,6 +30,8 @@ class Role(ABC):
     """
 
     name = "role"
+    is_finished = False
+    """Whether there is nothing left to run for."""
 
     def __init__(self, context: Context):
         self.context = context
@@ -110,8 +112,8 @@ class Role(ABC):
                     yield action
 
     def run(self, poll: float) -> None:
-        """Tick every `poll` seconds until interrupted; a chain out of reach is reported and tried again."""
-        while True:
+        """Tick every `poll` seconds until finished or interrupted; a chain out of reach is reported and tried again."""
+        while not self.is_finished:
             try:
                 self.tick()
             except Exception as error:
@@ -147,11 +149,6 @@ class Role(ABC):
                 raise TypeError(f"{action} is not upkeep")
         sent = self.context.send(call, already=already)
         return None if sent.already else self.done(name, what, start, sent, **facts)
-
-
-def sentence(error: Exception) -> str:
-    """What failed, for people; with its kind where it is no error of ours."""
-    return str(error) if isinstance(error, TaoError) else f"{type(error).__name__}: {error}"
 
 
 def short(identifier: bytes) -> str:
