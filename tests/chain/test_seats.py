@@ -76,7 +76,7 @@ def test_a_penalised_member_is_restored_by_starting_it_again(world, game, whole)
     assert "restored after the next draw" in said(world)
     game.draw(OTHER)
     assert [done.action for done in again.tick()] == ["join"]
-    assert game.stake == whole and game.functions.isEligible(ME).call() and again.tick() == []
+    assert game.stake == whole and game.functions.isEligible(ME, 2**64 - 1).call() and again.tick() == []
 
 
 def test_a_seat_whose_whole_stake_is_burned_is_restored(world, game, whole):

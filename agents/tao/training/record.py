@@ -209,7 +209,7 @@ def rebuild(job: TrainingJob, trail: Trail, step: int, replay: Replay) -> tuple[
         raise StoreError(
             f"no state of run 0x{trail.run_id.hex()} up to step {step} is stored whole; ask the trainer for one"
         )
-    state = tuple(trail.store.get_tensor(value) for value in trail.read(held).values)
+    state = _stored(job, trail, trail.read(held))
     for position in range(held, step):
         checkpoint = trail.read(position + 1)
         state, _ = replay.replay(state, read_log(job, trail, checkpoint), position)
@@ -220,6 +220,17 @@ def rebuild(job: TrainingJob, trail: Trail, step: int, replay: Replay) -> tuple[
                 "another run's checkpoints, or this device computes wrongly"
             )
     return state
+
+
+def _stored(job: TrainingJob, trail: Trail, checkpoint: Checkpoint) -> tuple[Tensor, ...]:
+    """The state of a checkpoint that is stored whole. Raises StoreError where the store has no such state."""
+    graph, values = job.bundle.graph, checkpoint.values
+    kinds = [graph.types[value] for value in graph.live(0)]
+    if len(values) != len(kinds):
+        raise StoreError(
+            f"the checkpoint of step {checkpoint.step} has {len(values)} values, not {len(kinds)}"
+        )
+    return tuple(trail.store.get_tensor(value, kind) for value, kind in zip(values, kinds, strict=True))
 
 
 def last_whole(job: TrainingJob, trail: Trail) -> int | None:
@@ -250,8 +261,8 @@ def _is_whole(job: TrainingJob, trail: Trail, step: int, held: bool = False) -> 
             return False
         if step:
             read_log(job, trail, checkpoint)
-        for value in checkpoint.values if held else ():
-            trail.store.get_tensor(value)
+        if held:
+            _stored(job, trail, checkpoint)
     except StoreError as error:
         if isinstance(error.__cause__, OSError) and not isinstance(error.__cause__, FileNotFoundError):
             raise
