@@ -32,6 +32,10 @@ class MortalSender:
         self.sender, self.address, self.calls = sender, sender.address, 0
         self.sent: list[str] = []
 
+    @property
+    def fee(self) -> int:
+        return self.sender.fee
+
     def send(self, *arguments, **options) -> Sent:
         self.calls += 1
         if self.calls % 2:
