@@ -156,11 +156,3 @@ def move(
     if watched and challengeable(part, view.now) and judge.suspicious(part):
         return actions.Open(part)
     return None
-
-
-def decide(view: ChainView, me: str, judge: Judge, models: frozenset[bytes]) -> Iterator[actions.Action]:
-    """The moves `me` should make now, lazily, so that one is sent before the next is computed."""
-    for part in parts(view, me):
-        action = move(part, view, me, judge, models)
-        if action is not None:
-            yield action
