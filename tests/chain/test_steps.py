@@ -22,13 +22,13 @@ class Pointing:
     def __init__(self, operator):
         self.operator = operator
 
-    def suspicious(self, claim):
+    def suspicious(self, claim, now):
         return True
 
     def deviation(self, dispute, child):
         return 2.0 if dispute.cuts[child] <= self.operator < dispute.cuts[child + 1] else 0.5
 
-    def examine(self, dispute):
+    def examine(self, dispute, given_up=()):
         return Measured(0.0)
 
 

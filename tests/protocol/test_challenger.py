@@ -19,7 +19,7 @@ class FakeJudge:
         self.whole = whole
         self.asked = []
 
-    def suspicious(self, claim):
+    def suspicious(self, claim, now):
         self.asked.append(claim)
         return self.verdict
 
@@ -30,7 +30,7 @@ class FakeJudge:
     def accumulated(self, dispute):
         return self.whole
 
-    def examine(self, dispute):
+    def examine(self, dispute, given_up=()):
         return self.finding
 
 
