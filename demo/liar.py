@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from tao.protocol.challenger import Finding, Measured
+from tao.protocol.challenger import Finding, GivenUp, Measured
 from tao.protocol.views import ClaimView, DisputeView
 
 
@@ -18,13 +18,13 @@ class Liar:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._judge, name)
 
-    def suspicious(self, claim: ClaimView) -> bool:
+    def suspicious(self, claim: ClaimView, now: int) -> bool:
         return True
 
     def deviation(self, dispute: DisputeView, child: int) -> float:
         return 1e6 if child == 1 else 0.0
 
-    def examine(self, dispute: DisputeView) -> Finding:
+    def examine(self, dispute: DisputeView, given_up: GivenUp) -> Finding:
         return Measured(self._exceedance)
 
     def difference(self, claim: ClaimView) -> str:

@@ -39,12 +39,12 @@ def until_closed(world, prover, challenger, rounds: int = 60) -> list:
 class Liar(ReplayJudge):
     """Finds an element of the group norm wrong, whatever it is."""
 
-    def suspicious(self, claim):
+    def suspicious(self, claim, now):
         return True
 
     def deviation(self, dispute, child):
         lo, hi = child_segment(dispute.lo, dispute.hi, dispute.fan_out, child)
         return 2.0 if lo <= node(self.bundle, "group_norm") < hi else 0.0
 
-    def examine(self, dispute):
-        return Measured(0.0) if dispute.dispute_id in self.unproven else Refutable(1)
+    def examine(self, dispute, given_up=()):
+        return Measured(0.0) if Refutable in given_up else Refutable(1)

@@ -117,14 +117,14 @@ def until(world, phase, *roles):
 class Ruthless(ReplayJudge):
     """Disputes the layer of every claim, and accuses it of the element furthest beyond theta."""
 
-    def suspicious(self, claim):
+    def suspicious(self, claim, now):
         return True
 
     def deviation(self, dispute, child):
         lo, hi = child_segment(dispute.lo, dispute.hi, dispute.fan_out, child)
         return 2.0 if lo <= node(self.bundle, "contraction") < hi else 0.0
 
-    def examine(self, dispute):
+    def examine(self, dispute, given_up=()):
         graph, (before, after) = self.bundle.graph, around(dispute)
         inputs, end = fetch_segment(self.store, graph, dispute.lo, before, dispute.hi, after)
         outputs = of_outputs(graph, dispute.lo, end)

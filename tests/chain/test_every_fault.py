@@ -25,14 +25,14 @@ class Liar(ReplayJudge):
 
     target = 0
 
-    def suspicious(self, claim):
+    def suspicious(self, claim, now):
         return True
 
     def deviation(self, dispute, child):
         lo, hi = child_segment(dispute.lo, dispute.hi, dispute.fan_out, child)
         return 1e6 if lo <= self.target < hi else 0.0
 
-    def examine(self, dispute):
+    def examine(self, dispute, given_up=()):
         return Measured(1e6)
 
 

@@ -22,13 +22,13 @@ class Pointing:
     def __init__(self, operator):
         self.operator = operator
 
-    def suspicious(self, claim):
+    def suspicious(self, claim, now):
         return True
 
     def deviation(self, dispute, child):
         return 2.0 if dispute.cuts[child] <= self.operator < dispute.cuts[child + 1] else 0.5
 
-    def examine(self, dispute):
+    def examine(self, dispute, given_up=()):
         return Measured(0.0)
 
 
@@ -76,7 +76,8 @@ def test_the_rules_lead_to_any_operator_of_any_step(world, run, operator):
             segment = (dispute.lo, dispute.hi)
             claimant.send(contracts.game.functions.reveal(dispute.dispute_id, *segment, values, paths))
             revealed.append(move.checkpoints)
-        for move in challenger.decide(view, opponent.address, judge, frozenset({bundle.model_id})):
+        move = challenger.pursue(dispute, judge, view.now, view.block)
+        if move is not None:
             assert isinstance(move, actions.Select)
             call = contracts.game.functions.select(
                 dispute.dispute_id, dispute.lo, dispute.hi, list(dispute.hashes), move.child

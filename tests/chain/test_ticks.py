@@ -71,8 +71,11 @@ def test_training_and_audits_go_on_over_several_ticks(world, monkeypatch):
     judge = auditor.judge
     judge.must_pause = lambda: True
     for step in range(1, STEPS):
-        assert not judge.suspicious(claim) and judge.cases[claim.claim_id].audit.report.steps == step
-    assert not judge.suspicious(claim) and judge.cases[claim.claim_id].report.is_equal
+        assert (
+            not judge.suspicious(claim, claim.claimed_at)
+            and judge.cases[claim.claim_id].audit.report.steps == step
+        )
+    assert not judge.suspicious(claim, claim.claimed_at) and judge.cases[claim.claim_id].report.is_equal
 
 
 def trainer_tick(trainer):

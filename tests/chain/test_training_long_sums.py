@@ -135,14 +135,14 @@ class Liar(AuditJudge):
         super().__init__(bundle, store, 0)
         self.node = node
 
-    def suspicious(self, claim):
+    def suspicious(self, claim, now):
         return True
 
     def deviation(self, found, child):
         return 2.0 if found.cuts[child] <= self.node < found.cuts[child + 1] else 0.0
 
-    def examine(self, found):
-        if found.dispute_id in self.unproven:
+    def examine(self, found, given_up=()):
+        if Refutable in given_up:
             return Measured(0.0)
         after = of_outputs(self.bundle.graph, found.node, found.states[found.hi])
         outputs = [self.store.get_tensor(commitment) for commitment in after]

@@ -29,13 +29,14 @@ def test_a_replay_without_logs_pauses_where_a_tick_ends_and_goes_on_in_the_next(
     training.trainer(PoisonedBatch, store=private(training)).tick()
     (claim,) = training.world.reader.view({training.job.bundle.model_id}).claims
     judge = training.auditor().judge
-    judge.now = claim.window_end
     for step in range(STEPS):
         ticks = iter((False, True))
         judge.must_pause = lambda ticks=ticks: next(ticks)
-        assert not judge.suspicious(claim) and len(judge.cases[claim.claim_id].own) == step + 1
+        assert (
+            not judge.suspicious(claim, claim.window_end) and len(judge.cases[claim.claim_id].own) == step + 1
+        )
     judge.must_pause = lambda: False
-    assert judge.suspicious(claim)
+    assert judge.suspicious(claim, claim.window_end)
 
 
 def test_a_replay_without_logs_that_fails_is_begun_again_and_blames_nobody(training, monkeypatch):
@@ -43,7 +44,7 @@ def test_a_replay_without_logs_that_fails_is_begun_again_and_blames_nobody(train
     training.trainer(store=private(training)).tick()
     (claim,) = training.world.reader.view({training.job.bundle.model_id}).claims
     judge = training.auditor().judge
-    judge.now, judge.must_pause = claim.window_end, lambda: False
+    judge.must_pause = lambda: False
     replay, fails = judge.replay.replay, [MemoryError("too little")]
 
     def failing(state, log, step):
@@ -53,8 +54,8 @@ def test_a_replay_without_logs_that_fails_is_begun_again_and_blames_nobody(train
 
     monkeypatch.setattr(judge.replay, "replay", failing)
     with pytest.raises(MemoryError):
-        judge.suspicious(claim)
-    assert not judge.suspicious(claim) and judge.cases[claim.claim_id].is_own_whole
+        judge.suspicious(claim, claim.window_end)
+    assert not judge.suspicious(claim, claim.window_end) and judge.cases[claim.claim_id].is_own_whole
 
 
 def test_what_is_over_is_forgotten(training):

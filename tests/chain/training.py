@@ -57,7 +57,7 @@ class Accuser(AuditJudge):
         self.operator, self.from_length = operator, from_length
         self.at_leaf = at_leaf
 
-    def suspicious(self, claim):
+    def suspicious(self, claim, now):
         return True
 
     def deviation(self, dispute, child):
@@ -68,7 +68,7 @@ class Accuser(AuditJudge):
     def accumulated(self, dispute):
         return 2.0
 
-    def examine(self, dispute):
+    def examine(self, dispute, given_up=()):
         return Measured(self.at_leaf)
 
     def difference(self, claim):

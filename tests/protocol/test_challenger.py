@@ -19,7 +19,7 @@ class FakeJudge:
         self.whole = whole
         self.asked = []
 
-    def suspicious(self, claim):
+    def suspicious(self, claim, now):
         self.asked.append(claim)
         return self.verdict
 
@@ -30,12 +30,14 @@ class FakeJudge:
     def accumulated(self, dispute):
         return self.whole
 
-    def examine(self, dispute):
+    def examine(self, dispute, given_up=()):
         return self.finding
 
 
 def moves(judge, *disputes, me=CHALLENGER, models=frozenset({MODEL}), **changes):
-    return list(challenger.decide(view(*disputes, **changes), me, judge, models))
+    seen = view(*disputes, **changes)
+    found = [challenger.move(part, seen, me, judge, models) for part in challenger.parts(seen, me)]
+    return [action for action in found if action is not None]
 
 
 @pytest.mark.parametrize("deviations", list(product([0.1, 0.9, 1.0, 1.1, 7.0, float("inf")], repeat=4)))
@@ -193,8 +195,5 @@ def test_does_not_dispute_a_claim_twice_but_does_beside_others():
 def test_moves_in_running_disputes_before_opening_new_ones():
     running = dispute(Phase.LEAF)
     fresh = claim(claim_id=b"f" * 32)
-    judge = FakeJudge(finding=Refutable(1))
-    lazily = challenger.decide(view(running, claims=[fresh]), CHALLENGER, judge, frozenset({MODEL}))
-    assert next(lazily) == actions.Prove(running, 1)
-    assert judge.asked == [], "the fresh claim was replayed before the running dispute was served"
-    assert list(lazily) == [actions.Open(fresh)]
+    made = moves(FakeJudge(finding=Refutable(1)), running, claims=[fresh])
+    assert made == [actions.Prove(running, 1), actions.Open(fresh)]

@@ -64,8 +64,7 @@ def test_accumulated_drift_is_disputed_put_to_the_vote_and_rejected(bundle, inpu
     count = len(bundle.graph)
     states = committed(bundle, store, inputs, 0.9)
     judge = ReplayJudge(bundle, store, threshold=math.inf, grace=60)  # only thresholds of segments count
-    judge.now = NOW
-    assert judge.suspicious(claim(inputs=states[0], outputs=states[count]))
+    assert judge.suspicious(claim(inputs=states[0], outputs=states[count]), NOW)
     lo, hi = 0, count
     for _ in range(10):
         case_view = dispute_at(states, lo, hi)
@@ -86,7 +85,7 @@ def test_an_honest_run_is_not_disputed_not_escalated_and_accepted(bundle, inputs
     count = len(bundle.graph)
     states = committed(bundle, store, inputs, 0.0)
     judge = ReplayJudge(bundle, store, threshold=16.0, grace=60)
-    assert not judge.suspicious(claim(inputs=states[0], outputs=states[count]))
+    assert not judge.suspicious(claim(inputs=states[0], outputs=states[count]), NOW)
     whole = dispute_at(states, 0, count)
     assert judge.accumulated(whole) <= 1 / 1.25
     assert isinstance(challenger.pursue(whole, judge, NOW, 100), actions.Select)

@@ -17,7 +17,7 @@ from tao.errors import ModelError
 from tao.execution import Executor
 from tao.graph.rounding import LOGGED, SUMS, Kind, kind
 from tao.numerics import variants
-from tao.training import kernels, sums, zones
+from tao.training import kernels, rules, sums
 from tao.training.kernels import Piece
 from tao.training.log import read
 from tao.training.policies import ReplayError
@@ -372,7 +372,7 @@ def test_results_of_a_sum_are_its_rounded_values_and_of_others_float64_with_a_bo
 
 
 def test_every_sum_and_logged_operator_has_a_zone() -> None:
-    functions = {f"aten.{name}.default" for name in zones.RELATIVE}
+    functions = {f"aten.{name}.default" for name in rules.ROUNDOFFS}
     assert (LOGGED, SUMS) == (functions, set(kernels.COMPUTED))
     graph, parameters, inputs = cancelling()
     seen = {kernels.name_of(node) for node in graph.nodes if kernels.comes_in_pieces(node)}

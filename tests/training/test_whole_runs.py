@@ -151,7 +151,7 @@ class Game:
     def play(self) -> tuple[DisputeView, actions.Action] | None:
         """Where the dispute ends, and by what; None where the auditor has nothing against the claim."""
         with device(self.drawn.devices[1], 2):
-            if not self.judge.suspicious(self.claim):
+            if not self.judge.suspicious(self.claim, self.claim.claimed_at):
                 return None
         lo, hi = 0, max(self.states)
         while True:

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from tao.training import zones
+from tao.training import rules, zones
 from tao.training.rounding import Zone, round_to_grid
 from training.orders import ORDERS
 
@@ -161,7 +161,7 @@ def test_no_result_of_an_elementary_function_leaves_its_zone(name: str) -> None:
 
 
 def test_every_function_of_the_table_is_compared() -> None:
-    assert set(FUNCTIONS) == set(zones.RELATIVE)
+    assert set(FUNCTIONS) == set(rules.ROUNDOFFS)
 
 
 def test_results_below_the_smallest_normal_number_may_be_flushed() -> None:

@@ -6,7 +6,7 @@ withheld: that is no evidence, as who withholds it may show it at any time, and 
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -55,12 +55,15 @@ class Measured:
 
 Finding = Inconsistent | Refutable | Exceeding | Missing | Measured
 
+GivenUp = Collection[type[Finding]]
+"""Kinds of findings that no contract takes in a dispute, as far as was tried: they are not to be made again."""
+
 
 class Judge(Protocol):
     """What the rules need to know, computed on demand: each answer may cost a replay."""
 
-    def suspicious(self, claim: ClaimView) -> bool:
-        """True iff the claim's outputs are implausible, or have been unavailable for long."""
+    def suspicious(self, claim: ClaimView, now: int) -> bool:
+        """True iff the claim's outputs are implausible, or have been unavailable for long at this second."""
 
     def deviation(self, dispute: DisputeView, child: int) -> float | None:
         """How implausible the end of this child is, given the prover's own start of it; None if one is withheld."""
@@ -68,7 +71,7 @@ class Judge(Protocol):
     def accumulated(self, dispute: DisputeView) -> float:
         """How far the end of the disputed segment itself is beyond what a committee accepts of it."""
 
-    def examine(self, dispute: DisputeView) -> Finding:
+    def examine(self, dispute: DisputeView, given_up: GivenUp) -> Finding:
         """What is wrong with the single operator left."""
 
 
@@ -85,9 +88,9 @@ def choose(dispute: DisputeView, judge: Judge) -> tuple[int, float | None]:
     return worst
 
 
-def finish(dispute: DisputeView, judge: Judge) -> actions.Action:
+def finish(dispute: DisputeView, judge: Judge, given_up: GivenUp = ()) -> actions.Action:
     """The move at a leaf: the cheapest certain win first, the committee last."""
-    match judge.examine(dispute):
+    match judge.examine(dispute, given_up):
         case Inconsistent():
             return actions.ProveInconsistent(dispute)
         case Refutable(element):
@@ -104,7 +107,9 @@ def finish(dispute: DisputeView, judge: Judge) -> actions.Action:
             return actions.Concede(dispute, f"the operator is within tolerance (exceedance {exceedance:.3g})")
 
 
-def pursue(dispute: DisputeView, judge: Judge, now: int, block: int) -> actions.Action | None:
+def pursue(
+    dispute: DisputeView, judge: Judge, now: int, block: int, given_up: GivenUp = ()
+) -> actions.Action | None:
     """The challenger's move in one of its own disputes, or None while it is not its turn."""
     common = upkeep(dispute, now, block)
     if isinstance(common, actions.Timeout) and dispute.phase in CHALLENGER_MOVES:
@@ -123,7 +128,7 @@ def pursue(dispute: DisputeView, judge: Judge, now: int, block: int) -> actions.
             return actions.Escalate(dispute, exceedance)
         return actions.Select(dispute, child, math.inf if is_withheld else deviation)
     if dispute.phase is Phase.LEAF:
-        return finish(dispute, judge)
+        return finish(dispute, judge, given_up)
     if dispute.phase is Phase.SPLIT:
         return actions.Support(dispute)
     return None
@@ -146,21 +151,18 @@ def parts(view: ChainView, me: str) -> Iterator[DisputeView | ClaimView]:
 
 
 def move(
-    part: DisputeView | ClaimView, view: ChainView, me: str, judge: Judge, models: frozenset[bytes]
+    part: DisputeView | ClaimView,
+    view: ChainView,
+    me: str,
+    judge: Judge,
+    models: frozenset[bytes],
+    given_up: GivenUp = (),
 ) -> actions.Action | None:
     """What `me` should do about one of the `parts` of a view, or None. Claims of models other than `models` and
     its own are left alone."""
     if isinstance(part, DisputeView):
-        return pursue(part, judge, view.now, view.block)
+        return pursue(part, judge, view.now, view.block, given_up)
     watched = part.model_id in models and part.prover != me
-    if watched and challengeable(part, view.now) and judge.suspicious(part):
+    if watched and challengeable(part, view.now) and judge.suspicious(part, view.now):
         return actions.Open(part)
     return None
-
-
-def decide(view: ChainView, me: str, judge: Judge, models: frozenset[bytes]) -> Iterator[actions.Action]:
-    """The moves `me` should make now, lazily, so that one is sent before the next is computed."""
-    for part in parts(view, me):
-        action = move(part, view, me, judge, models)
-        if action is not None:
-            yield action

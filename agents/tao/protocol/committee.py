@@ -2,7 +2,7 @@
 
 import hashlib
 import hmac
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import Protocol
 
 from tao.protocol import actions
@@ -65,11 +65,3 @@ def parts(view: ChainView) -> list[DisputeView]:
     """The disputes with a case, the one that ends first at the front."""
     cases = [dispute for dispute in view.disputes if dispute.case is not None]
     return sorted(cases, key=lambda dispute: dispute.case.commit_end)
-
-
-def decide(view: ChainView, me: str, examiner: Examiner) -> Iterator[actions.Action]:
-    """The moves `me` should make now, lazily, so that one is sent before the next is computed."""
-    for dispute in parts(view):
-        move = serve(dispute, me, examiner, view.now, view.block)
-        if move is not None:
-            yield move

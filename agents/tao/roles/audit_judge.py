@@ -16,8 +16,8 @@ from tao.graph import log_format
 from tao.graph.states import is_consistent, of_outputs
 from tao.model import ModelBundle
 from tao.proofs import Plan
-from tao.protocol.challenger import Finding, Inconsistent, Measured, Missing, Refutable
-from tao.protocol.views import ClaimView, DisputeView
+from tao.protocol.challenger import Finding, GivenUp, Inconsistent, Measured, Missing, Refutable
+from tao.protocol.views import ChainView, ClaimView, DisputeView, Phase, Status
 from tao.roles.bits import log_value, stand_in
 from tao.roles.pace import Pace
 from tao.roles.role import short
@@ -66,18 +66,21 @@ class AuditJudge:
     """
 
     def __init__(
-        self, bundle: ModelBundle, store: TensorStore, grace: int, display: Display | None = None
+        self,
+        bundle: ModelBundle,
+        store: TensorStore,
+        grace: int,
+        display: Display | None = None,
+        must_pause: Callable[[], bool] = lambda: False,
     ) -> None:
         self.bundle, self.store, self.grace = bundle, store, grace
         self._display = display or Display(Console(quiet=True))
-        self.now = 0
-        self.must_pause: Callable[[], bool] = lambda: False
+        self.must_pause = must_pause
         self.replay = Replay(bundle.graph, bundle.parameters, refuse_stray=False)
         self.cases: dict[bytes, _Case] = {}
         self.plans: dict[Ends, tuple[int, Plan]] = {}
-        self.unproven: set[bytes] = set()
 
-    def suspicious(self, claim: ClaimView) -> bool:
+    def suspicious(self, claim: ClaimView, now: int) -> bool:
         """True iff a replayed step does not lead where the claim says; of a run whose parts are missing after
         the grace, iff its last state is another than without the trainer's logs."""
         try:
@@ -86,7 +89,7 @@ class AuditJudge:
             return False
         if not case.is_own_whole and self._audited(claim, may_pause=True) is not None:
             return not case.report.is_equal
-        if self.must_pause() or self.now <= claim.claimed_at + self.grace:
+        if self.must_pause() or now <= claim.claimed_at + self.grace:
             return False
         own = self._own(case, may_pause=True)
         return case.is_own_whole and own[-1] != tuple(claim.outputs[:-1])
@@ -124,15 +127,22 @@ class AuditJudge:
         except StoreError:
             return False
 
+    def forget(self, view: ChainView) -> None:
+        """Keep what is known about claims that may be disputed and segments that are: it holds whole states."""
+        running = {ends(d, d.lo, d.hi) for d in view.disputes if d.phase is not Phase.CLOSED}
+        self.plans = {key: plan for key, plan in self.plans.items() if key in running}
+        is_open = {c.claim_id for c in view.claims if c.status in (Status.PENDING, Status.DISPUTED)}
+        self.cases = {claim: case for claim, case in self.cases.items() if claim in is_open}
+
     def accumulated(self, dispute: DisputeView) -> float:
         """Bits are equal or not: nothing adds up."""
         return 0.0
 
-    def examine(self, dispute: DisputeView) -> Finding:
+    def examine(self, dispute: DisputeView, given_up: GivenUp = ()) -> Finding:
         """What is wrong with the operator left: its states' form, an element with its proof, or that what is
         needed to tell is not there. Members see by themselves what differs and has no proof."""
         graph, node, about = self.bundle.graph, dispute.node, ends(dispute, dispute.lo, dispute.hi)
-        if about in self.plans and dispute.dispute_id not in self.unproven:
+        if about in self.plans and Refutable not in given_up:
             return Refutable(self.plans[about][0])
         before, after = around(dispute)
         if not is_consistent(graph, node, before, node + 1, after):
@@ -146,7 +156,7 @@ class AuditJudge:
                 return self._missing(dispute, True, slot, graph.nodes[node].outputs[slot])
         if missing is not None:
             return self._missing(dispute, False, missing, graph.nodes[node].operands[missing].value)
-        if dispute.dispute_id not in self.unproven:
+        if Refutable not in given_up:
             found = find_proof(self.replay, self.bundle, node, inputs, outputs)
             if found is not None:
                 self.plans[about] = found

@@ -9,7 +9,7 @@ from tao.errors import ModelError
 from tao.model import ModelBundle
 from tao.proofs import Plan
 from tao.proofs.leaf import Leaf
-from tao.protocol.views import ChainView, ClaimView, DisputeView, Phase, Status
+from tao.protocol.views import ChainView, ClaimView, DisputeView
 from tao.roles.audit_judge import AuditJudge
 from tao.roles.context import Context
 from tao.roles.disputant import Disputant
@@ -25,8 +25,8 @@ class AuditorRole(Disputant):
         super().__init__(context, bundle)
         if bundle.steps == 1:
             raise ModelError(f"the model 0x{bundle.model_id.hex()} runs one step; watch it as a challenger")
-        self.judge = AuditJudge(bundle, context.store, grace, context.journal.display)
-        self.judge.must_pause = self._is_over
+        display = context.journal.display
+        self.judge = AuditJudge(bundle, context.store, grace, display, self._is_over)
 
     def _make_plan(self, dispute: DisputeView, element: int) -> Plan:
         _, plan = self.judge.plans[ends(dispute, dispute.lo, dispute.hi)]
@@ -36,12 +36,8 @@ class AuditorRole(Disputant):
         return Leaf.before(self.bundle, dispute.node, self.judge.operands(dispute))
 
     def _forget(self, view: ChainView) -> None:
-        """Likewise of the claims that may be disputed: what is known about those holds whole states."""
         super()._forget(view)
-        running = {ends(d, d.lo, d.hi) for d in view.disputes if d.phase is not Phase.CLOSED}
-        self.judge.plans = {key: plan for key, plan in self.judge.plans.items() if key in running}
-        is_open = {c.claim_id for c in view.claims if c.status in (Status.PENDING, Status.DISPUTED)}
-        self.judge.cases = {claim: case for claim, case in self.judge.cases.items() if claim in is_open}
+        self.judge.forget(view)
 
     def _reason(self, claim: ClaimView) -> tuple[str, dict[str, Any]]:
         return self.judge.difference(claim), {}

@@ -16,6 +16,7 @@ from tao.proofs import Plan, proof_plan
 from tao.proofs.leaf import Leaf
 from tao.protocol import actions
 from tao.protocol.actions import Action
+from tao.protocol.challenger import Exceeding
 from tao.protocol.views import ClaimView, DisputeView
 from tao.roles.admission import require_calibrated, require_inference
 from tao.roles.context import Context
@@ -88,7 +89,7 @@ class ChallengerRole(Disputant):
         try:
             sent = self.context.send(call, already=OVER)
         except (Refused, TooLarge):
-            self.judge.unaccused.add(dispute.dispute_id)  # the committee is left
+            self._give_up(dispute, Exceeding)
             raise
         theta = opening.theta / THETA_ONE
         what = f"accused element {element} of {self._segment(dispute)} of a deviation above {theta:.3g}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import time
 from abc import abstractmethod
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable
 from typing import Any
 
@@ -38,15 +38,16 @@ for the connection, the fee or want of ether is certain none the less, and tried
 
 
 class Disputant(Bonded):
-    """Goes by `judge`, a challenger.Judge whose `now` is the chain's time, set at every tick, and whose `unproven`
-    are the disputes in which no proof is to be tried any more."""
+    """Goes by `judge`."""
 
-    judge: Any
+    judge: Any  # a challenger.Judge, of which subclasses know more
     moves_gas = 15_000_000  # the dearest proof that one transaction may hold, and what comes before it
 
     def __init__(self, context: Context, bundle: ModelBundle) -> None:
         super().__init__(context)
         self.bundle = bundle
+        self._now = 0
+        self._given_up: defaultdict[bytes, set[type]] = defaultdict(set)
         self._told: set[bytes] = set()
         self._failed: Counter[bytes | tuple[bytes, int, int]] = Counter()
         self._plans: dict[tuple[Ends, int], Plan] = {}
@@ -76,7 +77,7 @@ class Disputant(Bonded):
         return self.context.reader.challenger_bond
 
     def decide(self, view: ChainView) -> Iterable[Action]:
-        self.judge.now = view.now
+        self._now = view.now
         mine = [dispute for dispute in view.disputes if dispute.challenger == self.address]
         self._under_way = sum(dispute.phase is not Phase.CLOSED for dispute in mine)
         yield from self._withdrawals()
@@ -85,7 +86,9 @@ class Disputant(Bonded):
         parts = challenger.parts(view, self.address)
         yield from self._each(
             (part for part in parts if isinstance(part, DisputeView) or not self._is_over()),
-            lambda part: challenger.move(part, view, self.address, self.judge, models),
+            lambda part: challenger.move(
+                part, view, self.address, self.judge, models, self._given_up_in(part)
+            ),
         )
         for claim in view.claims:
             self._tell(claim)
@@ -194,9 +197,9 @@ class Disputant(Bonded):
         if asserts:
             needed = sums.moves(ahead, dispute.fan_out)
             purpose = f"up to {needed} transactions to assert and to support"
-        left = dispute.turn_start + dispute.challenger_left - self.judge.now
+        left = dispute.turn_start + dispute.challenger_left - self._now
         if needed * SECONDS_PER_TRANSACTION > left:
-            self.judge.unproven.add(dispute.dispute_id)
+            self._give_up(dispute, challenger.Refutable)
             raise ChainError(
                 f"{self._segment(dispute)} takes {purpose}, for which the"
                 f" {left} seconds left are too few; it is left to the committee"
@@ -252,11 +255,18 @@ class Disputant(Bonded):
             self._failure(dispute, error, isinstance(error, Refused) and error.error in UNPROVEN)
             raise
 
+    def _give_up(self, dispute: DisputeView, kind: type[challenger.Finding]) -> None:
+        """Show no finding of this kind any more: what else there is, or the committee, has to do."""
+        self._given_up[dispute.dispute_id].add(kind)
+
+    def _given_up_in(self, part: DisputeView | ClaimView) -> challenger.GivenUp:
+        return self._given_up.get(part.dispute_id, ()) if isinstance(part, DisputeView) else ()
+
     def _failure(self, dispute: DisputeView, error: ChainError, is_final: bool) -> None:
         """Leave the operator to the committee, at once or after some more failures that do not pass."""
         self._failed[dispute.dispute_id] += isinstance(error, (Refused, TooLarge))
         if is_final or self._failed[dispute.dispute_id] >= ATTEMPTS:
-            self.judge.unproven.add(dispute.dispute_id)
+            self._give_up(dispute, challenger.Refutable)
 
     def _leaf(self, dispute: DisputeView, with_outputs: bool) -> dict:
         """The LeafClaim; its outputs are ignored, and may not exist, where the states are inconsistent."""

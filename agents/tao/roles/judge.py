@@ -10,7 +10,7 @@ from tao.numerics.contraction import has_theta
 from tao.numerics.measure import SegmentMeasurement, measure, measure_segment
 from tao.numerics.segments import ESCALATION_MARGIN
 from tao.proofs import find_accusable_element, find_refutable_element
-from tao.protocol.challenger import Exceeding, Finding, Inconsistent, Measured, Missing, Refutable
+from tao.protocol.challenger import Exceeding, Finding, GivenUp, Inconsistent, Measured, Missing, Refutable
 from tao.protocol.views import ClaimView, DisputeView
 from tao.roles.states import Ends, around, chunk_numbered, ends, fetch_segment, fetch_value
 from tao.tensors.store import TensorStore
@@ -40,15 +40,12 @@ class ReplayJudge:
     ):
         self.bundle, self.store = bundle, store
         self.threshold, self.grace = threshold, grace
-        self.now = 0
         self.claims: dict[bytes, SegmentMeasurement] = {}
-        self.unproven: set[bytes] = set()
-        self.unaccused: set[bytes] = set()
         self.is_measured = is_measured
         self._deviations: dict[Ends, float] = {}
         self._accumulated: dict[Ends, float] = {}
 
-    def suspicious(self, claim: ClaimView) -> bool:
+    def suspicious(self, claim: ClaimView, now: int) -> bool:
         """True iff the outputs are implausible, or cannot be had late in the challenge window."""
         if claim.claim_id not in self.claims:
             graph, last = self.bundle.graph, len(self.bundle.graph)
@@ -56,7 +53,7 @@ class ReplayJudge:
                 inputs, outputs = fetch_segment(self.store, graph, 0, claim.inputs, last, claim.outputs)
             except StoreError:
                 late = claim.window_end - (claim.window_end - claim.claimed_at) // LATE
-                return self.now > max(late, claim.claimed_at + self.grace)
+                return now > max(late, claim.claimed_at + self.grace)
             self.claims[claim.claim_id] = measure_segment(self.bundle, 0, inputs, last, outputs)
         return self.is_implausible(self.claims[claim.claim_id])
 
@@ -74,7 +71,7 @@ class ReplayJudge:
         self._judged(dispute, dispute.lo, dispute.hi)
         return self._accumulated.get(ends(dispute, dispute.lo, dispute.hi), 0.0)
 
-    def examine(self, dispute: DisputeView) -> Finding:
+    def examine(self, dispute: DisputeView, given_up: GivenUp = ()) -> Finding:
         """What is wrong with the operator left, in the order of what it costs to show.
 
         An accusation ends in a vote if the prover defends itself, so it is made only of what members reject.
@@ -88,23 +85,21 @@ class ReplayJudge:
         except StoreError:
             return self._missing(dispute, before, after)
         claimed = of_outputs(graph, node, outputs)
-        if dispute.dispute_id not in self.unproven:
+        if Refutable not in given_up:
             element = find_refutable_element(self.bundle, node, inputs, claimed)
             if element is not None:
                 return Refutable(element)
         exceedance = measure(self.bundle, node, inputs, outputs).exceedance
-        if exceedance > 1 and self._may_accuse(dispute):
+        if exceedance > 1 and Exceeding not in given_up and self._may_accuse(node):
             theta = self.bundle.profile.nodes[node].theta
             element = find_accusable_element(self.bundle, node, inputs, claimed, theta)
             if element is not None:
                 return Exceeding(element)
         return Measured(exceedance)
 
-    def _may_accuse(self, dispute: DisputeView) -> bool:
-        node = self.bundle.graph.nodes[dispute.lo]
-        return (
-            dispute.dispute_id not in self.unaccused and has_theta(node) and self.is_measured(node.operator)
-        )
+    def _may_accuse(self, index: int) -> bool:
+        node = self.bundle.graph.nodes[index]
+        return has_theta(node) and self.is_measured(node.operator)
 
     def _over_limit(self, found: SegmentMeasurement) -> float:
         return max(found.drift_ratio / self.threshold, found.exceedance / ESCALATION_MARGIN)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from torch import Tensor
@@ -13,10 +13,13 @@ from tao.tensors.store import TensorStore
 from tao.training import memory
 from tao.training.checkpoints import ClaimedTrail, Trail
 from tao.training.examine import find_implausible
-from tao.training.job import Progress, TrainingClaim, TrainingJob
+from tao.training.job import TrainingClaim, TrainingJob
 from tao.training.policies import Correction, ReplayError
 from tao.training.record import differences, read_log, rebuild
 from tao.training.replay import Replay
+
+Progress = Callable[[str], None]
+"""Told in a sentence what happens."""
 
 
 @dataclass(frozen=True)

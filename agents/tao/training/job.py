@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -148,7 +148,3 @@ def seed_of(model_id: bytes) -> tuple[int, int]:
     """The seed that follows from a job's commitments: two words of keccak256(TAG_seed || model id)."""
     digest = keccak(tag("seed") + model_id)
     return int.from_bytes(digest[:4], "big"), int.from_bytes(digest[4:8], "big")
-
-
-Progress = Callable[[str], None]
-"""Told in a sentence what happens."""

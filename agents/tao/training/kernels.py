@@ -21,6 +21,7 @@ from tao.graph.operators import CONTRACTION, EMBEDDING_GRADIENT
 from tao.graph.rounding import PREFIX, Kind, kind
 from tao.training import memory, zones
 from tao.training.rounding import Zone
+from tao.training.rules import ROUNDOFFS
 
 _FEWEST_ROWS = 256
 """Of a product computed at once: fewer would read the other factor too often."""
@@ -83,7 +84,7 @@ def comes_in_pieces(node: Node) -> bool:
 def function_of(node: Node) -> str | None:
     """The elementary function that a logged node applies to each element; None for others."""
     parts = [*name_of(node).split("."), ""]
-    return parts[1] if is_logged(node) and parts[1] in zones.RELATIVE else None
+    return parts[1] if is_logged(node) and parts[1] in ROUNDOFFS else None
 
 
 def blocks(shape: tuple[int, ...], size: int) -> Iterator[tuple[int, Place]]:
@@ -131,7 +132,7 @@ def apply(name: str, x: Tensor) -> Tensor:
 
 
 def elementary(name: str, x: Tensor, first: int = 0) -> Piece:
-    """A function of `zones.RELATIVE` of a run of elements."""
+    """A function of `ROUNDOFFS` of a run of elements."""
     wide = x.double()
     return Piece(first, apply(name, wide).contiguous(), lambda: zones.elementary(name, wide))
 

@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 
 from tao.training.rounding import Zone
+from tao.training.rules import ROUNDOFFS
 
 UNIT_ROUNDOFF = 2.0**-53
 SMALLEST_NORMAL = 2.0**-1022
@@ -27,10 +28,6 @@ _SLACK = 1 + 2.0**-40
 _REDUCIBLE = 2.0**30
 _LANES = 1024
 """Squared at a time, so that they stay in the cache."""
-
-RELATIVE = {"exp": 6, "log": 4, "tanh": 6, "erf": 6, "sigmoid": 10, "sin": 6, "cos": 6}
-"""Relative errors of the elementary functions in units of u, as `tao.numerics.bounds` has them for float32:
-what the documented worst cases of CPU and CUDA libraries need (2 ulp is 4 u)."""
 
 
 def gamma(n: int) -> float:
@@ -64,7 +61,7 @@ def summation(magnitudes: Tensor, terms: int) -> Zone:
 
 
 def elementary(name: str, x: Tensor) -> Zone:
-    """Of a function in `RELATIVE` at x, float64:
+    """Of a function in `ROUNDOFFS` at x, float64:
 
         tau = c u |S| + 2 MIN,  MIN = 2^-1022
 
@@ -72,7 +69,7 @@ def elementary(name: str, x: Tensor) -> Zone:
     beyond 2^30, where reductions of the argument differ, no more is known than that they are from -1 to 1: their
     zone is infinite there.
     """
-    zone = Zone(relative=RELATIVE[name] * UNIT_ROUNDOFF * _SLACK, absolute=2 * SMALLEST_NORMAL)
+    zone = Zone(relative=ROUNDOFFS[name] * UNIT_ROUNDOFF * _SLACK, absolute=2 * SMALLEST_NORMAL)
     if name in ("sin", "cos"):
         far = x.abs() > _REDUCIBLE
         if bool(far.any()):
