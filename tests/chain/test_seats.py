@@ -7,9 +7,11 @@ from chain.test_commands import run  # noqa: F401  a fixture
 from chain.world import FIRST_MEMBER
 from tao.chain.local import account, let_pass, mine
 from tao.errors import ChainError
+from tao.protocol.views import Vote
 
 ME = account(FIRST_MEMBER).address
 CASE, OTHER = b"1" * 32, b"2" * 32
+LAST_SECOND, SALT = 2**64 - 1, b"s" * 32
 
 
 class Game:
@@ -27,8 +29,8 @@ class Game:
         assert self.w3.eth.wait_for_transaction_receipt(sent, poll_latency=0.01)["status"] == 1
 
     def announce(self, case):
-        """Begin a case of which nobody is a party."""
-        self.call("convene", case, self.address, self.address)
+        """Begin a case of which nobody is a party, about a claim that is younger than every stake."""
+        self.call("convene", case, self.address, self.address, LAST_SECOND)
 
     def draw(self, case):
         for _ in range(20):
@@ -65,6 +67,13 @@ def said(world):
     return (world.folder / "console.txt").read_text()
 
 
+def vote(actor, case):
+    """Commit a vote and reveal it, for which nobody is penalised, whatever the others do."""
+    functions, ballot = actor.contracts.committee.functions, (Vote.ACCEPT, b"")
+    actor.send(functions.commit(case, functions.voteHash(case, ME, *ballot, SALT).call()))
+    actor.send(functions.reveal(case, *ballot, SALT))
+
+
 def test_a_penalised_member_is_restored_by_starting_it_again(world, game, whole):
     me = member(world.actor(FIRST_MEMBER))
     assert me.join().what == "joined the committee" and me.join() is None and game.stake == whole
@@ -76,7 +85,7 @@ def test_a_penalised_member_is_restored_by_starting_it_again(world, game, whole)
     assert "restored after the next draw" in said(world)
     game.draw(OTHER)
     assert [done.action for done in again.tick()] == ["join"]
-    assert game.stake == whole and game.functions.isEligible(ME, 2**64 - 1).call() and again.tick() == []
+    assert game.stake == whole and game.functions.isEligible(ME, LAST_SECOND).call() and again.tick() == []
 
 
 def test_a_seat_whose_whole_stake_is_burned_is_restored(world, game, whole):
@@ -102,10 +111,11 @@ def test_a_member_that_leaves_stays_for_its_delay_and_duty_and_withdraws_its_who
     with pytest.raises(ChainError, match="asked to leave the committee.* with --leave, then join again"):
         member(world.actor(FIRST_MEMBER)).join()
     game.draw(CASE)
+    vote(world.actor(FIRST_MEMBER), CASE)
     let_pass(world.w3, 10_000)
     sits = run(f"{leave} --once", FIRST_MEMBER, state=state)
     assert sits.exit_code == 0 and "waits for 0 pending draws and 1 case" in sits.output
-    game.call("cancel", CASE)
+    game.call("tally", CASE)
     left = run(leave, FIRST_MEMBER, state=state, poll="0.1")
     assert left.exit_code == 0 and "left the committee" in left.output and "tao withdraw" in left.output
     assert game.stake == 0 and game.functions.memberCount().call() == 0

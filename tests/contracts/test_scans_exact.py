@@ -208,7 +208,7 @@ def test_a_position_is_refuted_iff_another_lane_is_better_or_first(ask, dtype, l
         f"aten.arg{'min' if least else 'max'}.default",
         torch.argmin if least else torch.argmax,
     )
-    for _ in range(25):
+    for _ in range(12):
         n = int(random.integers(1, 9))
         row = drawn_row(random, dtype, n)
         x, best = Tensor(row[None]), first_best(row, least)
@@ -227,7 +227,7 @@ def test_a_position_is_refuted_iff_another_lane_is_better_or_first(ask, dtype, l
             if claim not in kernels and not zero:
                 assert any(found), (row, claim)
             seen[any(found)] += 1
-    assert min(seen.values()) >= 25, seen
+    assert min(seen.values()) >= 12, seen
 
 
 def test_a_position_among_zeros_is_left_to_the_committee(ask):

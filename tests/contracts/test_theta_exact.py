@@ -27,7 +27,7 @@ from forge.generate_vectors import (
 from support.harness import harness
 
 DEEP = os.environ.get("HYPOTHESIS_PROFILE") == "deep"
-CASES = 50_000 if DEEP else 10_000
+CASES = 50_000 if DEEP else 3_000
 BATCH = 500
 GAS = 10_000_000_000
 STANDS, EXCEEDS, REVERTED = range(3)

@@ -141,7 +141,7 @@ LEAST = {
     "demand": 10,
     "answer": 4,
     "escalate": 15,
-    "escalateSegment": 5,
+    "escalateSegment": 3,
     "escalateSegment: SegmentTooLong": 1,
     "accuse": 10,
     "defend": 5,

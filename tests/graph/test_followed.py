@@ -49,7 +49,7 @@ def test_upsampling_is_followed_only_where_kernels_read_the_place_of_the_factor(
     )  # 9 places, of which each ninth is another's
 
 
-@pytest.mark.parametrize("factor", range(1, 100))
+@pytest.mark.parametrize("factor", [*range(1, 10), 41, 47, 55, 61, 82, 83, 94, 97])
 def test_a_factor_is_followed_only_where_the_kernel_repeats_each_place(factor):
     x = torch.arange(3.0).reshape(1, 1, 3, 1)
     y = torch.ops.aten.upsample_nearest2d(x, [3 * factor, 1])
