@@ -7,7 +7,7 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 from rich.console import Console, RenderableType
 from rich.filesize import decimal as size
@@ -24,7 +24,7 @@ from rich.progress import (
 from rich.table import Column
 from rich.text import Text
 
-__all__ = ["Display", "Work", "duration", "printable", "size", "trace"]
+__all__ = ["Display", "Work", "duration", "printable", "size", "trace", "utc"]
 
 TELL_EVERY = 30.0
 """Seconds between lines of progress in a log."""
@@ -140,6 +140,11 @@ class _Elapsed(ProgressColumn):
 
     def render(self, task: Task) -> Text:
         return Text(duration(int(task.elapsed or 0)) if task.total is None else "")
+
+
+def utc(second: int) -> str:
+    """A second of the chain's time, for people."""
+    return f"{datetime.fromtimestamp(second, UTC):%Y-%m-%d %H:%M:%S} UTC"
 
 
 def printable(text: str) -> str:

@@ -32,6 +32,7 @@ def read_result(settings: Settings, request_id: bytes, out: Path | None) -> None
     """Print what became of a request, and save its outputs where they are there."""
     from rich.console import Console
 
+    from tao.display import utc
     from tao.protocol.views import Status
     from tao.roles import client as role
 
@@ -44,7 +45,7 @@ def read_result(settings: Settings, request_id: bytes, out: Path | None) -> None
         return
     claim = result.claim
     state = {
-        Status.PENDING: f"claimed, open to challenge until second {claim.window_end}",
+        Status.PENDING: f"claimed, open to challenge until {utc(claim.window_end)}",
         Status.DISPUTED: f"disputed by {claim.open_disputes} challengers",
         Status.FINALISABLE: "unchallenged, ready to be finalised",
         Status.FINALISED: "final",
@@ -60,7 +61,7 @@ def read_result(settings: Settings, request_id: bytes, out: Path | None) -> None
             save_file({str(slot): tensor.contiguous() for slot, tensor in enumerate(result.outputs)}, out)
         except (OSError, SafetensorError) as error:
             raise ModelError(f"the outputs cannot be saved to {out}: {error}") from error
-        console.print(f"saved to {out}", markup=False)
+        console.print(f"outputs saved to {out}", markup=False)
 
 
 def cancel_request(settings: Settings, request_id: bytes) -> None:

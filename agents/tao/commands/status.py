@@ -1,12 +1,10 @@
 """What is on the chain, as tables."""
 
-import time
-
 import click
 from rich.markup import escape
 
 from tao.commands.options import Settings, chain_options
-from tao.display import printable
+from tao.display import printable, utc
 from tao.protocol.views import CHALLENGER_MOVES, PROVER_MOVES, ChainView, DisputeView, Phase
 
 
@@ -21,7 +19,7 @@ def show_status(settings: Settings) -> None:
     members = context.contracts.committee.functions.memberCount().call()
     console.print(
         f"[bold]{deployment.network}[/bold] chain {deployment.chain_id}, block {view.block}, "
-        f"{time.strftime('%Y-%m-%d %H:%M:%S', time.gmtime(view.now))} UTC; committee of {members}"
+        f"{utc(view.now)}; committee of {members}"
     )
     amounts = [vault.totalLocked(), vault.totalCredited(), vault.totalBurned()]
     locked, credited, burned = (context.w3.from_wei(amount.call(), "ether") for amount in amounts)

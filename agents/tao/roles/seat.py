@@ -2,12 +2,12 @@
 
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime
 
 from web3.contract.contract import ContractFunction
 from web3.exceptions import ContractLogicError
 
 from tao.chain.reverts import Refused
+from tao.display import utc
 from tao.errors import ChainError
 from tao.roles.context import Context
 from tao.roles.journal import Done
@@ -96,10 +96,8 @@ class Seat:
         except Refused as refused:
             match refused.error:
                 case "LeaveNotDue":
-                    due = datetime.fromtimestamp(refused.arguments["leavesAt"], UTC)
-                    self._say(
-                        f"waits until {due:%Y-%m-%d %H:%M:%S} UTC to take the stake out, and votes until then"
-                    )
+                    due = utc(refused.arguments["leavesAt"])
+                    self._say(f"waits until {due} to take the stake out, and votes until then")
                 case "StakesFrozen":
                     draws, duties = refused.arguments["pendingDraws"], refused.arguments["duties"]
                     self._say(
