@@ -192,7 +192,7 @@ def test_what_is_said_about_the_operator_is_checked_before_it_is_measured(play):
 def test_a_dispute_with_an_accusation_ends_no_later_than_any_other(play):
     """Both sides pay their time: the accusation does not refill a clock."""
     story = calibrated()
-    opened = play.time
+    opened = play.time + 60  # later than the network is registered
     dispute = play.open(play.claim(story, at=opened), at=opened)
     play.send(play.challenger, "game", "demand", dispute, play.leaf(story, 0), True, 0, 0, at=opened + 500)
     tensor = play.output(story, 0)

@@ -270,7 +270,7 @@ COSTS = {
     "7x7, C = 3": (image(3, 64, 56, 7, stride=2, padding=3), "first", 1_100_000),
     "depthwise 3x3, channels first": (image(96, 96, 14, 3, padding=1, groups=96), "first", 240_000),
     "depthwise 3x3, channels last": (image(96, 96, 14, 3, padding=1, groups=96), "last", 500_000),
-    "patches 16x16, C = 3": (image(3, 384, 64, 16, stride=16), "first", 2_700_000),
+    "patches 16x16, C = 3": (image(3, 64, 32, 16, stride=16), "first", 2_700_000),
 }
 """Gas of a refutation, by layer."""
 

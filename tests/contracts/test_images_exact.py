@@ -95,7 +95,7 @@ def refutes(deployment):
 def test_images_are_refuted_outside_the_bound_and_never_inside(refutes, what, kind):
     random = np.random.default_rng(list(f"{what.__name__} {kind}".encode()))
     seen: Counter[str] = Counter()
-    for _ in range(DRAWS):
+    for _ in range(DRAWS // 2):
         call, results = drawn(random, kind, what)
         for element in sorted(some_elements(random, results[0].shape, 2)):
             operator = str(random.choice(NAMES[what]))
@@ -117,7 +117,7 @@ def test_images_are_refuted_outside_the_bound_and_never_inside(refutes, what, ki
                     seen["inside"] += 1
             y.ravel()[element] = random.choice(NON_FINITE)
             assert refutes(call, y, element, operator) == (bound.largest < 2**127)
-    assert min(seen.values()) > DRAWS, seen
+    assert min(seen.values()) > DRAWS // 2, seen
 
 
 def test_a_window_exponent_can_only_make_a_proof_about_an_average_fail(refutes):

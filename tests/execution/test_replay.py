@@ -16,7 +16,7 @@ TINY = ["mlp", "convolutions", "shapes", "tied", "bert_eager"]
 
 def cuts_of(name: str) -> list[int]:
     count = len(exported(name)[0])
-    return list(range(count + 1)) if name in TINY else [*range(0, count, count // 8), count]
+    return list(range(count + 1)) if name in TINY else [*range(0, count, count // 4), count]
 
 
 def fresh(state: tuple[Tensor, ...]) -> tuple[Tensor, ...]:

@@ -58,7 +58,7 @@ def test_root_equals_the_committed_one(name: str) -> None:
 
 
 def test_another_process_with_strict_tracing_gives_the_same_roots() -> None:
-    names = ["shapes", "bert_eager", "gpt2_sdpa", "qwen3_eager"]
+    names = ["shapes", "bert_eager", "qwen3_eager"]
     script = Path(__file__).with_name("golden.py")
     done = subprocess.run(
         [sys.executable, script, "--strict", *names], capture_output=True, text=True, check=True, timeout=300
