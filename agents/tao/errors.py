@@ -17,6 +17,10 @@ class StoreError(TaoError):
     """A stored object is missing, corrupt or unreachable."""
 
 
+class OutOfReach(StoreError):
+    """A store does not serve an object that it may have: what is there is not known."""
+
+
 class ModelError(TaoError):
     """A model bundle does not fit its commitments."""
 

@@ -12,7 +12,7 @@ from tao.commands.sources import load_job, load_samples
 from tao.errors import ModelError
 
 if TYPE_CHECKING:
-    from tao.graph import Graph, Node
+    from tao.graph import Graph
 
 FIRST_STATE = Path("first-state.safetensors")
 SAFETY = 3.0
@@ -81,13 +81,9 @@ def register_training(settings: Settings, source: str, first_state: Path = FIRST
 
 def decidable(graph: "Graph") -> str:
     """How many operators of a graph a contract can decide, and which it cannot, in a sentence."""
-    from tao.proofs.search import is_decided_on
+    from tao.proofs.search import is_decided_in
 
-    def is_provable(node: "Node") -> bool:
-        values = (operand.value for operand in node.operands), node.outputs
-        return is_decided_on(node, *([graph.types[value].dtype for value in part] for part in values))
-
-    others = Counter(node.operator for node in graph.nodes if not is_provable(node))
+    others = Counter(node.operator for node in graph.nodes if not is_decided_in(graph, node))
     said = f"{len(graph) - others.total()} of {len(graph)} operators can be decided by a contract"
     if not others:
         return said

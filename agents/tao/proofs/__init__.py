@@ -38,7 +38,7 @@ from tao.proofs.pieces import (
 )
 from tao.proofs.positions import POSITIONS
 from tao.proofs.reads import Runs, reads
-from tao.proofs.search import ADJUDICATED, accusable_candidates, candidates, is_decided_on
+from tao.proofs.search import ADJUDICATED, accusable_candidates, candidates, is_decided_in
 
 MAX_OPENED = 120_000
 """Bytes of openings."""
@@ -207,9 +207,7 @@ def find_refutable_element(
     longer than the operator's can be, piece by piece. Arguments as for `element_proof`; raises ModelError for
     tensors that are not the graph's.
     """
-    graph, node = bundle.graph, bundle.graph.nodes[node_index]
-    values = (operand.value for operand in node.operands), node.outputs
-    if not is_decided_on(node, *([graph.types[value].dtype for value in part] for part in values)):
+    if not is_decided_in(bundle.graph, bundle.graph.nodes[node_index]):
         return None
     leaf = Leaf.of(bundle, node_index, state_before, outputs)
     if _is_piecewise(leaf):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
@@ -10,7 +10,7 @@ from torch import Tensor
 
 from tao.errors import UnsupportedOperator
 from tao.graph.attributes import float32_word
-from tao.graph.canonical import Node
+from tao.graph.canonical import Graph, Node
 from tao.graph.literals import fill, substitute
 from tao.graph.operators import CONTRACTION, COPY, overloads, resolve
 from tao.numerics.bounds import bound
@@ -181,15 +181,17 @@ def is_decided(node: Node) -> bool:
     return node.operator in ADJUDICATED and None not in node.maps
 
 
-def is_decided_on(node: Node, operands: Sequence[DType], outputs: Sequence[DType]) -> bool:
-    """`is_decided`, where the operands and outputs are of these types."""
+def is_decided_in(graph: Graph, node: Node) -> bool:
+    """`is_decided`, of a node whose operands and outputs are of the types that a graph gives them."""
     if not is_decided(node):
         return False
+    operands = {graph.types[operand.value].dtype for operand in node.operands}
+    outputs = {graph.types[value].dtype for value in node.outputs}
     if node.operator in INEXACT:  # bounds are those of float32
-        return {*operands, *outputs} <= {DType.FLOAT32}
+        return operands | outputs <= {DType.FLOAT32}
     if node.operator in _ON_TRUTHS:
-        return {*operands} == {DType.BOOL}
+        return operands == {DType.BOOL}
     if node.operator in _WITH_NUMBER:
-        return {*outputs} == {DType.FLOAT32}
+        return outputs == {DType.FLOAT32}
     others = {DType.BOOL, DType.FLOAT16, DType.BFLOAT16, DType.FLOAT64}
     return node.operator not in _BESIDE_NUMBER or others.isdisjoint(operands)

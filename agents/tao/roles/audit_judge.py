@@ -17,11 +17,11 @@ from tao.graph.states import is_consistent, of_outputs
 from tao.model import ModelBundle
 from tao.proofs import Plan
 from tao.protocol.challenger import Finding, GivenUp, Inconsistent, Measured, Missing, Refutable
-from tao.protocol.views import ChainView, ClaimView, DisputeView, Phase, Status
+from tao.protocol.views import ChainView, ClaimView, DisputeView, Status
 from tao.roles.bits import log_value, stand_in
 from tao.roles.pace import Pace
 from tao.roles.role import short
-from tao.roles.states import Ends, around, chunk_numbered, ends, fetch, fetch_read, fetch_value
+from tao.roles.states import Ends, around, chunk_numbered, disputed, ends, fetch, fetch_read, fetch_value
 from tao.tensors import commit
 from tao.tensors.store import TensorStore
 from tao.training.audit import Audit, AuditReport
@@ -129,7 +129,7 @@ class AuditJudge:
 
     def forget(self, view: ChainView) -> None:
         """Keep what is known about claims that may be disputed and segments that are: it holds whole states."""
-        running = {ends(d, d.lo, d.hi) for d in view.disputes if d.phase is not Phase.CLOSED}
+        running = disputed(view)
         self.plans = {key: plan for key, plan in self.plans.items() if key in running}
         is_open = {c.claim_id for c in view.claims if c.status in (Status.PENDING, Status.DISPUTED)}
         self.cases = {claim: case for claim, case in self.cases.items() if claim in is_open}

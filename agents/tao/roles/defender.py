@@ -53,7 +53,7 @@ class Defender(Bonded):
             if claim.prover == self.address and claim.status in (Status.PENDING, Status.DISPUTED)
         ]
         self._under_way = sum(max(1, claim.open_disputes) for claim in open_claims)
-        yield from self._withdrawals()
+        yield from self._withdrawals(view.block)
         for action in prover.decide(view, self.address, self.bundle.model_id, self.minimum_fee):
             if isinstance(action, actions.Serve) and not self._may_bond():
                 return  # the moves before it, which all are, need no bond

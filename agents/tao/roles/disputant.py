@@ -24,7 +24,7 @@ from tao.roles.context import Context
 from tao.roles.funds import Bonded
 from tao.roles.journal import Done
 from tao.roles.role import OVER, dispute_facts, short
-from tao.roles.states import Ends, around, ends
+from tao.roles.states import Ends, around, disputed, ends
 
 UNPROVEN = ("NotRefuted", "NoAdjudicator")
 """Refusals by which an adjudicator leaves the operator to the committee."""
@@ -80,7 +80,7 @@ class Disputant(Bonded):
         self._now = view.now
         mine = [dispute for dispute in view.disputes if dispute.challenger == self.address]
         self._under_way = sum(dispute.phase is not Phase.CLOSED for dispute in mine)
-        yield from self._withdrawals()
+        yield from self._withdrawals(view.block)
         self._forget(view)
         models = frozenset({self.bundle.model_id})
         parts = challenger.parts(view, self.address)
@@ -95,7 +95,7 @@ class Disputant(Bonded):
 
     def _forget(self, view: ChainView) -> None:
         """Keep what is known about the segments now disputed alone: it holds their tensors."""
-        running = {ends(d, d.lo, d.hi) for d in view.disputes if d.phase is not Phase.CLOSED}
+        running = disputed(view)
         self._plans = {key: plan for key, plan in self._plans.items() if key[0] in running}
         self._leaves = {key: leaf for key, leaf in self._leaves.items() if key in running}
 

@@ -57,6 +57,7 @@ class Bonded(Role):
         super().__init__(context)
         self._under_way = 0
         self._is_short = False
+        self._looked_at: int | None = None
 
     @property
     @abstractmethod
@@ -68,8 +69,11 @@ class Bonded(Role):
             return self._withdraw(action.amount)
         return super().upkeep(action)
 
-    def _withdrawals(self) -> Iterator[Withdraw]:
-        """The withdrawal that is due: of credit, where the rest is short."""
+    def _withdrawals(self, block: int) -> Iterator[Withdraw]:
+        """The withdrawal that is due: of credit, where the rest is short. Looks once at each block."""
+        if block == self._looked_at:
+            return
+        self._looked_at = block
         if not self._funds().is_short(self.bond):
             return
         credit = self.context.contracts.vault.functions.creditOf(self.address).call()

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from tao.errors import StoreError
 from tao.graph.canonical import Graph
-from tao.protocol.views import DisputeView
+from tao.protocol.views import ChainView, DisputeView, Phase
 from tao.tensors import TensorType
 from tao.tensors.store import TensorStore
 
@@ -75,6 +75,11 @@ Ends = tuple[int, int, tuple[bytes, ...], tuple[bytes, ...]]
 def ends(dispute: DisputeView, lo: int, hi: int) -> Ends:
     """What a verdict about the segment [lo, hi) of a dispute is about."""
     return lo, hi, dispute.states[lo], dispute.states[hi]
+
+
+def disputed(view: ChainView) -> set[Ends]:
+    """The segments that disputes are about now."""
+    return {ends(d, d.lo, d.hi) for d in view.disputes if d.phase is not Phase.CLOSED}
 
 
 def around(dispute: DisputeView) -> tuple[tuple[bytes, ...], tuple[bytes, ...]]:

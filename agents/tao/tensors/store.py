@@ -24,7 +24,7 @@ import torch
 from fsspec.implementations.local import LocalFileSystem
 from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_exponential
 
-from tao.errors import StoreError
+from tao.errors import OutOfReach, StoreError
 from tao.tensors.codec import TensorType
 from tao.tensors.keccak import keccak
 from tao.tensors.tree import commit
@@ -191,7 +191,7 @@ class TensorStore:
             raise  # this machine's fault, not the store's
         except Exception as error:
             # Each filesystem has errors of its own, such as an HTTP client's, which are no OSError.
-            raise StoreError(
+            raise OutOfReach(
                 f"{path} is out of reach in the store {self.url} ({error}); check access"
             ) from error
 

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from tao.errors import ModelError, StoreError
+from tao.errors import ModelError, OutOfReach, StoreError
 from tao.graph.log_format import END
 from tao.tensors import commit
 from tao.tensors.store import TensorStore
@@ -263,11 +263,9 @@ def _is_whole(job: TrainingJob, trail: Trail, step: int, held: bool = False) -> 
             read_log(job, trail, checkpoint)
         if held:
             _stored(job, trail, checkpoint)
-    except StoreError as error:
-        if isinstance(error.__cause__, OSError) and not isinstance(error.__cause__, FileNotFoundError):
-            raise
-        return False
-    except ModelError:
+    except OutOfReach:
+        raise
+    except (StoreError, ModelError):
         return False
     return True
 

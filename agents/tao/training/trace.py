@@ -158,7 +158,7 @@ def _step(
     counts = {name: torch.zeros((), dtype=torch.int64) for name in layout.counts}
     values = {**parameters, **buffers, **counts, **dict(zip(layout.held, held, strict=True))}
     values = {f"module.{name}": tensor for name, tensor in values.items()}
-    given = {name: (tensor, _memory(tensor)) for name, tensor in values.items()}
+    given = {name: (tensor, memory_of(tensor)) for name, tensor in values.items()}
     with torch.enable_grad():
         loss = functional_call(whole, values, tuple(batch), tie_weights=True)
         _check_left_alone(given, values)
@@ -176,7 +176,8 @@ def _step(
     return [step + 1, seed, *new, *batch, loss.detach()]
 
 
-def _memory(tensor: Tensor) -> int:
+def memory_of(tensor: Tensor) -> int:
+    """Names the memory that a tensor lies in, which its views share."""
     return tensor.untyped_storage()._cdata
 
 
@@ -184,7 +185,7 @@ def _check_left_alone(given: Mapping[str, tuple[Tensor, int]], left: Mapping[str
     """Raises ModelError where the forward pass put another tensor, or other memory, in the place of a given one: no
     state would hold it. left: what `functional_call` found in the module afterwards."""
     for name, (tensor, memory) in given.items():
-        if left[name] is not tensor or _memory(tensor) != memory:
+        if left[name] is not tensor or memory_of(tensor) != memory:
             raise _replaced(name.removeprefix("module."))
 
 

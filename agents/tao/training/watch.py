@@ -13,7 +13,7 @@ from tao.tensors import TensorType, commit
 from tao.training.job import TrainingJob
 from tao.training.optimizers import describe
 from tao.training.surroundings import first_change, scalars, variables
-from tao.training.trace import Loss
+from tao.training.trace import Loss, memory_of
 
 
 class Watch:
@@ -66,18 +66,18 @@ class Watch:
 
     def _committed(self, job: TrainingJob) -> list[tuple[str, Tensor, bytes]]:
         """What a step reads and does not change: what it is called, the tensor, and its commitment."""
-        bundle, names = job.bundle, {_memory(tensor): name for name, tensor in self._trained.items()}
+        bundle, names = job.bundle, {memory_of(tensor): name for name, tensor in self._trained.items()}
         for name, value in variables(self._loss).items():
             parts = value.state_dict(keep_vars=True) if isinstance(value, nn.Module) else {}
             named = {f"{name}.{part}": tensor for part, tensor in parts.items()} or {name: value}
-            names |= {_memory(tensor): part for part, tensor in named.items() if isinstance(tensor, Tensor)}
+            names |= {memory_of(tensor): part for part, tensor in named.items() if isinstance(tensor, Tensor)}
         committed = dict(zip(bundle.parameters, bundle.parameter_commitments, strict=True))
         committed |= {
             tensor: commit(tensor) for tensor in job.step_graph.constants if tensor not in committed
         }
         read = []
         for place, (tensor, commitment) in enumerate(committed.items()):
-            name = names.get(_memory(tensor), f"constant {TensorType.of(tensor)} of the step")
+            name = names.get(memory_of(tensor), f"constant {TensorType.of(tensor)} of the step")
             if place < len(job.step_graph.layout.batch):
                 name = f"tensor {place} of the data set"
             read.append((name, tensor, commitment))
@@ -92,7 +92,3 @@ class Watch:
 
 def _rules(optimizer: torch.optim.Optimizer) -> list[tuple[Any, ...]]:
     return [(rule, *map(id, parameters)) for rule, parameters in describe(optimizer).groups]
-
-
-def _memory(tensor: Tensor) -> int:
-    return tensor.untyped_storage()._cdata
