@@ -9,7 +9,7 @@ import safetensors.torch
 import torch
 from hypothesis import given, settings
 
-from tao.errors import InvalidTensor, StoreError
+from tao.errors import InvalidTensor, OutOfReach, StoreError
 from tao.tensors import TensorStore, TensorType, commit, store
 from tao.tensors.keccak import keccak
 
@@ -265,7 +265,7 @@ def test_a_read_outlives_passing_failures(folder):
 def test_retries_are_bounded_and_leave_nothing_behind(folder, method):
     failing = Flaky(folder._filesystem, method, [OSError("down")] * 10)
     folder._filesystem = failing
-    with pytest.raises(StoreError, match="blobs/.* is out of reach in the store .*down"):
+    with pytest.raises(OutOfReach, match="blobs/.* is out of reach in the store .*down"):
         folder.put_blob(b"blob")
     assert len(failing.errors) == 10 - store.ATTEMPTS
     assert objects(folder) == set()
@@ -274,7 +274,7 @@ def test_retries_are_bounded_and_leave_nothing_behind(folder, method):
 def test_a_refused_permission_is_not_retried(folder):
     failing = Flaky(folder._filesystem, "pipe_file", [PermissionError("no")] * 10)
     folder._filesystem = failing
-    with pytest.raises(StoreError, match="out of reach"):
+    with pytest.raises(OutOfReach, match="out of reach"):
         folder.put_blob(b"blob")
     assert len(failing.errors) == 9
 
@@ -289,7 +289,7 @@ def test_errors_of_a_filesystem_that_are_its_own_are_store_errors(folder, method
     given = digest if use == "get_blob" else new
     failing = Flaky(folder._filesystem, method, [Alien("403")] * 10)
     folder._filesystem = failing
-    with pytest.raises(StoreError, match="out of reach in the store .*403"):
+    with pytest.raises(OutOfReach, match="out of reach in the store .*403"):
         getattr(folder, use)(given)
     assert len(failing.errors) == 10 - store.ATTEMPTS and objects(folder) == {f"blobs/{digest.hex()}"}
     failing.errors = failing.errors[:1]
