@@ -101,3 +101,10 @@ def test_a_node_that_never_answered_is_given_up_sooner_than_one_that_did(world):
         connect("http://127.0.0.1:9", first=0.3)
     assert time.monotonic() - start < PATIENCE / 2
     assert connect(world.url).provider.patience == PATIENCE
+
+
+def test_a_node_behind_a_proxy_of_the_environment_is_reached_through_it(chain_url, monkeypatch):
+    with pytest.raises(ChainError, match="cannot reach the node at http://node.invalid"):
+        connect("http://node.invalid", first=0.3)
+    monkeypatch.setenv("http_proxy", chain_url)
+    assert connect("http://node.invalid").eth.chain_id == connect(chain_url).eth.chain_id

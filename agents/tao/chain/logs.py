@@ -28,6 +28,7 @@ class EventLog:
         self._events = {bytes(event_abi_to_log_topic(event.abi)): event for event in events}
         self._addresses = sorted({event.address for event in self._events.values()})
         self._settled: list[EventData] = []
+        self._fresh: dict[tuple[bytes, int], EventData | None] = {}
         self._first = self._next = first_block
         self._back = DEPTH
 
@@ -36,11 +37,13 @@ class EventLog:
         settled_until = head - DEPTH
         if self._next <= settled_until:
             # All of them or none: a range that fails later is read again from its start.
-            self._settled += list(self._read(self._next, settled_until))
+            self._settled += list(filter(None, map(self._decoded, self._read(self._next, settled_until))))
             self._next = settled_until + 1
-        fresh = self._read(self._next, head) if self._next <= head else ()
+        # A block's hash names its logs: those of the last look are not decoded again.
+        fresh = {(bytes(log["blockHash"]), log["logIndex"]): log for log in self._read(self._next, head)}
+        self._fresh = {key: self._fresh.get(key) or self._decoded(log) for key, log in fresh.items()}
         found: Logs = {event.event_name: [] for event in self._events.values()}
-        for log in (*self._settled, *fresh):
+        for log in (*self._settled, *filter(None, self._fresh.values())):
             found[log["event"]].append(log)
         return found
 
@@ -55,7 +58,8 @@ class EventLog:
         """What was read fits what is known otherwise."""
         self._back = DEPTH
 
-    def _read(self, start: int, stop: int) -> Iterator[EventData]:
+    def _read(self, start: int, stop: int) -> Iterator[LogReceipt]:
+        """The logs of blocks start..stop, none where start > stop."""
         size = RANGE
         while start <= stop:
             end = min(stop, start + size - 1)
@@ -67,7 +71,7 @@ class EventLog:
                     raise ChainError(f"the node gives no logs of block {start}: {error}") from error
                 size = max(1, (end - start + 1) // 2)
                 continue
-            yield from filter(None, map(self._decoded, logs))
+            yield from logs
             start = end + 1
 
     def _decoded(self, log: LogReceipt) -> EventData | None:

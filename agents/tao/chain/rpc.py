@@ -33,6 +33,15 @@ def shown(url: str) -> str:
     return f"{parts.scheme}://{parts.hostname}" + (f":{parts.port}" if parts.port else "")
 
 
+def _session(url: str) -> requests.Session:
+    """With the environment's proxies and certificates, looked up once: that costs more than a request."""
+    session = requests.Session()
+    for name, value in session.merge_environment_settings(url, {}, None, None, None).items():
+        setattr(session, name, value)
+    session.trust_env = False
+    return session
+
+
 class PatientProvider(HTTPProvider):
     """Repeats a request over a dropped connection or an overloaded node, with growing pauses.
 
@@ -43,6 +52,7 @@ class PatientProvider(HTTPProvider):
     def __init__(self, url: str, patience: float = PATIENCE):
         super().__init__(
             url,
+            session=_session(url),
             request_kwargs={"timeout": TIMEOUTS},
             exception_retry_configuration=None,
             cache_allowed_requests=True,  # web3 asks for the chain id before every call
@@ -80,7 +90,8 @@ def connect(url: str, patience: float = PATIENCE, first: float = FIRST_PATIENCE)
             f"the RPC address {url!r} is not an http(s) URL; give one such as http://127.0.0.1:8545"
         )
     provider = PatientProvider(url, min(patience, first))
-    w3 = Web3(provider)
+    # Transactions are made and signed by the sender: of what web3's middleware checks or fills in, nothing is needed.
+    w3 = Web3(provider, middleware=[])
     try:
         w3.eth.chain_id  # noqa: B018 - the access is the request
     except (Web3Exception, ValueError) as error:

@@ -1,5 +1,6 @@
 """One sender per account: nonces, fees, gas, receipts, and refusals told in one sentence."""
 
+import math
 import re
 import time
 from collections.abc import Callable, Iterable
@@ -35,6 +36,8 @@ REPLACEMENTS = 4
 ATTEMPTS = 4
 """Times a transaction is rebuilt after its nonce was taken by another one."""
 
+FEE_AGE = 12.0
+"""Seconds for which `Sender.fee` does: a slot."""
 
 TELL_AFTER = 2.0
 """Seconds after which it is shown that a transaction waits."""
@@ -107,11 +110,14 @@ class Sender:
         self._poll = poll
         self._waiting, self._tell_after = waiting, tell_after
         self._nonce: int | None = None
+        self._fee, self._fee_at = 0, -math.inf
 
     @property
     def fee(self) -> int:
-        """Wei a gas that a transaction offers now."""
-        return self._fees()["maxFeePerGas"]
+        """Wei a gas that a transaction offers, as of FEE_AGE seconds ago at most."""
+        if time.monotonic() > self._fee_at + FEE_AGE:
+            self._fee, self._fee_at = self._fees()["maxFeePerGas"], time.monotonic()
+        return self._fee
 
     def send(self, call: ContractFunction, value: int = 0, already: Iterable[str] = ()) -> Sent:
         """Send a contract call and wait for its receipt.
