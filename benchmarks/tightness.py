@@ -3,7 +3,7 @@
 Each network is calibrated on half of the kernel variants and half of the inputs. For every operator that
 rounds, the median over its elements of the worst-case tolerance is divided by the largest deviation that
 calibration saw there. Then the other variants run every operator on the other inputs, and each judges the
-others' outputs by the calibrated thresholds with the deployed safety factor.
+others' outputs by the calibrated thresholds with the deployed safety factors, and the ends of all segments so.
 """
 
 import statistics
@@ -33,8 +33,9 @@ from tao.execution import Executor
 from tao.model import ModelBundle, trace
 from tao.numerics.bounds import FAMILIES, tolerance
 from tao.numerics.calibrate import calibrate
-from tao.numerics.process import VariantProcess, processes, step_together
-from tao.numerics.profile import SAFETY, Profile
+from tao.numerics.process import VariantProcess, ask_all, processes, step_together
+from tao.numerics.profile import SAFETY, SEGMENT_SAFETY, Profile
+from tao.numerics.segments import segment_statistics
 from tao.numerics.statistics import deviation_statistics
 from tao.numerics.variants import available
 from tao.tensors.store import TensorStore
@@ -139,7 +140,8 @@ class Judged:
 
     exceedances: the worst of each run of an operator that rounds, by family. runs_bit_equal: those among them
     that every judge reproduced. exact_runs, exact_rejected: of the other operators, compared bit by bit. where:
-    rejected runs by the operator's name and the variant that ran it.
+    rejected runs by the operator's name and the variant that ran it. segments: the exceedance of each run of a
+    segment, as each of the other variants finds it.
     """
 
     runs_bit_equal: int = 0
@@ -147,6 +149,7 @@ class Judged:
     exact_rejected: int = 0
     exceedances: defaultdict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
     where: Counter[tuple[str, str]] = field(default_factory=Counter)
+    segments: list[float] = field(default_factory=list)
 
     @property
     def all_exceedances(self) -> list[float]:
@@ -174,6 +177,12 @@ class Judged:
                 {"operator": name, "variant": variant, "runs": runs}
                 for (name, variant), runs in self.where.most_common()
             ],
+            "segments": {
+                "judged": len(self.segments),
+                "false_positives": sum(exceedance > 1 for exceedance in self.segments),
+                "largest_exceedance": max(self.segments),
+                "exceedance_p99": statistics.quantiles(self.segments, n=100)[-1],
+            },
         }
 
 
@@ -184,8 +193,21 @@ def judge(
     inputs: Sequence[Tensor],
     found: Judged,
 ) -> None:
-    """Let every worker judge every other one's output of each operator, computed from the same operands."""
-    for index, outputs in enumerate(step_together(workers, len(bundle.graph), inputs)):
+    """Let every worker judge every other one's output of each operator, computed from the same operands, and end
+    of each segment."""
+    segments = defaultdict(list)
+    for segment in profile.segments:
+        segments[segment.lo].append(segment.hi)
+
+    def judge_segments(lo: int) -> None:
+        for hi in segments[lo]:
+            singles = ask_all(workers, "segment", hi, False)
+            (double,) = ask_all(workers[:1], "segment", hi, True)
+            for claimed, own in permutations(singles, 2):
+                compared = segment_statistics(claimed, own, double, profile.grid)
+                found.segments.append(profile.segment_exceedance(lo, hi, compared))
+
+    for index, outputs in enumerate(step_together(workers, len(bundle.graph), inputs, judge_segments)):
         target, worst = bundle.graph.nodes[index].target, [0.0] * len(outputs)
         for (prover, claimed), (_, own) in permutations(enumerate(outputs), 2):
             if all(map(torch.equal, claimed, own)):
@@ -245,6 +267,7 @@ def measure(progress: Callable[[str], None]) -> dict:
             **judged_by_partial.summary(),
         },
         "safety": SAFETY,
+        "segment_safety": SEGMENT_SAFETY,
         "inputs_calibrated": INPUTS,
         "inputs_held_out": INPUTS,
         "seed": SEED,

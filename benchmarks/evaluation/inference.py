@@ -145,6 +145,19 @@ def tightness(result: Result) -> list[str]:
             "most of whose convolutions come from the same kernels and so agree bit for bit:",
             listing(partial, *judged),
         ]
+    drifted = []
+    if segments := result.get("segments"):
+        drifted = [
+            "The ends of all segments of these runs, which each other device replays:",
+            listing(
+                segments | {"safety": result["segment_safety"]},
+                Column("ends judged", "judged", count),
+                Column("rejected (false positives)", "false_positives", count),
+                Column("largest exceedance (above 1 is rejected)", "largest_exceedance", ratio),
+                Column("99th percentile of exceedances", "exceedance_p99", ratio),
+                Column("safety factor of segments", "safety"),
+            ),
+        ]
     where = []
     if rejected := result.get("rejected"):
         columns_rejected = [
@@ -168,6 +181,7 @@ def tightness(result: Result) -> list[str]:
         "device rejects it.",
         listing(result, *judged, *setting),
         *where,
+        *drifted,
         *missed,
     ]
 

@@ -28,8 +28,8 @@ import { Limits } from "./Limits.sol";
 ///
 /// pow with 0.5, -0.5 and -1 is sqrt, rsqrt and reciprocal. A number of the ATen call, as against a tensor's element,
 /// comes as an attribute, an FP32 word, although kernels may use it unrounded: A is 1 more for mul and div by one, and
-/// 2 for leaky_relu. Libraries compute erf by polynomials that are accurate absolutely, not near its zero. Only 0 itself may be rounded to 0. A divisor above 2^125 counts as a subnormal input, as kernels
-/// may multiply by its reciprocal.
+/// 2 for leaky_relu. Libraries compute erf by polynomials that are accurate absolutely, not near its zero. Only 0 itself
+/// may be rounded to 0. A divisor above 2^125 counts as a subnormal input, as kernels may multiply by its reciprocal.
 /// An infinite or NaN y is refuted iff the largest intermediate result and tau stay below 2^127 together.
 ///
 /// Nothing is refuted where an input or attribute is not finite; where f is not defined; for log and rsqrt of a subnormal

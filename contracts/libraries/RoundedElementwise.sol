@@ -27,8 +27,8 @@ import { Zone, Zones } from "./Zone.sol";
 ///
 /// Results that are infinite or NaN are those of IEEE 754. Of sin and cos of finite numbers beyond 2^30 no more is known
 /// than that they are from -1 to 1, and nothing for a number of the call that is neither zero nor of a magnitude from
-/// 2^-500 to 2^500. For all others finite float64 results are normal numbers or zero, except for exp and sigmoid below 2^-1022 and exp above 2^1024, which round to the
-/// same FP32 number as their exact values do.
+/// 2^-500 to 2^500. For all others finite float64 results are normal numbers or zero, except for exp and sigmoid below
+/// 2^-1022 and exp above 2^1024, which round to the same FP32 number as their exact values do.
 library RoundedElementwise {
     /// @notice What is known of a result: nothing, that it is the number of a zone, or that it is NaN.
     enum Result {

@@ -130,9 +130,9 @@ library Windows {
         }
     }
 
-    function _check(NodeRecord.Node memory node, uint256 count) private pure {
+    function _check(NodeRecord.Node memory node, uint256 wanted) private pure {
         uint32[] memory words = node.attributes;
-        if (words.length != count) revert WrongAttributeCount(words.length, count);
+        if (words.length != wanted) revert WrongAttributeCount(words.length, wanted);
         uint256 rank = node.outputs[0].shape.length;
         if (rank != 3 && rank != 4) revert UnsupportedRank(rank);
         _requirePositive(words, PER_GROUP);
