@@ -105,5 +105,5 @@ def demo_training(result: Result) -> list[str]:
     return [
         f"{count(job['steps'])} steps of {count(job['operators'])} operators on a local chain. Slashed is whoever "
         "lost a bond: a cheating trainer or, in the last row, a malicious auditor.",
-        scenes(result, Column("scene", "name", text), Column("operator", "operator", text)),
+        scenes(result, Column("scene", "title", text), Column("operator", "operator", text)),
     ]

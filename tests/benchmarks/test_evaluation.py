@@ -9,6 +9,7 @@ from torch import nn
 
 from benchmarks.__main__ import names
 from benchmarks.evaluation import SECTIONS, operators, page, read_results
+from benchmarks.evaluation.attack import by_cheat, by_region
 from benchmarks.evaluation.cells import PAGE, Column, count, figure, share, table, text
 from benchmarks.tightness import Judged, draw, ratios, tolerances
 from tao.graph.operators import SUPPORTED, TRAINING
@@ -199,3 +200,37 @@ def test_run_is_rejected_above_an_exceedance_of_one():
     judged.exceedances["contraction"] += [0.0, 1.0, 1.5]
     judged.exceedances["softmax"] += [float("inf")]
     assert (judged.rejected, len(judged.all_exceedances)) == (2, 4)
+
+
+def test_searches_of_one_region_are_added_up_and_their_largest_reach_stands_beside_them():
+    case = {"model": "M", "region": "deployed", "honest_rejected": 0.0}
+    flips = {
+        "samples": 10,
+        "success_rate": 0.5,
+        "samples_beyond_3x_drift": 4,
+        "success_rate_beyond_3x_drift": 0.25,
+    }
+    none = {
+        "samples": 30,
+        "success_rate": 0.0,
+        "samples_beyond_3x_drift": 0,
+        "success_rate_beyond_3x_drift": None,
+    }
+    made = by_region(
+        [case | flips | {"reach_over_drift": {"max": 4.0}}, case | none | {"reach_over_drift": {"max": 2.0}}]
+    )
+    assert "| M | deployed | 40 | 12.5 % | 4 | 25.0 % | 4 | 0.0 % |" in made
+
+
+def test_cheats_stand_in_a_row_for_each_size_and_a_column_for_each_model():
+    caught = {
+        "cheat": "head_pruned",
+        "size": 0.25,
+        "detection_rate": 1.0,
+        "route": "vote",
+        "drift_ratio_median": 30.0,
+    }
+    passed = caught | {"detection_rate": 0.0, "route": None, "drift_ratio_median": 1.0}
+    made = by_cheat([caught | {"model": "A"}, passed | {"model": "B"}, caught | {"model": "B", "size": None}])
+    assert "| cheat | A | B |" in made
+    assert "| head pruned 0.25 | 100.0 %, vote (30) | 0.0 % (1) |" in made and "| head pruned | – |" in made
