@@ -1,5 +1,5 @@
-"""Gas of every external function, of one-element proofs by length and by family, of records of long sums, and of one
-whole dispute on MiniLM.
+"""Gas of a deployment, of every external function, of one-element proofs by length and by family, of records of long
+sums, and of one whole dispute on MiniLM.
 
 Everything runs through the roles against the deployed contracts on a local chain; figures are from receipts.
 Of several calls of a function the dearest counts. `proof` is the whole transaction that ends a dispute, with
@@ -28,6 +28,13 @@ from tao.roles.prover import Honest, ProverRole
 
 LENGTHS = (64, 384, 1024, 4096)
 SUMMED = 250_000
+
+
+def measure_deployment(here: World) -> dict[str, int]:
+    """All contracts of a deployment with the local parameters."""
+    deployed = here.deployment.contracts.values()
+    transactions = {each.transaction for each in deployed}
+    return {"transactions": len(transactions), "gas": sum(each.gas_used for each in deployed)}
 
 
 def measure_proofs(here: World) -> tuple[dict[str, int], dict[str, int]]:
@@ -131,6 +138,7 @@ def measure_minilm() -> dict[str, int]:
 def measure(progress: Callable[[str], None]) -> dict:
     """All of it."""
     with world(8) as here:
+        deployment = measure_deployment(here)
         progress("proofs of one element of a contraction")
         proof, adjudicator = measure_proofs(here)
         progress("proofs of one element of other families")
@@ -143,6 +151,7 @@ def measure(progress: Callable[[str], None]) -> dict:
     minilm = measure_minilm()
     return {
         "evm": EVM,
+        "deployment": deployment,
         "proof": proof,
         "adjudicator": adjudicator,
         "families": families,

@@ -24,8 +24,13 @@ import { ClaimId, DisputeId, Duration, Operator } from "./types/Types.sol";
 /// @title DisputeGame
 /// @dev Documented in IDisputeGame.
 contract DisputeGame is Turns {
+    /// @inheritdoc IDisputeGame
     IBondVault public immutable vault;
+
+    /// @inheritdoc IDisputeGame
     IModelRegistry public immutable models;
+
+    /// @inheritdoc IDisputeGame
     IOperatorCommittee public immutable committee;
 
     uint8 private immutable _fanOut;
@@ -305,6 +310,16 @@ contract DisputeGame is Turns {
     /// @inheritdoc IDisputeGame
     function idOf(ClaimId claimId, address challenger) public view returns (DisputeId) {
         return DisputeId.wrap(keccak256(abi.encode(Tags.DISPUTE, block.chainid, address(this), claimId, challenger)));
+    }
+
+    /// @inheritdoc IDisputeGame
+    function verifyLeaf(DisputeId disputeId, LeafClaim calldata leaf)
+        external
+        view
+        returns (address adjudicator, IAdjudicator.Leaf memory committed)
+    {
+        Dispute storage dispute = _known(disputeId);
+        return _operator(dispute, models.get(claims.getClaim(dispute.claimId).modelId), leaf);
     }
 
     /// @inheritdoc IDisputeGame

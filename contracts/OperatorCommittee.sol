@@ -36,9 +36,9 @@ contract OperatorCommittee is IOperatorCommittee {
         Vote vote;
     }
 
-    uint256 public constant MAX_SIZE = 31;
-    uint256 public constant MAX_SEED_DELAY = 256;
-    uint256 public constant MAX_STATISTICS = 1024;
+    uint256 private constant MAX_SIZE = 31;
+    uint256 private constant MAX_SEED_DELAY = 256;
+    uint256 private constant MAX_STATISTICS = 1024;
 
     /// @inheritdoc IOperatorCommittee
     IBondVault public immutable vault;
@@ -46,7 +46,7 @@ contract OperatorCommittee is IOperatorCommittee {
     /// @inheritdoc IOperatorCommittee
     address public immutable disputeGame;
 
-    /// @notice Cases announced and not yet drawn; while there are any nobody leaves or tops up.
+    /// @inheritdoc IOperatorCommittee
     uint256 public pendingDraws;
 
     Parameters private _parameters;
@@ -280,12 +280,12 @@ contract OperatorCommittee is IOperatorCommittee {
         return _members.list.length;
     }
 
-    /// @notice The members in the order of their seats; panics from `memberCount` on.
+    /// @inheritdoc IOperatorCommittee
     function memberAt(uint256 index) external view returns (address) {
         return _members.list[index];
     }
 
-    /// @notice Panels the member sits on.
+    /// @inheritdoc IOperatorCommittee
     function dutiesOf(address member) external view returns (uint256) {
         return _members.seats[member].duties;
     }
@@ -295,7 +295,7 @@ contract OperatorCommittee is IOperatorCommittee {
         return _members.seats[member].leavesAt;
     }
 
-    /// @notice Would a case announced now, about a claim made at `since`, include the member in its draw?
+    /// @inheritdoc IOperatorCommittee
     function isEligible(address member, Timestamp since) external view returns (bool) {
         return _members.isEligible(member, _members.announcements + 1, since);
     }

@@ -4,17 +4,16 @@ pragma solidity 0.8.30;
 import { IAdjudicator } from "./interfaces/IAdjudicator.sol";
 import { IClaimRegistry } from "./interfaces/IClaimRegistry.sol";
 import { IDisputeGame } from "./interfaces/IDisputeGame.sol";
-import { IModelRegistry } from "./interfaces/IModelRegistry.sol";
 import { IPartialSums } from "./interfaces/IPartialSums.sol";
 import { ISumGame } from "./interfaces/ISumGame.sol";
-import { Leaf } from "./libraries/Leaf.sol";
 import { Partition } from "./libraries/Partition.sol";
 import { Tags } from "./libraries/Tags.sol";
 import { DisputeId } from "./types/Types.sol";
 
 /// @title SumGame
 /// @dev Documented in ISumGame. Every move goes through the dispute game's own gate, which knows whose turn it is and
-/// until when, and passes the turn or ends the dispute; it calls nobody but the registry and the vault.
+/// until when, and passes the turn or ends the dispute. Besides that game this contract calls the claim registry and
+/// the disputed operator's adjudicator, and only reads from them.
 contract SumGame is ISumGame {
     /// @inheritdoc ISumGame
     IDisputeGame public immutable disputeGame;
@@ -46,7 +45,7 @@ contract SumGame is ISumGame {
         Assertion storage assertion = _assertions[disputeId];
         // INVARIANT: a prover has to answer one assertion in a dispute, and what it accepted stays.
         if (assertion.stage != Stage.None) revert AlreadyAsserted(disputeId);
-        (address adjudicator, IAdjudicator.Leaf memory committed) = _operator(disputeId, leaf);
+        (address adjudicator, IAdjudicator.Leaf memory committed) = disputeGame.verifyLeaf(disputeId, leaf);
         // INVARIANT: the sums are over operands that the prover knows, as it committed to them or the model did.
         IPartialSums.Range memory range = IPartialSums(adjudicator).rangeOf(committed, tensors, firsts, lanes, hint);
         assertion.key = keccak256(abi.encode(Tags.SUMS, range));
@@ -150,7 +149,7 @@ contract SumGame is ISumGame {
         _requireStage(disputeId, Stage.Accepted);
         Assertion storage assertion = _assertions[disputeId];
         _requirePartials(assertion, _hash(sums));
-        (address adjudicator, IAdjudicator.Leaf memory committed) = _operator(disputeId, leaf);
+        (address adjudicator, IAdjudicator.Leaf memory committed) = disputeGame.verifyLeaf(disputeId, leaf);
         if (!IPartialSums(adjudicator).refutesGiven(committed, proof, assertion.key, sums)) {
             revert IDisputeGame.NotRefuted(disputeId);
         }
@@ -173,21 +172,6 @@ contract SumGame is ISumGame {
     /// @dev Ends the dispute in the challenger's favour, while its clock runs.
     function _win(DisputeId disputeId, IDisputeGame.Phase required) private {
         disputeGame.winBySums(disputeId, required);
-    }
-
-    /// @dev Who decides the operator in dispute, and what is committed about it.
-    function _operator(DisputeId disputeId, IDisputeGame.LeafClaim calldata leaf)
-        private
-        view
-        returns (address adjudicator, IAdjudicator.Leaf memory committed)
-    {
-        IDisputeGame.Dispute memory dispute = disputeGame.getDispute(disputeId);
-        IModelRegistry.Model memory model = claims.models().get(claims.getClaim(dispute.claimId).modelId);
-        uint32 node = dispute.lo % dispute.nodeCount;
-        bytes4 operator;
-        (operator, committed) = Leaf.verify(leaf, model, node, dispute.loState, dispute.hiState);
-        adjudicator = disputeGame.adjudicatorOf(operator);
-        if (adjudicator == address(0)) revert IDisputeGame.NoAdjudicator(operator);
     }
 
     function _requireStage(DisputeId disputeId, Stage required) private view {

@@ -10,7 +10,10 @@ import { DisputeId, Duration, Timestamp } from "./types/Types.sol";
 /// @title The disputes, whose turn it is in each, and until when.
 /// @dev Documented in IDisputeGame.
 abstract contract Turns is IDisputeGame {
+    /// @inheritdoc IDisputeGame
     IClaimRegistry public immutable claims;
+
+    /// @inheritdoc IDisputeGame
     ISumGame public immutable sums;
 
     mapping(DisputeId disputeId => Dispute) internal _disputes;

@@ -246,9 +246,10 @@ def gas(result: Result) -> list[str]:
     families = [{"element": name.replace("_", " "), "gas": used} for name, used in result["families"].items()]
     posts = [{"function": f"`{name}`", "gas": used} for name, used in result["posts"].items()]
     functions = [{"function": f"`{name}`", "gas": used} for name, used in result["functions"].items()]
-    dispute = result["dispute_minilm"]
+    deployment, dispute = result["deployment"], result["dispute_minilm"]
     return [
-        f"EVM version {result['evm']}. Proofs of one element by the number of values it is made of, "
+        f"EVM version {result['evm']}. A deployment: {count(deployment['transactions'])} transactions, "
+        f"{count(deployment['gas'])} gas. Proofs of one element by the number of values it is made of, "
         "as a move of the game and by the adjudicator alone. At 4096 products both columns are the price of "
         "calldata (EIP-7623), not of computation:",
         table(

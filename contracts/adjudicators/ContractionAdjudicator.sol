@@ -29,7 +29,7 @@ contract ContractionAdjudicator is ProductSums {
         TensorProof.Opening output;
     }
 
-    Operator public constant CONTRACTION = Operator.wrap(bytes4(keccak256("contraction")));
+    Operator private constant CONTRACTION = Operator.wrap(bytes4(keccak256("contraction")));
 
     error UnsupportedOperator(Operator op);
     error NotAContraction(uint256 outputs, uint256 operands, uint256 reduction);

@@ -34,9 +34,9 @@ contract ConvolutionAdjudicator is ProductSums {
         TensorProof.Opening output;
     }
 
-    Operator public constant CONV1D = Operator.wrap(bytes4(keccak256("aten.conv1d.default")));
-    Operator public constant CONV2D = Operator.wrap(bytes4(keccak256("aten.conv2d.default")));
-    Operator public constant CONVOLUTION = Operator.wrap(bytes4(keccak256("aten.convolution.default")));
+    Operator private constant CONV1D = Operator.wrap(bytes4(keccak256("aten.conv1d.default")));
+    Operator private constant CONV2D = Operator.wrap(bytes4(keccak256("aten.conv2d.default")));
+    Operator private constant CONVOLUTION = Operator.wrap(bytes4(keccak256("aten.convolution.default")));
 
     error UnsupportedOperator(Operator op);
     error NotAConvolution(uint256 outputs, uint256 operands);

@@ -11,7 +11,7 @@ import { Tags } from "../libraries/Tags.sol";
 import { TensorProof } from "../libraries/TensorProof.sol";
 
 /// @title The records of an adjudicator's sums, and proofs that refer to them.
-/// @dev Documented in IPartialSums. A recorded proof is abi.encode(RECORDED, RecordedProof).
+/// @dev Documented in IPartialSums. A recorded proof is abi.encode(Tags.RECORDED, RecordedProof).
 abstract contract PartialSums is IAdjudicator, IPartialSums {
     using NodeRecord for NodeRecord.TensorType;
     using TensorProof for NodeRecord.TensorType;
@@ -47,8 +47,6 @@ abstract contract PartialSums is IAdjudicator, IPartialSums {
         bytes32 givenKey;
         uint256[3] given;
     }
-
-    bytes32 internal constant RECORDED = keccak256("TAO.recorded.v1");
 
     mapping(bytes32 key => Sums) private _sums;
 
@@ -143,7 +141,7 @@ abstract contract PartialSums is IAdjudicator, IPartialSums {
 
     /// @dev Whether a proof refers to records.
     function _isRecorded(bytes calldata encoded) internal pure returns (bool) {
-        return encoded.length >= 32 && bytes32(encoded) == RECORDED;
+        return encoded.length >= 32 && bytes32(encoded) == Tags.RECORDED;
     }
 
     /// @dev The proof in place.

@@ -14,7 +14,7 @@ import { PartialSums } from "./PartialSums.sol";
 /// @notice Operands: a and b. A proof by value opens the runs of both, or names their records, and its hint is the window
 /// exponent of the exact sum (see Float32Dot); one by breakdown opens a single number.
 contract RoundedContractionAdjudicator is PartialSums {
-    Operator public constant CONTRACTION = Operator.wrap(bytes4(keccak256("rounded.contraction")));
+    Operator private constant CONTRACTION = Operator.wrap(bytes4(keccak256("rounded.contraction")));
 
     error UnsupportedOperator(Operator op);
     error NotAContraction(uint256 operands, uint256 reduction);

@@ -2,6 +2,12 @@
 pragma solidity 0.8.30;
 
 import { ClaimId, DisputeId, Duration, Timestamp } from "../types/Types.sol";
+import { IAdjudicator } from "./IAdjudicator.sol";
+import { IBondVault } from "./IBondVault.sol";
+import { IClaimRegistry } from "./IClaimRegistry.sol";
+import { IModelRegistry } from "./IModelRegistry.sol";
+import { IOperatorCommittee } from "./IOperatorCommittee.sol";
+import { ISumGame } from "./ISumGame.sol";
 
 /// @title The dispute: a recursive N-way partition of the committed operator graph.
 ///
@@ -256,5 +262,27 @@ interface IDisputeGame {
     /// @notice The adjudicator of an operator, zero where only the committee can decide.
     function adjudicatorOf(bytes4 operator) external view returns (address);
 
+    /// @notice Checks what is said of the operator in dispute against what the model and the prover committed to.
+    /// @return adjudicator Who decides the operator; where nobody does, the call reverts with NoAdjudicator.
+    /// @return committed What the adjudicator is to be told of it.
+    function verifyLeaf(DisputeId disputeId, LeafClaim calldata leaf)
+        external
+        view
+        returns (address adjudicator, IAdjudicator.Leaf memory committed);
+
     function parameters() external view returns (Parameters memory);
+
+    /// @notice Holds the challengers' bonds.
+    function vault() external view returns (IBondVault);
+
+    function models() external view returns (IModelRegistry);
+
+    /// @notice The claims that disputes are about.
+    function claims() external view returns (IClaimRegistry);
+
+    /// @notice Judges what is escalated.
+    function committee() external view returns (IOperatorCommittee);
+
+    /// @notice Makes the moves of the phases Doubt and Split.
+    function sums() external view returns (ISumGame);
 }

@@ -33,10 +33,10 @@ interface IOperatorCommittee {
         Ended
     }
 
-    /// @param size Seats drawn per case.
+    /// @param size Seats drawn per case; odd and at most 31.
     /// @param quorum Revealed votes without which a case is undecided; more than half of `size`.
     /// @param minorityMargin Majority minus minority from which on the minority pays `minorityPenalty`.
-    /// @param seedDelay Blocks between the announcement and the seed block.
+    /// @param seedDelay Blocks between the announcement and the seed block, from 1 to 256.
     /// @param leaveDelay Time between asking to leave and leaving.
     struct Parameters {
         uint256 stake;
@@ -137,6 +137,18 @@ interface IOperatorCommittee {
     function leavesAt(address member) external view returns (Timestamp);
 
     function memberCount() external view returns (uint256);
+
+    /// @notice The members in the order of their seats; panics from `memberCount` on.
+    function memberAt(uint256 index) external view returns (address);
+
+    /// @notice Panels that the member sits on and that are not yet tallied; while there are any it does not leave.
+    function dutiesOf(address member) external view returns (uint256);
+
+    /// @notice Cases announced and not yet drawn; while there are any nobody leaves or tops up.
+    function pendingDraws() external view returns (uint256);
+
+    /// @notice Would a case announced now, about a claim made at `since`, include the member in its draw?
+    function isEligible(address member, Timestamp since) external view returns (bool);
 
     function parameters() external view returns (Parameters memory);
 

@@ -13,6 +13,7 @@ library Tags {
     bytes32 internal constant DISPUTE = keccak256("TAO.dispute.v1");
     bytes32 internal constant SUMS = keccak256("TAO.sums.v1");
     bytes32 internal constant PARTIALS = keccak256("TAO.partials.v1");
+    bytes32 internal constant RECORDED = keccak256("TAO.recorded.v1");
     bytes32 internal constant VOTE = keccak256("TAO.vote.v1");
     bytes32 internal constant DRAW = keccak256("TAO.draw.v1");
 }

@@ -33,15 +33,40 @@ contract GameLeafTest is GameFixture {
     function test_prove_givesTheAdjudicatorExactlyWhatIsCommitted() external {
         IDisputeGame.LeafClaim memory leaf = leafOf(NODE);
         bytes memory proof = proofThatSays(true);
-        IAdjudicator.Leaf memory expected = IAdjudicator.Leaf({
-            record: leaf.record,
-            stateBefore: leaf.stateBefore,
-            outputs: leaf.outputs,
-            weightsRoot: keccak256("weights"),
-            parameterCount: 1
-        });
-        vm.expectCall(address(adjudicator), abi.encodeCall(IAdjudicator.refutes, (expected, proof)));
+        vm.expectCall(address(adjudicator), abi.encodeCall(IAdjudicator.refutes, (_committed(leaf), proof)));
         game.prove(_id, leaf, proof);
+    }
+
+    function test_verifyLeaf_tellsWhoDecidesAndWhatIsCommitted() external view {
+        IDisputeGame.LeafClaim memory leaf = leafOf(NODE);
+        (address decider, IAdjudicator.Leaf memory committed) = game.verifyLeaf(_id, leaf);
+        vm.assertEq(decider, address(adjudicator), "adjudicator");
+        vm.assertEq(keccak256(abi.encode(committed)), keccak256(abi.encode(_committed(leaf))), "committed");
+    }
+
+    function test_verifyLeaf_ofWhatIsNotCommitted_reverts() external {
+        IDisputeGame.LeafClaim memory leaf = leafOf(NODE);
+        leaf.stateBefore[1] = keccak256("not the prover's");
+        vm.expectRevert(_stateMismatch(TinyModel.hash(leaf.stateBefore), TinyModel.hash(TinyModel.state(NODE))));
+        game.verifyLeaf(_id, leaf);
+        leaf = leafOf(NODE + 1);
+        vm.expectRevert(abi.encodeWithSelector(IDisputeGame.NodeNotInGraph.selector, NODE));
+        game.verifyLeaf(_id, leaf);
+    }
+
+    function test_verifyLeaf_ofNoDispute_reverts() external {
+        DisputeId none = game.idOf(_claimId, ANYONE);
+        IDisputeGame.LeafClaim memory leaf = leafOf(NODE);
+        vm.expectRevert(abi.encodeWithSelector(IDisputeGame.UnknownDispute.selector, none));
+        game.verifyLeaf(none, leaf);
+    }
+
+    function test_verifyLeaf_ofAnOperatorWithoutAdjudicator_reverts() external {
+        DisputeId id = openBy(_claimId, RIVAL);
+        descend(id, NODES - 1);
+        IDisputeGame.LeafClaim memory leaf = leafOf(NODES - 1);
+        vm.expectRevert(abi.encodeWithSelector(IDisputeGame.NoAdjudicator.selector, TinyModel.VOTED));
+        game.verifyLeaf(id, leaf);
     }
 
     function test_prove_byAnyone_paysTheChallenger() external {
@@ -240,6 +265,16 @@ contract GameLeafTest is GameFixture {
         for (uint256 i = 0; i < size; ++i) {
             resized[i] = i < values.length ? values[i] : keccak256(abi.encode("extra", i));
         }
+    }
+
+    function _committed(IDisputeGame.LeafClaim memory leaf) private pure returns (IAdjudicator.Leaf memory) {
+        return IAdjudicator.Leaf({
+            record: leaf.record,
+            stateBefore: leaf.stateBefore,
+            outputs: leaf.outputs,
+            weightsRoot: keccak256("weights"),
+            parameterCount: 1
+        });
     }
 
     function _stateMismatch(bytes32 given, bytes32 required) private pure returns (bytes memory) {

