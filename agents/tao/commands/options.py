@@ -73,15 +73,17 @@ variants_option = click.option(
 )
 
 
-def require_writable(ctx: click.Context, param: click.Parameter, path: Path | None) -> Path | None:
-    """Callback of options that name a file, or a folder: make the folder, and refuse what cannot be written before any
-    work is done for it."""
+def require_writable(
+    ctx: click.Context, param: click.Parameter, path: Path | None, mode: int = 0o777
+) -> Path | None:
+    """Callback of options that name a file, or a folder: make the folder, with the permissions `mode`, and refuse what
+    cannot be written before any work is done for it."""
     if path is None:
         return None
     is_folder = isinstance(param.type, click.Path) and not param.type.file_okay
     folder = path if is_folder else path.parent
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(mode, parents=True, exist_ok=True)
     except OSError as error:
         raise click.BadParameter(
             f"the folder {folder} cannot be made: {error.strerror}", ctx, param
@@ -194,12 +196,12 @@ keep_option = click.option(
 state_option = click.option(
     "--state",
     type=click.Path(file_okay=False, path_type=Path),
-    callback=require_writable,
+    callback=functools.partial(require_writable, mode=0o700),
     envvar="TAO_STATE",
     default=ROOT / ".runs" / "state",
     show_default=True,
     show_envvar=True,
-    help="Folder of this machine where votes are kept until they are revealed; nobody else may read it.",
+    help="Folder of this machine where votes are kept until they are revealed, unreadable for other users.",
 )
 join_option = click.option(
     "--join/--no-join",
