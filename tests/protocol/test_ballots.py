@@ -56,12 +56,17 @@ def refused(folder, mode):
 
 @pytest.mark.parametrize(
     ("chmod", "why"),
-    [(refused, "Operation not permitted"), (lambda folder, mode: None, "the file system keeps no permissions")],
+    [
+        (refused, "Operation not permitted"),
+        (lambda folder, mode: None, "the file system keeps no permissions"),
+    ],
 )
 def test_a_folder_that_stays_open_to_others_is_told(tmp_path, monkeypatch, chmod, why):
     tmp_path.chmod(0o755)
     monkeypatch.setattr("pathlib.Path.chmod", chmod)
-    with pytest.raises(StoreError, match=f"other users can read the votes .* \\({why}\\); give another --state"):
+    with pytest.raises(
+        StoreError, match=f"other users can read the votes .* \\({why}\\); give another --state"
+    ):
         Ballots(tmp_path)
 
 
