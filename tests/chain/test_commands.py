@@ -20,6 +20,7 @@ from tao.commands.main import main
 from tao.commands.models import decidable
 from tao.errors import ChainError, ProfileError
 from tao.model import trace
+from tao.numerics.settings import SAFETY, SEGMENT_SAFETY
 
 MODELS = ROOT / "examples" / "models.py"
 
@@ -304,14 +305,38 @@ def test_registering_shows_how_far_the_calibration_has_come(run, monkeypatch):
     )
 
 
+@pytest.mark.parametrize("option", ["--safety", "--segment-safety"])
+@pytest.mark.parametrize("command", ["calibrate --out profile.json", "register"])
+@pytest.mark.parametrize(
+    ("factor", "sentence"), [("0.5", "0.5 is not in the range x>=1"), ("nan", "the safety factor nan is not")]
+)
+def test_a_safety_factor_that_no_profile_has_is_refused_at_once(run, command, option, factor, sentence):
+    words = f"{command} nothing.py:build {option} {factor}".split()
+    result = run(" ".join(words), OWNER) if command == "register" else CliRunner().invoke(main, words)
+    assert result.exit_code != 0 and sentence in result.output
+
+
+def test_what_register_calibrates_by_is_what_it_is_told(run, monkeypatch):
+    def calibrate(bundle, samples, variants, store, progress, settings):
+        raise ProfileError(f"{settings.safety} and {settings.segment_safety}")
+
+    monkeypatch.setattr("tao.numerics.calibrate.calibrate", calibrate)
+    register = f"register {MODELS}:classifier --variant native --variant baseline"
+    assert "4.0 and 5.0" in run(f"{register} --safety 4 --segment-safety 5", OWNER).output
+    assert f"{SAFETY} and {SEGMENT_SAFETY}" in run(register, OWNER).output
+
+
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
         ("--training --safety 2", "--training calibrates nothing"),
+        ("--training --segment-safety 2", "--training calibrates nothing"),
+        (f"--training --profile {MODELS}", "--training has no tolerances"),
+        (f"--profile {MODELS} --variant native", "--profile calibrates nothing"),
         ("--first-state x.safetensors", "--first-state goes with --training"),
     ],
 )
-def test_options_of_inference_and_training_do_not_mix(run, options, sentence):
+def test_options_that_would_do_nothing_are_refused(run, options, sentence):
     result = run(f"register {MODELS}:training {options}", OWNER)
     assert result.exit_code == 2 and sentence in result.output
 

@@ -12,6 +12,7 @@ import click
 from tao.chain.build import ROOT
 from tao.display import printable
 from tao.errors import TaoError
+from tao.numerics.settings import SAFETY, SEGMENT_SAFETY
 from tao.numerics.variants import VARIANTS, VariantError
 
 if TYPE_CHECKING:
@@ -70,6 +71,21 @@ variants_option = click.option(
     multiple=True,
     help=f"Kernel variant to calibrate on, repeatable: {', '.join(VARIANTS)}; default: all that run here, "
     "without other runtimes.",
+)
+
+safety_option = click.option(
+    "--safety",
+    type=click.FloatRange(1),
+    default=SAFETY,
+    show_default=True,
+    help="Deviation of an operator rejected, over the largest calibrated.",
+)
+segment_safety_option = click.option(
+    "--segment-safety",
+    type=click.FloatRange(1),
+    default=SEGMENT_SAFETY,
+    show_default=True,
+    help="The same for segments of operators.",
 )
 
 

@@ -18,6 +18,7 @@ from functools import cached_property
 from tao.errors import ProfileError
 from tao.graph.literals import canonical_json
 from tao.numerics.segments import SegmentStatistics, segment_exceedance
+from tao.numerics.settings import SAFETY, SEGMENT_SAFETY, is_factor
 from tao.numerics.statistics import GRID, Statistics, exceedance
 from tao.tensors import merkle
 from tao.tensors.keccak import keccak
@@ -25,10 +26,6 @@ from tao.tensors.tree import tag
 from tao.untrusted import parse_json
 
 FORMAT = "tao.profile.v2"
-SAFETY = 3.0
-"""Deviations are rejected beyond this many times the calibrated ones, unless the profile says otherwise."""
-SEGMENT_SAFETY = 2.0
-"""The same for segments, whose thresholds already are in units of the judge's own rounding errors."""
 MOST_PERCENTILES = 32
 """Members publish two figures for each percentile beside their vote, in STATISTICS_LIMIT bytes."""
 
@@ -87,7 +84,7 @@ class Profile:
         _require(len(self.graph_root) == 32, "the graph root is not 32 bytes")
         _require(self.samples >= 1, f"it was calibrated on {self.samples} inputs; at least 1 is needed")
         for safety in (self.safety, self.segment_safety):
-            _require(math.isfinite(safety) and safety >= 1, f"the safety factor {safety} is below 1")
+            _require(is_factor(safety), f"the safety factor {safety} is not a finite number from 1 on")
         ascending = all(low < high for low, high in zip((0.0, *self.grid), self.grid, strict=False))
         _require(
             bool(self.grid) and ascending and self.grid[-1] <= 100,
