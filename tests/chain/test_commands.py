@@ -165,6 +165,8 @@ def test_the_status_says_who_has_to_move_in_a_dispute(world, run):
             {"model": "0x" + "11" * 32, "variant": "inductor"},
             "is for calibration; a role",
         ),
+        ("auditor --once", 1, {"model": "0x" + "11" * 32, "grace": "-5"}, "-5 is not in the range x>=0"),
+        ("challenger --once", 1, {"model": "0x" + "11" * 32, "grace": "60"}, "No such option: --grace"),
         ("register nothing.py:build", 1, {}, "there is no file nothing.py; give FILE.py:FUNCTION"),
         (
             "client read",

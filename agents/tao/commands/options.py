@@ -196,11 +196,11 @@ minimum_fee_option = click.option(
 )
 grace_option = click.option(
     "--grace",
-    type=int,
+    type=click.IntRange(0),
     default=60,
     show_default=True,
-    help="Seconds after a claim for which missing tensors are waited for; a challenger waits for three quarters of the "
-    "window at least.",
+    help="Seconds after a claim for which missing checkpoints and logs are waited for; then the run is done again "
+    "without them.",
 )
 keep_option = click.option(
     "--keep-every",
