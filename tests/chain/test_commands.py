@@ -157,7 +157,7 @@ def test_the_status_says_who_has_to_move_in_a_dispute(world, run):
             "prover --once",
             1,
             {"model": "0x" + "11" * 32, "variant": "quantum"},
-            "ernel variant 'quantum'",
+            "kernel variant 'quantum'",
         ),
         (
             "prover --once",

@@ -170,9 +170,7 @@ def test_a_profile_for_disputes_with_another_fan_out_is_not_registered(bundle): 
 
 
 @pytest.mark.parametrize("window", [40, 4000])
-def test_outputs_that_nobody_can_have_are_disputed_in_the_last_quarter_of_any_window(
-    bundle, tmp_path, window
-):  # noqa: F811
+def test_hidden_outputs_are_disputed_in_the_last_quarter_of_any_window(bundle, tmp_path, window):  # noqa: F811
     judge = ReplayJudge(bundle, TensorStore(str(tmp_path / "empty")), threshold=16.0)
     claimed = replace(claim(), claimed_at=NOW, window_end=NOW + window)
     late = NOW + window * 3 // 4

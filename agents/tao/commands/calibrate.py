@@ -91,7 +91,7 @@ def merge_files(paths: Sequence[Path]) -> bytes:
         try:
             profiles.append(Profile.from_json(path.read_bytes()))
         except OSError as error:
-            raise ProfileError(f"The profile {path} cannot be read: {error.strerror}.") from error
+            raise ProfileError(f"the profile {path} cannot be read: {error.strerror}") from error
         except ProfileError as error:
             raise ProfileError(f"{path}: {error}") from error
     return merge(profiles).to_json()
@@ -141,15 +141,15 @@ def calibrate(sources, out, merge, **options):
     if merge:
         data = merge_files([Path(source) for source in sources])
     elif len(sources) > 1:
-        raise click.UsageError("Give one FILE.py:FUNCTION to calibrate, or --merge and several profiles.")
+        raise click.UsageError("give one FILE.py:FUNCTION to calibrate, or --merge and several profiles")
     elif options["ray"] and options["variants"]:
         raise click.UsageError(
-            "--variant chooses among this machine's kernels, --ray takes a cluster's nodes."
+            "--variant chooses among this machine's kernels, --ray takes a cluster's nodes"
         )
     else:
         data = calibrate_model(sources[0], **options)
     try:
         out.write_bytes(data + b"\n")
     except OSError as error:
-        raise ProfileError(f"The profile {out} cannot be written: {error.strerror}.") from error
+        raise ProfileError(f"the profile {out} cannot be written: {error.strerror}") from error
     click.echo(str(out))

@@ -130,11 +130,11 @@ def register(settings, source, training, first_state, profile, **calibration):
     calibrates = any(source_of(name) is not ParameterSource.DEFAULT for name in calibration)
     if calibrates and (training or profile):
         given = "--training" if training else "--profile"
-        raise click.UsageError(f"{given} calibrates nothing; leave --variant and the safety factors out.")
+        raise click.UsageError(f"{given} calibrates nothing; leave --variant and the safety factors out")
     if training and profile:
-        raise click.UsageError("--training has no tolerances; leave --profile out.")
+        raise click.UsageError("--training has no tolerances; leave --profile out")
     if first_state and not training:
-        raise click.UsageError("--first-state goes with --training.")
+        raise click.UsageError("--first-state goes with --training")
     if training:
         model = register_training(settings, source, first_state or FIRST_STATE)
     else:

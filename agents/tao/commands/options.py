@@ -271,7 +271,7 @@ def apply_variant(name: str | None) -> None:
     if name is not None:
         if name in VARIANTS and VARIANTS[name].runtime:
             raise VariantError(
-                f"Kernel variant {name!r} is for calibration; a role runs with one of {', '.join(_ON_CPU)}."
+                f"kernel variant {name!r} is for calibration; a role runs with one of {', '.join(_ON_CPU)}"
             )
         variants.apply(name)
         variants.configure_torch(name)

@@ -119,10 +119,10 @@ def calibrate_on(
 def _require_comparable(names: Sequence[str], inputs: Sequence[tuple[Tensor, ...]]) -> None:
     if len(set(names)) < max(2, len(names)):
         raise ProfileError(
-            f"Calibration compares devices; give at least two different ones, not {list(names)}."
+            f"calibration compares devices; give at least two different ones, not {list(names)}"
         )
     if not inputs:
-        raise ProfileError("Calibration needs at least one input.")
+        raise ProfileError("calibration needs at least one input")
 
 
 def _key(
@@ -180,13 +180,13 @@ class _Sample:
                 faulty = accused(deviations, len(names))
                 if faulty is not None:
                     raise ProfileError(
-                        f"Device {names[faulty]!r} is far from all others at {where} on input {number}, and "
-                        "they agree; it is faulty or computes another function: repair it or leave it out."
+                        f"device {names[faulty]!r} is far from all others at {where} on input {number}, and "
+                        "they agree; it is faulty or computes another function: repair it or leave it out"
                     )
                 if any(deviation.mismatch for deviation in deviations.values()):
                     raise ProfileError(
-                        f"Honest devices disagree on an integer or non-finite element at {where} on input "
-                        f"{number}; calibrate on inputs that keep its values apart from ties and overflow."
+                        f"honest devices disagree on an integer or non-finite element at {where} on input "
+                        f"{number}; calibrate on inputs that keep its values apart from ties and overflow"
                     )
             theta = 0
             if has_constant(graph.nodes[index]):
@@ -238,5 +238,5 @@ class _Sample:
             return theta
         if has_theta(node):
             name = self.bundle.graph.names[index]
-            raise ProfileError(f"theta of node {index} ({name}) is {theta / THETA_ONE:g}, above 65535.")
+            raise ProfileError(f"theta of node {index} ({name}) is {theta / THETA_ONE:g}, above 65535")
         return 0

@@ -231,7 +231,7 @@ class Profile:
         try:
             record = parse_json(data, parse_constant=_no_constant)
         except ValueError as error:
-            raise ProfileError(f"Invalid tolerance profile: it is not JSON ({error}).") from error
+            raise ProfileError(f"invalid tolerance profile: it is not JSON ({error})") from error
         _require(
             isinstance(record, dict) and record.keys() == _FIELDS, f"its fields are not {sorted(_FIELDS)}"
         )
@@ -298,7 +298,7 @@ def segment_leaf(lo: int, hi: int, record_hash: bytes) -> bytes:
 
 def _require(holds: bool, otherwise: str) -> None:
     if not holds:
-        raise ProfileError(f"Invalid tolerance profile: {otherwise}.")
+        raise ProfileError(f"invalid tolerance profile: {otherwise}")
 
 
 def _no_constant(name: str) -> None:
@@ -310,7 +310,7 @@ def _root(value: object) -> bytes:
     try:
         return bytes.fromhex(value[2:])
     except ValueError as error:
-        raise ProfileError("Invalid tolerance profile: the graph root is not hexadecimal.") from error
+        raise ProfileError("invalid tolerance profile: the graph root is not hexadecimal") from error
 
 
 def _text(value: object) -> str:
@@ -327,7 +327,7 @@ def _numbers(value: object, where: str) -> tuple[float, ...]:
     try:
         return tuple(float(x) for x in value)
     except OverflowError as error:
-        raise ProfileError(f"Invalid tolerance profile: {where} holds a number out of range.") from error
+        raise ProfileError(f"invalid tolerance profile: {where} holds a number out of range") from error
 
 
 def _integer(value: object, where: str) -> int:
