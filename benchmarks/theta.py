@@ -27,8 +27,9 @@ from tao.numerics.dot import THETA_ONE, accusable, window_exponent
 from tao.numerics.float32 import float_bits
 from tao.numerics.measure import measure as measure_operator
 from tao.numerics.process import processes
-from tao.numerics.profile import SAFETY, Device, NodeTolerance, Profile
+from tao.numerics.profile import Device, NodeTolerance, Profile
 from tao.numerics.schedules import SCHEDULE_TOLERANCE, over_schedules
+from tao.numerics.settings import SAFETY
 from tao.numerics.statistics import GRID, deviation_statistics
 from tao.numerics.variants import available
 from tao.proofs import element_proof, find_accusable_element, leaf_claim

@@ -34,8 +34,9 @@ from tao.model import ModelBundle, trace
 from tao.numerics.bounds import FAMILIES, tolerance
 from tao.numerics.calibrate import calibrate
 from tao.numerics.process import VariantProcess, ask_all, processes, step_together
-from tao.numerics.profile import SAFETY, SEGMENT_SAFETY, Profile
+from tao.numerics.profile import Profile
 from tao.numerics.segments import segment_statistics
+from tao.numerics.settings import SAFETY, SEGMENT_SAFETY
 from tao.numerics.statistics import deviation_statistics
 from tao.numerics.variants import available
 from tao.tensors.store import TensorStore

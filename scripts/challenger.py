@@ -4,7 +4,7 @@ import click
 from ape.cli import ConnectedProviderCommand
 
 from tao.commands.agents import run_challenger
-from tao.commands.options import grace_option, model_option, one_sentence, role_options
+from tao.commands.options import model_option, one_sentence, role_options
 from tao.commands.wallets import ape_options
 
 
@@ -12,7 +12,6 @@ from tao.commands.wallets import ape_options
 @ape_options
 @role_options
 @model_option
-@grace_option
 @one_sentence
 def cli(settings, **options):
     """Re-execute the claims of a model and dispute the implausible ones to the end.

@@ -196,7 +196,7 @@ def test_what_members_would_acquit_is_not_accused(world):
     client.request(world.actor(CLIENT), world.bundle, one_sided(), FEE)
     prover, challenger = world.prover(Kernel(world.bundle, sequential)), ruthless(world)
     until(world, Phase.LEAF, prover, challenger)
-    challenger.judge = ReplayJudge(world.bundle, challenger.context.store, 16.0, 60)
+    challenger.judge = ReplayJudge(world.bundle, challenger.context.store, 16.0)
     assert challenger.tick() == [] and "within tolerance" in world.log()
     assert world.dispute().phase is Phase.LEAF
 

@@ -11,15 +11,16 @@ import torch
 from click.testing import CliRunner
 from safetensors.torch import load_file, save_file
 
-from benchmarks.small import inputs
+from benchmarks.small import Cheat, inputs
 from chain.world import CLIENT, FEE, OWNER, PROVER
 from tao.chain.accounts import load_account
 from tao.chain.build import ROOT
-from tao.chain.local import account, free_port
+from tao.chain.local import account, free_port, let_pass
 from tao.commands.main import main
 from tao.commands.models import decidable
 from tao.errors import ChainError, ProfileError
 from tao.model import trace
+from tao.numerics.settings import SAFETY, SEGMENT_SAFETY
 
 MODELS = ROOT / "examples" / "models.py"
 
@@ -84,15 +85,54 @@ def test_a_request_is_served_and_read_from_the_command_line(world, run):
     read = run("client read", request=request, out=str(out))
     assert read.exit_code == 0 and "open to challenge" in read.output
     assert (load_file(out)["0"] > 0).all()
-    status = run("status")
-    assert status.exit_code == 0 and "pending" in status.output and model[:10] in status.output
+    assert "pending, window ends in" in run("status").output
+
+
+def shown(run, title: str) -> list[list[str]]:
+    """What `tao status` says under a title: the words of each object."""
+    sections = [section.splitlines() for section in run("status").output.split("\n\n")]
+    (lines,) = [lines for first, *lines in sections if first == title]
+    entries: list[list[str]] = []
+    for line in lines:
+        if not line.startswith(" "):
+            entries.append([])
+        entries[-1] += line.split()
+    return entries
 
 
 def test_the_status_counts_what_a_model_is_made_of(world, run):
-    (row,) = [line for line in run("status").output.splitlines() if world.bundle.model_id.hex()[:8] in line]
+    ((_, *said, _, _),) = shown(run, "Models")
     graph = world.bundle.graph
-    shown = [cell.strip() for cell in row.split("│")[2:6]]
-    assert shown == [str(n) for n in (len(graph), 1, graph.input_count, len(graph.outputs))]
+    counts = f"operators {len(graph)}, steps 1 inputs {graph.input_count}, outputs {len(graph.outputs)},"
+    assert " ".join(said) == counts
+
+
+def test_the_ids_of_the_status_are_what_other_commands_take(world, run, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "60")
+    posted = world.request()
+    ((model, *_),) = shown(run, "Models")
+    ((request, fee, *_, who),) = shown(run, "Open requests")
+    assert (request, fee, who) == ("0x" + posted.hex(), "0.01", account(CLIENT).address)
+    assert "nobody serves the request yet" in run("client read", request=request).output
+    served = run("prover --once", PROVER, model=model)
+    assert served.exit_code == 0, served.output
+    assert shown(run, "Open requests") == []
+    ((*_, request),) = shown(run, "Claims")
+    assert "open to challenge" in run("client read", request=request).output
+
+
+def test_the_status_says_who_has_to_move_in_a_dispute(world, run):
+    world.request()
+    world.prover(Cheat(world.bundle, len(world.bundle.graph) - 1)).tick()
+    world.challenger().tick()
+    ((_, *said),) = shown(run, "Disputes")
+    assert " ".join(said).startswith("reveal, prover has ")
+    (claim,) = world.reader.view().claims
+    assert f"claim 0x{claim.claim_id.hex()[:8]}, operators 0 to {len(world.bundle.graph) - 1}" in " ".join(
+        said
+    )
+    let_pass(world.w3, 10**6)
+    assert "prover is out of time" in run("status").output
 
 
 @pytest.mark.parametrize(
@@ -117,7 +157,7 @@ def test_the_status_counts_what_a_model_is_made_of(world, run):
             "prover --once",
             1,
             {"model": "0x" + "11" * 32, "variant": "quantum"},
-            "ernel variant 'quantum'",
+            "kernel variant 'quantum'",
         ),
         (
             "prover --once",
@@ -125,6 +165,8 @@ def test_the_status_counts_what_a_model_is_made_of(world, run):
             {"model": "0x" + "11" * 32, "variant": "inductor"},
             "is for calibration; a role",
         ),
+        ("auditor --once", 1, {"model": "0x" + "11" * 32, "grace": "-5"}, "-5 is not in the range x>=0"),
+        ("challenger --once", 1, {"model": "0x" + "11" * 32, "grace": "60"}, "No such option: --grace"),
         ("register nothing.py:build", 1, {}, "there is no file nothing.py; give FILE.py:FUNCTION"),
         (
             "client read",
@@ -265,14 +307,38 @@ def test_registering_shows_how_far_the_calibration_has_come(run, monkeypatch):
     )
 
 
+@pytest.mark.parametrize("option", ["--safety", "--segment-safety"])
+@pytest.mark.parametrize("command", ["calibrate --out profile.json", "register"])
+@pytest.mark.parametrize(
+    ("factor", "sentence"), [("0.5", "0.5 is not in the range x>=1"), ("nan", "the safety factor nan is not")]
+)
+def test_a_safety_factor_that_no_profile_has_is_refused_at_once(run, command, option, factor, sentence):
+    words = f"{command} nothing.py:build {option} {factor}".split()
+    result = run(" ".join(words), OWNER) if command == "register" else CliRunner().invoke(main, words)
+    assert result.exit_code != 0 and sentence in result.output
+
+
+def test_what_register_calibrates_by_is_what_it_is_told(run, monkeypatch):
+    def calibrate(bundle, samples, variants, store, progress, settings):
+        raise ProfileError(f"{settings.safety} and {settings.segment_safety}")
+
+    monkeypatch.setattr("tao.numerics.calibrate.calibrate", calibrate)
+    register = f"register {MODELS}:classifier --variant native --variant baseline"
+    assert "4.0 and 5.0" in run(f"{register} --safety 4 --segment-safety 5", OWNER).output
+    assert f"{SAFETY} and {SEGMENT_SAFETY}" in run(register, OWNER).output
+
+
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
         ("--training --safety 2", "--training calibrates nothing"),
+        ("--training --segment-safety 2", "--training calibrates nothing"),
+        (f"--training --profile {MODELS}", "--training has no tolerances"),
+        (f"--profile {MODELS} --variant native", "--profile calibrates nothing"),
         ("--first-state x.safetensors", "--first-state goes with --training"),
     ],
 )
-def test_options_of_inference_and_training_do_not_mix(run, options, sentence):
+def test_options_that_would_do_nothing_are_refused(run, options, sentence):
     result = run(f"register {MODELS}:training {options}", OWNER)
     assert result.exit_code == 2 and sentence in result.output
 

@@ -115,7 +115,7 @@ def test_an_address_is_known_before_its_contract(deployed):
 
 
 def test_a_build_that_is_not_there_names_the_remedy(tmp_path):
-    with pytest.raises(DeploymentError, match="ape compile"):
+    with pytest.raises(DeploymentError, match="make setup"):
         load_build(tmp_path / "nothing.json")
 
 

@@ -45,6 +45,6 @@ def test_every_node_is_a_device_and_they_calibrate_together(cluster):
 
 
 def test_an_address_where_no_cluster_is_gives_one_sentence():
-    with pytest.raises(VariantError, match="No Ray cluster answers at"):
+    with pytest.raises(VariantError, match="no Ray cluster answers at"):
         with ray_devices("nowhere", trace(Net(), sample(0))):
             pass

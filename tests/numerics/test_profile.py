@@ -227,7 +227,7 @@ def edited(path: list, value: object) -> bytes:
 def test_a_malformed_file_is_refused_in_one_sentence(data, reason):
     with pytest.raises(ProfileError, match=reason) as caught:
         Profile.from_json(data)
-    assert str(caught.value).startswith("Invalid tolerance profile: ")
+    assert str(caught.value).startswith("invalid tolerance profile: ")
     assert "\n" not in str(caught.value)
 
 

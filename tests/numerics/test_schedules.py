@@ -14,7 +14,6 @@ from tao.numerics.calibrate import LEAST_THETA, calibrate_on
 from tao.numerics.contraction import has_theta, node_theta, theta_statistic
 from tao.numerics.dot import THETA_ONE
 from tao.numerics.measure import measure
-from tao.numerics.profile import SAFETY
 from tao.numerics.schedules import (
     SCHEDULE_TOLERANCE,
     SCHEDULES,
@@ -28,6 +27,7 @@ from tao.numerics.schedules import (
     sequential,
     worst_schedule,
 )
+from tao.numerics.settings import SAFETY
 from tao.numerics.theta import has_constant
 
 LANES = 2048

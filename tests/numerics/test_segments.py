@@ -123,7 +123,7 @@ def test_the_worst_tensor_and_the_worst_percentile_decide():
 
 def test_states_of_other_types_are_not_compared_and_integers_count_for_nothing():
     one, index = torch.ones(3), torch.tensor([1, 2])
-    with pytest.raises(ValueError, match="Cannot compare"):
+    with pytest.raises(ValueError, match="cannot compare"):
         segment_statistics([one.double()], [one], [one.double()])
     assert segment_statistics([index + 1], [index], [index]) == ()
 

@@ -96,7 +96,7 @@ def test_a_profile_of_zeros_rejects_any_deviation_from_an_output_of_zeros():
 
 
 def test_outputs_of_other_types_are_not_compared():
-    with pytest.raises(ValueError, match="Cannot compare"):
+    with pytest.raises(ValueError, match="cannot compare"):
         deviation_statistics(torch.ones(3), torch.ones(3).double())
 
 

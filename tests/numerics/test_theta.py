@@ -17,7 +17,7 @@ from tao.numerics.bounds import bound
 from tao.numerics.calibrate import LEAST_THETA, calibrate_on
 from tao.numerics.contraction import has_theta
 from tao.numerics.dot import THETA_ONE
-from tao.numerics.profile import SAFETY
+from tao.numerics.settings import SAFETY
 from tao.numerics.theta import UNITS, has_constant, unit_statistic
 
 ROWS = 8

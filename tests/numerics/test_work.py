@@ -116,7 +116,7 @@ def test_a_faulty_device_is_named_with_the_operator_and_not_absorbed(bundle, tar
     index = next(i for i, node in enumerate(bundle.graph.nodes) if target in node.target)
     with pytest.raises(ProfileError) as caught:
         calibrate_on(fleet, bundle, INPUTS, settings=SETTINGS)
-    assert f"Device 'broken' is far from all others at node {index} " in str(caught.value)
+    assert f"device 'broken' is far from all others at node {index} " in str(caught.value)
     assert bundle.graph.names[index] in str(caught.value)
 
 
@@ -128,7 +128,7 @@ def test_a_device_that_gives_other_integers_is_named(bundle):
     model = trace(Arg(), sample(0))
     wrong = LocalDevice("broken", model, lambda index, node, operands, outputs: [y + 1 for y in outputs])
     fleet = [LocalDevice("one", model), wrong, LocalDevice("two", model)]
-    with pytest.raises(ProfileError, match="Device 'broken'"):
+    with pytest.raises(ProfileError, match="device 'broken'"):
         calibrate_on(fleet, model, INPUTS)
     with pytest.raises(ProfileError, match="disagree on an integer"):  # of two, which one is wrong?
         calibrate_on(fleet[:2], model, INPUTS)
@@ -247,7 +247,7 @@ def test_the_command_calibrates_on_the_kernels_chosen_and_keeps_its_work(tmp_pat
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["a.py:f", "b.py:g"], "Give one FILE.py:FUNCTION"),
+        (["a.py:f", "b.py:g"], "give one FILE.py:FUNCTION"),
         (["a.py:f", "--ray", "x", "--variant", "native"], "this machine's kernels"),
         (["missing.py:f"], "there is no file missing.py"),
     ],

@@ -22,10 +22,11 @@ from proofs.test_proofs import Leaf, changed, leaf
 from tao.errors import UnsupportedOperator
 from tao.execution import capture
 from tao.graph.operators import CONTRACTION
+from tao.graph.rows import NORMS, SOFTMAXES, SUMS
 from tao.model import trace
 from tao.proofs import Plan, element_proof, proof_plan
 from tao.proofs.leaf import Leaf as ProofLeaf
-from tao.proofs.pieces import LONGEST, MAX_GAS, MAX_POSTED, NORMS, PRODUCTS, SOFTMAXES, SUMS
+from tao.proofs.pieces import LONGEST, MAX_GAS, MAX_POSTED, PRODUCTS
 from tao.tensors.keccak import keccak
 
 RECORDED = "(uint256[],(bytes32,bytes32[])[],(bytes,bytes32[],bytes32[])[],bytes)"

@@ -16,9 +16,10 @@ from proofs.test_pieces import drawn
 from tao.chain.build import load_build
 from tao.chain.deployment import ADJUDICATORS
 from tao.execution import capture
+from tao.graph.rows import SOFTMAXES
 from tao.model import trace
 from tao.proofs import ADJUDICATED, proof_plan
-from tao.proofs.pieces import LONGEST, PRODUCTS, SOFTMAXES, pieces_of
+from tao.proofs.pieces import LONGEST, PRODUCTS, pieces_of
 from tao.proofs.sums import COUNTED, SQUARED, exact_sums, sums_over
 from tao.tensors.keccak import keccak
 

@@ -34,7 +34,7 @@ class Build:
 
     def __getitem__(self, name: str) -> ContractType:
         if name not in self.contracts:
-            raise DeploymentError(f"the contract {name} is not in the build; run `ape compile`")
+            raise DeploymentError(f"the contract {name} is not in the build; run `make setup`")
         return self.contracts[name]
 
 
@@ -42,7 +42,7 @@ class Build:
 def load_build(path: Path = BUILD) -> Build:
     """Read Ape's build output; raises DeploymentError where it is missing."""
     if not path.is_file():
-        raise DeploymentError(f"the contracts are not compiled: {path} is missing; run `ape compile`")
+        raise DeploymentError(f"the contracts are not compiled: {path} is missing; run `make setup`")
     data = json.loads(path.read_text())
     contracts = {
         name: ContractType(

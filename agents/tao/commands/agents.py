@@ -50,15 +50,13 @@ def run_prover(
     watch(role, f"{role.address} serves 0x{model_id.hex()}", poll, once)
 
 
-def run_challenger(
-    settings: Settings, model_id: bytes, grace: int, poll: float, once: bool, variant: str | None
-):
+def run_challenger(settings: Settings, model_id: bytes, poll: float, once: bool, variant: str | None):
     """Re-execute the claims of a model and dispute the implausible ones."""
     apply_variant(variant)
     from tao.roles.challenger import ChallengerRole
 
     context = settings.context()
-    role = ChallengerRole(context, load_bundle(context, model_id), grace=grace)
+    role = ChallengerRole(context, load_bundle(context, model_id))
     watch(role, f"{role.address} watches 0x{model_id.hex()}", poll, once)
 
 
@@ -146,7 +144,6 @@ def prover(settings, **options):
 @chain_options
 @role_options
 @model_option
-@grace_option
 def challenger(settings, **options):
     """Re-execute the claims of a model and dispute the implausible ones to the end.
 

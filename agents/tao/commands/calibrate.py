@@ -7,9 +7,17 @@ from typing import TYPE_CHECKING
 import click
 
 from tao.chain.build import ROOT
-from tao.commands.options import apply_variant, require_writable, store_option, variants_option
+from tao.commands.options import (
+    apply_variant,
+    require_writable,
+    safety_option,
+    segment_safety_option,
+    store_option,
+    variants_option,
+)
 from tao.display import Display
 from tao.errors import ProfileError
+from tao.numerics.settings import FAN_OUT, SAFETY, SEGMENT_SAFETY
 
 if TYPE_CHECKING:
     from tao.graph.canonical import Graph
@@ -24,9 +32,9 @@ def calibrate_model(
     work: Path,
     variants: Sequence[str] = (),
     ray: str | None = None,
-    safety: float = 3.0,
-    segment_safety: float = 2.0,
-    fan_out: int = 16,
+    safety: float = SAFETY,
+    segment_safety: float = SEGMENT_SAFETY,
+    fan_out: int = FAN_OUT,
 ) -> bytes:
     """The profile's file of the model that `source` (FILE.py:FUNCTION) builds, on all the inputs it gives.
 
@@ -39,9 +47,9 @@ def calibrate_model(
     from tao.numerics.calibrate import Settings, calibrate, calibrate_on
     from tao.numerics.variants import available
 
+    settings = Settings(safety=safety, segment_safety=segment_safety, fan_out=fan_out)
     module, samples = load_samples(source)
     bundle = trace(module, samples[0])
-    settings = Settings(safety=safety, segment_safety=segment_safety, fan_out=fan_out)
     title = f"calibrating {len(bundle.graph)} operators on {len(samples)} inputs and"
     if ray is None:
         names = variants or available()
@@ -83,7 +91,7 @@ def merge_files(paths: Sequence[Path]) -> bytes:
         try:
             profiles.append(Profile.from_json(path.read_bytes()))
         except OSError as error:
-            raise ProfileError(f"The profile {path} cannot be read: {error.strerror}.") from error
+            raise ProfileError(f"the profile {path} cannot be read: {error.strerror}") from error
         except ProfileError as error:
             raise ProfileError(f"{path}: {error}") from error
     return merge(profiles).to_json()
@@ -110,20 +118,12 @@ def merge_files(paths: Sequence[Path]) -> bytes:
     show_default=True,
     help="Where the results of single inputs are kept, so that an interrupted run goes on.",
 )
-@click.option(
-    "--safety",
-    type=float,
-    default=3.0,
-    show_default=True,
-    help="Deviation of an operator rejected, over the largest calibrated.",
-)
-@click.option(
-    "--segment-safety", type=float, default=2.0, show_default=True, help="The same for segments of operators."
-)
+@safety_option
+@segment_safety_option
 @click.option(
     "--fan-out",
     type=click.IntRange(2),
-    default=16,
+    default=FAN_OUT,
     show_default=True,
     help="Children of a segment in the deployment's disputes.",
 )
@@ -141,15 +141,15 @@ def calibrate(sources, out, merge, **options):
     if merge:
         data = merge_files([Path(source) for source in sources])
     elif len(sources) > 1:
-        raise click.UsageError("Give one FILE.py:FUNCTION to calibrate, or --merge and several profiles.")
+        raise click.UsageError("give one FILE.py:FUNCTION to calibrate, or --merge and several profiles")
     elif options["ray"] and options["variants"]:
         raise click.UsageError(
-            "--variant chooses among this machine's kernels, --ray takes a cluster's nodes."
+            "--variant chooses among this machine's kernels, --ray takes a cluster's nodes"
         )
     else:
         data = calibrate_model(sources[0], **options)
     try:
         out.write_bytes(data + b"\n")
     except OSError as error:
-        raise ProfileError(f"The profile {out} cannot be written: {error.strerror}.") from error
+        raise ProfileError(f"the profile {out} cannot be written: {error.strerror}") from error
     click.echo(str(out))

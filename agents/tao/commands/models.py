@@ -6,16 +6,24 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+from click.core import ParameterSource
 
-from tao.commands.options import Settings, apply_variant, chain_options, variants_option
+from tao.commands.options import (
+    Settings,
+    apply_variant,
+    chain_options,
+    safety_option,
+    segment_safety_option,
+    variants_option,
+)
 from tao.commands.sources import load_job, load_samples
 from tao.errors import ModelError
+from tao.numerics.settings import SAFETY, SEGMENT_SAFETY
 
 if TYPE_CHECKING:
     from tao.graph import Graph
 
 FIRST_STATE = Path("first-state.safetensors")
-SAFETY = 3.0
 
 
 def register_model(
@@ -23,6 +31,7 @@ def register_model(
     source: str,
     variants: tuple[str, ...] = (),
     safety: float = SAFETY,
+    segment_safety: float = SEGMENT_SAFETY,
     profile: Path | None = None,
 ) -> str:
     """Register the model that `source` (FILE.py:FUNCTION) builds; returns its id in hex.
@@ -40,13 +49,14 @@ def register_model(
     from tao.roles.client import register as send
 
     context = settings.context()
+    how = Calibration(safety=safety, segment_safety=segment_safety, fan_out=context.reader.fan_out)
     module, samples = load_samples(source)
     display = context.journal.display
     with display.work("tracing the model"):
         bare = trace(module, samples[0])
     click.echo(decidable(bare.graph), err=True)
     if profile is None:
-        how, names = Calibration(safety=safety, fan_out=context.reader.fan_out), variants or available()
+        names = variants or available()
         what = f"calibrating {len(bare.graph)} operators on {len(samples)} inputs and {len(names)} kernel variants"
         with display.work(what) as bar:
             tolerances = calibrate(bare, samples, names, settings.store, bar.show, how)
@@ -100,15 +110,14 @@ def decidable(graph: "Graph") -> str:
     help=f"With --training: safetensors file for the first state; default: {FIRST_STATE}.",
 )
 @variants_option
-@click.option(
-    "--safety", type=float, help=f"Deviation rejected, over the largest calibrated; default: {SAFETY}."
-)
+@safety_option
+@segment_safety_option
 @click.option(
     "--profile",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="Take the tolerances that `tao calibrate` wrote instead of calibrating.",
 )
-def register(settings, source, training, first_state, variants, safety, profile):
+def register(settings, source, training, first_state, profile, **calibration):
     """Trace, calibrate, store and register the model that FUNCTION returns; prints its id.
 
     FUNCTION returns a torch module and a list of argument tuples to calibrate on. With --training it returns a
@@ -117,12 +126,17 @@ def register(settings, source, training, first_state, variants, safety, profile)
 
     Example: tao register examples/models.py:classifier --variant native --variant avx2 --account owner
     """
-    if training and (variants or safety is not None or profile):
-        raise click.UsageError("--training calibrates nothing; leave --variant, --safety and --profile out.")
+    source_of = click.get_current_context().get_parameter_source
+    calibrates = any(source_of(name) is not ParameterSource.DEFAULT for name in calibration)
+    if calibrates and (training or profile):
+        given = "--training" if training else "--profile"
+        raise click.UsageError(f"{given} calibrates nothing; leave --variant and the safety factors out")
+    if training and profile:
+        raise click.UsageError("--training has no tolerances; leave --profile out")
     if first_state and not training:
-        raise click.UsageError("--first-state goes with --training.")
+        raise click.UsageError("--first-state goes with --training")
     if training:
         model = register_training(settings, source, first_state or FIRST_STATE)
     else:
-        model = register_model(settings, source, variants, SAFETY if safety is None else safety, profile)
+        model = register_model(settings, source, profile=profile, **calibration)
     click.echo(model)

@@ -12,6 +12,7 @@ import click
 from tao.chain.build import ROOT
 from tao.display import printable
 from tao.errors import TaoError
+from tao.numerics.settings import SAFETY, SEGMENT_SAFETY
 from tao.numerics.variants import VARIANTS, VariantError
 
 if TYPE_CHECKING:
@@ -72,16 +73,33 @@ variants_option = click.option(
     "without other runtimes.",
 )
 
+safety_option = click.option(
+    "--safety",
+    type=click.FloatRange(1),
+    default=SAFETY,
+    show_default=True,
+    help="Deviation of an operator rejected, over the largest calibrated.",
+)
+segment_safety_option = click.option(
+    "--segment-safety",
+    type=click.FloatRange(1),
+    default=SEGMENT_SAFETY,
+    show_default=True,
+    help="The same for segments of operators.",
+)
 
-def require_writable(ctx: click.Context, param: click.Parameter, path: Path | None) -> Path | None:
-    """Callback of options that name a file, or a folder: make the folder, and refuse what cannot be written before any
-    work is done for it."""
+
+def require_writable(
+    ctx: click.Context, param: click.Parameter, path: Path | None, mode: int = 0o777
+) -> Path | None:
+    """Callback of options that name a file, or a folder: make the folder, with the permissions `mode`, and refuse what
+    cannot be written before any work is done for it."""
     if path is None:
         return None
     is_folder = isinstance(param.type, click.Path) and not param.type.file_okay
     folder = path if is_folder else path.parent
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(mode, parents=True, exist_ok=True)
     except OSError as error:
         raise click.BadParameter(
             f"the folder {folder} cannot be made: {error.strerror}", ctx, param
@@ -178,11 +196,11 @@ minimum_fee_option = click.option(
 )
 grace_option = click.option(
     "--grace",
-    type=int,
+    type=click.IntRange(0),
     default=60,
     show_default=True,
-    help="Seconds after a claim for which missing tensors are waited for; a challenger waits for three quarters of the "
-    "window at least.",
+    help="Seconds after a claim for which missing checkpoints and logs are waited for; then the run is done again "
+    "without them.",
 )
 keep_option = click.option(
     "--keep-every",
@@ -194,12 +212,12 @@ keep_option = click.option(
 state_option = click.option(
     "--state",
     type=click.Path(file_okay=False, path_type=Path),
-    callback=require_writable,
+    callback=functools.partial(require_writable, mode=0o700),
     envvar="TAO_STATE",
     default=ROOT / ".runs" / "state",
     show_default=True,
     show_envvar=True,
-    help="Folder of this machine where votes are kept until they are revealed; nobody else may read it.",
+    help="Folder of this machine where votes are kept until they are revealed, unreadable for other users.",
 )
 join_option = click.option(
     "--join/--no-join",
@@ -253,7 +271,7 @@ def apply_variant(name: str | None) -> None:
     if name is not None:
         if name in VARIANTS and VARIANTS[name].runtime:
             raise VariantError(
-                f"Kernel variant {name!r} is for calibration; a role runs with one of {', '.join(_ON_CPU)}."
+                f"kernel variant {name!r} is for calibration; a role runs with one of {', '.join(_ON_CPU)}"
             )
         variants.apply(name)
         variants.configure_torch(name)

@@ -1,20 +1,27 @@
-"""What is on the chain, as tables."""
+"""What is on the chain, object by object, each with the id that other commands take."""
+
+from collections.abc import Iterable
+from typing import Any
 
 import click
 from rich.markup import escape
 
 from tao.commands.options import Settings, chain_options
-from tao.display import printable, utc
-from tao.protocol.views import CHALLENGER_MOVES, PROVER_MOVES, ChainView, DisputeView, Phase
+from tao.display import duration, printable, utc
+from tao.protocol.views import CHALLENGER_MOVES, PROVER_MOVES, ChainView, DisputeView, Phase, Status
+
+Entry = tuple[bytes, str, str]
+"""An object's id, how it stands, and what it belongs to."""
 
 
 def show_status(settings: Settings) -> None:
-    """Print deployment, models, claims and disputes."""
+    """Print deployment, models, open requests, claims and disputes."""
     from rich.console import Console
-    from rich.table import Table
+
+    from tao.chain.reader import MOST_REQUESTS
 
     context = settings.context(with_account=False)
-    console = Console()
+    console = Console(highlight=False, soft_wrap=True)  # an id is copied whole, however narrow the terminal
     deployment, view, vault = context.deployment, context.reader.view(), context.contracts.vault.functions
     members = context.contracts.committee.functions.memberCount().call()
     console.print(
@@ -25,60 +32,74 @@ def show_status(settings: Settings) -> None:
     locked, credited, burned = (context.w3.from_wei(amount.call(), "ether") for amount in amounts)
     console.print(f"vault: {locked} ETH locked, {credited} ETH to withdraw, {burned} ETH burned")
 
-    table = Table("model", "operators", "steps", "inputs", "outputs", "store", title="Models")
-    for model_id, registered in context.reader.models().items():
-        numbers = (registered["model"][f"{what}Count"] for what in ("node", "input", "output"))
-        nodes, inputs, outputs = map(str, numbers)
-        steps = str(registered["model"]["steps"])
-        uri = escape(printable(registered["uri"]))  # whoever registers a model writes there what it likes
-        table.add_row(_hex(model_id), nodes, steps, inputs, outputs, uri)
-    console.print(table)
-    console.print(
-        _claims(view, Table("claim", "model", "prover", "status", "window ends in", title="Claims"))
-    )
-    console.print(
-        _disputes(
-            view, Table("dispute", "claim", "phase", "operators", "to move", "time left", title="Disputes")
-        )
-    )
+    requests = list(_requests(view, context.w3))
+    which = "Open requests" if len(requests) < MOST_REQUESTS else "Open requests, the best paid"
+    for title, entries in (
+        ("Models", _models(context.reader.models())),
+        (which, requests),
+        ("Claims", _claims(view)),
+        ("Disputes", _disputes(view)),
+    ):
+        console.print(f"\n[bold]{title}[/bold]")
+        for identifier, state, about in entries:
+            console.print(f"0x{identifier.hex()}  {state}\n    [dim]{about}[/dim]")
 
 
-def _claims(view: ChainView, table):
+def _models(registered: dict[bytes, dict[str, Any]]) -> Iterable[Entry]:
+    for model_id, arguments in registered.items():
+        counts = {name: arguments["model"][f"{name}Count"] for name in ("node", "input", "output")}
+        state = f"operators {counts['node']}, steps {arguments['model']['steps']}"
+        # Whoever registers a model writes there what it likes.
+        store = escape(printable(arguments["uri"]))
+        yield model_id, state, f"inputs {counts['input']}, outputs {counts['output']}, store {store}"
+
+
+def _requests(view: ChainView, w3: Any) -> Iterable[Entry]:
+    for request in view.requests:
+        if request.is_open:
+            fee = f"{w3.from_wei(request.fee, 'ether')} ETH"
+            yield request.request_id, fee, f"model {_short(request.model_id)}, client {request.client}"
+
+
+def _claims(view: ChainView) -> Iterable[Entry]:
     for claim in view.claims:
-        left = f"{max(0, claim.window_end - view.now)} s"
-        status = claim.status.name.lower()
-        table.add_row(_hex(claim.claim_id), _hex(claim.model_id), claim.prover, status, left)
-    return table
+        left = claim.window_end - view.now
+        is_open = claim.status in (Status.PENDING, Status.DISPUTED) and left >= 0
+        state = claim.status.name.lower() + (f", window ends in {duration(left)}" if is_open else "")
+        asked = f"\n    request 0x{claim.request_id.hex()}" if claim.request_id else ""
+        yield claim.claim_id, state, f"model {_short(claim.model_id)}, prover {claim.prover}{asked}"
 
 
-def _disputes(view: ChainView, table):
+def _disputes(view: ChainView) -> Iterable[Entry]:
     for dispute in view.disputes:
-        phase = (
-            dispute.phase.name.lower() if dispute.phase is not Phase.CLOSED else dispute.outcome.name.lower()
-        )
-        segment = f"{dispute.lo} to {dispute.hi - 1}"
-        table.add_row(
-            _hex(dispute.dispute_id), _hex(dispute.claim.claim_id), phase, segment, *_turn(dispute, view.now)
-        )
-    return table
+        name = dispute.outcome.name if dispute.phase is Phase.CLOSED else dispute.phase.name
+        state = name.lower().replace("_", " ") + _turn(dispute, view.now)
+        about = f"claim {_short(dispute.claim.claim_id)}, operators {dispute.lo} to {dispute.hi - 1}"
+        yield dispute.dispute_id, state, about
 
 
-def _turn(dispute: DisputeView, now: int) -> tuple[str, str]:
+def _turn(dispute: DisputeView, now: int) -> str:
+    """Whose turn it is, and how long."""
     if dispute.phase in PROVER_MOVES:
-        return "prover", f"{dispute.turn_start + dispute.prover_left - now} s"
-    if dispute.phase in CHALLENGER_MOVES:
-        return "challenger", f"{dispute.turn_start + dispute.challenger_left - now} s"
-    return ("committee", "") if dispute.phase is Phase.VOTE else ("", "")
+        who, clock = "prover", dispute.prover_left
+    elif dispute.phase in CHALLENGER_MOVES:
+        who, clock = "challenger", dispute.challenger_left
+    else:
+        return ""
+    left = dispute.turn_start + clock - now
+    return f", {who} has {duration(left)}" if left >= 0 else f", {who} is out of time"
 
 
-def _hex(identifier: bytes) -> str:
+def _short(identifier: bytes) -> str:
     return "0x" + identifier.hex()[:8]
 
 
 @click.command()
 @chain_options
 def status(settings):
-    """Show the deployment, its models, claims and disputes.
+    """Show the deployment, its models, open requests, claims and disputes.
+
+    The ids are those that --model and --request of the other commands take.
 
     Example: tao status --rpc https://rpc.example.org --deployment deployments/ethereum-sepolia.json
     """

@@ -8,28 +8,40 @@ from collections.abc import Callable
 from tao.errors import UnsupportedOperator
 from tao.graph.attributes import float32_word
 from tao.graph.maps import Call, IndexMap, Meaning, Rows, along, broadcast
+from tao.graph.operators import overloads
 from tao.graph.resizing import ADAPTIVE
 from tao.tensors.codec import DType
 
+
+def _or(given: float | None, default: float) -> float:
+    return default if given is None else given
+
+
+_NORMS: dict[str, Callable[[Call], tuple[int | None, int | None, float]]] = {
+    "aten.layer_norm.default": lambda c: (c.tensor(2), c.tensor(3), c.argument(4, 1e-5)),
+    "aten.native_layer_norm.default": lambda c: (c.tensor(2), c.tensor(3), c.argument(4, 1e-5)),
+    "aten.group_norm.default": lambda c: (c.tensor(2), c.tensor(3), c.argument(4, 1e-5)),
+    "aten.native_group_norm.default": lambda c: (c.tensor(1), c.tensor(2), c.argument(7, 1e-5)),
+    "aten.rms_norm.default": lambda c: (c.tensor(2), None, _or(c.argument(3, None), 2.0**-23)),
+}
+"""Operands weight and bias, and eps."""
+
+
+SOFTMAXES = overloads("softmax.int _softmax log_softmax.int _log_softmax")
+SUMS = overloads("sum sum.dim_IntList mean mean.dim cumsum")
+NORMS = frozenset(_NORMS)
+BATCH_NORMS = {"aten.batch_norm.default": 7, "aten._native_batch_norm_legit_no_training.default": 6}
+"""Position of eps."""
 MEAN = "aten.mean.dim"
 CUMSUM = "aten.cumsum.default"
+VECTOR_NORM = "aten.linalg_vector_norm.default"
 _EXTREMA = {"aten.max.dim": "max", "aten.min.dim": "min"}
 """Their outputs are one extremum and its position; whichever is in use goes by the name of the operator that gives
 it alone."""
-_POSITIONS = {"aten.argmax.default", "aten.argmin.default"}
-_SOFTMAX = {
-    f"aten.{name}" for name in ("softmax.int", "_softmax.default", "log_softmax.int", "_log_softmax.default")
-}
-_LAYER = {"aten.layer_norm.default", "aten.native_layer_norm.default"}
-_REDUCTIONS = {
-    "aten.sum.default", "aten.sum.dim_IntList", "aten.mean.default", MEAN, CUMSUM, "aten.amax.default",
-    "aten.amin.default", "aten.max.default", "aten.min.default", "aten.linalg_vector_norm.default",
-    *ADAPTIVE, *_EXTREMA, *_POSITIONS,
-}  # fmt: skip
-_BATCH = {"aten.batch_norm.default": 7, "aten._native_batch_norm_legit_no_training.default": 6}
-"""Position of eps."""
-_OTHER_NORMS = {"aten.rms_norm.default", "aten.group_norm.default", "aten.native_group_norm.default"}
-OPERATORS = frozenset({*_SOFTMAX, *_LAYER, *_OTHER_NORMS, *_REDUCTIONS, *_BATCH})
+_POSITIONS = overloads("argmax argmin")
+_LAYER = overloads("layer_norm native_layer_norm")
+_REDUCTIONS = (SUMS | _POSITIONS | overloads("amax amin max min")).union(ADAPTIVE, _EXTREMA, [VECTOR_NORM])
+OPERATORS = (SOFTMAXES | NORMS | _REDUCTIONS).union(BATCH_NORMS)
 
 
 def rows(call: Call) -> dict[int, Rows]:
@@ -47,7 +59,7 @@ def rows(call: Call) -> dict[int, Rows]:
 
 def meaning(call: Call) -> Meaning:
     """Maps and reduction of a row operator, of a batch normalisation, or the opaque meaning."""
-    if call.target in _BATCH:
+    if call.target in BATCH_NORMS:
         return _batch_norm(call)
     if (length := _trailing(call)) is not None:
         return _on_rows(call, length)
@@ -61,7 +73,7 @@ def _trailing(call: Call) -> int | None:
     if not call.is_float32 or tuple(call.slots) != (0,):
         return None
     shape = call.views[0].shape
-    if call.target in _SOFTMAX:
+    if call.target in SOFTMAXES:
         dim = call.argument(1, -1)
         return shape[-1] if shape and dim in (-1, len(shape) - 1) else None
     if call.target in _LAYER or call.target == "aten.rms_norm.default":
@@ -78,7 +90,7 @@ def _trailing(call: Call) -> int | None:
 def _on_rows(call: Call, length: int) -> Meaning:
     x, shape = call.views[0], call.shape
     first = IndexMap(x.strides, 1, x.offset)
-    if call.target in _SOFTMAX:
+    if call.target in SOFTMAXES:
         return Meaning(call.target, (first,), length)
     weight, bias, eps = _NORMS[call.target](call)
     if bias is not None and weight is None:
@@ -90,22 +102,8 @@ def _on_rows(call: Call, length: int) -> Meaning:
     return Meaning(call.target, (first, *affine), length, (float32_word(eps),))
 
 
-def _or(given: float | None, default: float) -> float:
-    return default if given is None else given
-
-
-_NORMS: dict[str, Callable[[Call], tuple[int | None, int | None, float]]] = {
-    "aten.layer_norm.default": lambda c: (c.tensor(2), c.tensor(3), c.argument(4, 1e-5)),
-    "aten.native_layer_norm.default": lambda c: (c.tensor(2), c.tensor(3), c.argument(4, 1e-5)),
-    "aten.group_norm.default": lambda c: (c.tensor(2), c.tensor(3), c.argument(4, 1e-5)),
-    "aten.native_group_norm.default": lambda c: (c.tensor(1), c.tensor(2), c.argument(7, 1e-5)),
-    "aten.rms_norm.default": lambda c: (c.tensor(2), None, _or(c.argument(3, None), 2.0**-23)),
-}
-"""Operands weight and bias, and eps."""
-
-
 def _batch_norm(call: Call) -> Meaning:
-    place = _BATCH[call.target]
+    place = BATCH_NORMS[call.target]
     trains = place == 7 and call.argument(5, False)
     if any(view.shape != (call.shape[1],) for view in call.views[1:]):
         raise UnsupportedOperator(
@@ -130,7 +128,7 @@ def _reduced(call: Call) -> tuple[int, ...] | None:
     rank = len(call.views[0].shape)
     if call.target in ADAPTIVE:
         return (rank - 2, rank - 1) if list(call.args[1]) == [1, 1] else None
-    if call.target == "aten.linalg_vector_norm.default":
+    if call.target == VECTOR_NORM:
         if call.argument(1, 2) != 2:
             return None
         dims = call.argument(2, None)

@@ -25,15 +25,9 @@ from tao.numerics.dot import THETA_ONE
 from tao.numerics.merge import merge
 from tao.numerics.pairs import Envelope, accused, segment_envelope
 from tao.numerics.process import Remote, ask_all, processes, step_together
-from tao.numerics.profile import (
-    SAFETY,
-    SEGMENT_SAFETY,
-    Device,
-    NodeTolerance,
-    Profile,
-    SegmentTolerance,
-)
+from tao.numerics.profile import Device, NodeTolerance, Profile, SegmentTolerance
 from tao.numerics.schedules import SPREAD, WORST, sample_elements, worst_schedule
+from tao.numerics.settings import FAN_OUT, SAFETY, SEGMENT_SAFETY, is_factor
 from tao.numerics.statistics import GRID
 from tao.numerics.theta import UNITS, has_constant, node_statistic
 from tao.numerics.variants import variant
@@ -41,9 +35,6 @@ from tao.protocol.partition import segments
 from tao.tensors import commit
 from tao.tensors.keccak import keccak
 from tao.tensors.store import TensorStore
-
-FAN_OUT = 16
-"""Children of a segment in a dispute, unless said otherwise: the deployment's parameter."""
 
 LEAST_THETA = 1.0
 """What honest kernels are taken to reach at least: the rounding of one product makes as much."""
@@ -54,13 +45,19 @@ class Settings:
     """How deviations become a profile.
 
     grid: percentiles. safety, segment_safety: what the thresholds of operators and of segments are multiplied
-    by. fan_out: of the disputes for whose segments there are thresholds.
+    by; others than finite ones from 1 on raise ProfileError. fan_out: of the disputes for whose segments there are
+    thresholds.
     """
 
     grid: tuple[float, ...] = GRID
     safety: float = SAFETY
     segment_safety: float = SEGMENT_SAFETY
     fan_out: int = FAN_OUT
+
+    def __post_init__(self) -> None:
+        for safety in (self.safety, self.segment_safety):
+            if not is_factor(safety):
+                raise ProfileError(f"the safety factor {safety} is not a finite number from 1 on")
 
 
 def calibrate(
@@ -122,10 +119,10 @@ def calibrate_on(
 def _require_comparable(names: Sequence[str], inputs: Sequence[tuple[Tensor, ...]]) -> None:
     if len(set(names)) < max(2, len(names)):
         raise ProfileError(
-            f"Calibration compares devices; give at least two different ones, not {list(names)}."
+            f"calibration compares devices; give at least two different ones, not {list(names)}"
         )
     if not inputs:
-        raise ProfileError("Calibration needs at least one input.")
+        raise ProfileError("calibration needs at least one input")
 
 
 def _key(
@@ -183,13 +180,13 @@ class _Sample:
                 faulty = accused(deviations, len(names))
                 if faulty is not None:
                     raise ProfileError(
-                        f"Device {names[faulty]!r} is far from all others at {where} on input {number}, and "
-                        "they agree; it is faulty or computes another function: repair it or leave it out."
+                        f"device {names[faulty]!r} is far from all others at {where} on input {number}, and "
+                        "they agree; it is faulty or computes another function: repair it or leave it out"
                     )
                 if any(deviation.mismatch for deviation in deviations.values()):
                     raise ProfileError(
-                        f"Honest devices disagree on an integer or non-finite element at {where} on input "
-                        f"{number}; calibrate on inputs that keep its values apart from ties and overflow."
+                        f"honest devices disagree on an integer or non-finite element at {where} on input "
+                        f"{number}; calibrate on inputs that keep its values apart from ties and overflow"
                     )
             theta = 0
             if has_constant(graph.nodes[index]):
@@ -241,5 +238,5 @@ class _Sample:
             return theta
         if has_theta(node):
             name = self.bundle.graph.names[index]
-            raise ProfileError(f"theta of node {index} ({name}) is {theta / THETA_ONE:g}, above 65535.")
+            raise ProfileError(f"theta of node {index} ({name}) is {theta / THETA_ONE:g}, above 65535")
         return 0

@@ -27,7 +27,7 @@ class RayDevice(Remote):
             return ray.get(self._answer)
         except ray.exceptions.RayError as error:
             reason = str(error).strip().splitlines()[-1]
-            raise VariantError(f"The node {self.name!r} failed: {reason}") from error
+            raise VariantError(f"the node {self.name!r} failed: {reason}") from error
 
     def close(self) -> None:
         """End the actor."""
@@ -64,14 +64,14 @@ def ray_devices(address: str, bundle: ModelBundle) -> Iterator[list[RayDevice]]:
         import ray
     except ImportError as error:
         raise VariantError(
-            "Calibrating on a cluster needs the package ray, which is not installed."
+            "calibrating on a cluster needs the package ray, which is not installed"
         ) from error
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
     try:
         ray.init(address=address, log_to_driver=False, logging_level="error")
     except (ConnectionError, ValueError, RuntimeError) as error:
-        raise VariantError(f"No Ray cluster answers at {address}: {error}") from error
+        raise VariantError(f"no Ray cluster answers at {address}: {error}") from error
     devices: list[RayDevice] = []
     try:
         graph, parameters = ray.put(bundle.graph.to_json()), ray.put(list(bundle.parameters))

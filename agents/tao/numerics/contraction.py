@@ -68,7 +68,7 @@ def _contract(a: Tensor, b: Tensor, *forms: Callable[..., Tensor | float]) -> li
     """Each form of the contraction of the last dimension, float64 [..., M, N], block by block."""
     batch, (rows, lanes), columns = a.shape[:-2], a.shape[-2:], b.shape[-2]
     if b.shape != (*batch, columns, lanes):
-        raise ValueError(f"Cannot contract {tuple(a.shape)} with {tuple(b.shape)} over the last dimension.")
+        raise ValueError(f"cannot contract {tuple(a.shape)} with {tuple(b.shape)} over the last dimension")
     a, b = a.detach().reshape(-1, rows, lanes), b.detach().reshape(-1, columns, lanes)
     totals = [torch.zeros(len(a), rows, columns, dtype=torch.float64) for _ in forms]
     column_step = max(_BLOCK // lanes, 1)

@@ -25,7 +25,7 @@ def tensor_drift(claimed: Tensor, single: Tensor, double: Tensor) -> float:
     """`drift_ratio` of one tensor of the state."""
     if claimed.shape != single.shape or claimed.dtype != single.dtype or double.shape != single.shape:
         given, expected = (f"{x.dtype} {tuple(x.shape)}" for x in (claimed, single))
-        raise ValueError(f"Cannot compare {given} with {expected}.")
+        raise ValueError(f"cannot compare {given} with {expected}")
     if not single.dtype.is_floating_point:
         return 0.0 if torch.equal(claimed, single) else math.inf
     y, own, exact = (x.detach().double().flatten().numpy() for x in (claimed, single, double))

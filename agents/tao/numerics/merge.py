@@ -17,7 +17,7 @@ def merge(profiles: Sequence[Profile]) -> Profile:
     or safety factors.
     """
     if not profiles:
-        raise ProfileError("There is no profile to merge.")
+        raise ProfileError("there is no profile to merge")
     first = profiles[0]
     for other in profiles[1:]:
         other.require(first.graph_root, len(first.nodes))
@@ -26,7 +26,7 @@ def merge(profiles: Sequence[Profile]) -> Profile:
             first.safety,
             first.segment_safety,
         ):
-            raise ProfileError("Profiles of different grids or safety factors do not merge; calibrate again.")
+            raise ProfileError("profiles of different grids or safety factors do not merge; calibrate again")
     shared = set.intersection(*({(s.lo, s.hi) for s in profile.segments} for profile in profiles))
     return replace(
         first,

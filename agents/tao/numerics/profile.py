@@ -18,6 +18,7 @@ from functools import cached_property
 from tao.errors import ProfileError
 from tao.graph.literals import canonical_json
 from tao.numerics.segments import SegmentStatistics, segment_exceedance
+from tao.numerics.settings import SAFETY, SEGMENT_SAFETY, is_factor
 from tao.numerics.statistics import GRID, Statistics, exceedance
 from tao.tensors import merkle
 from tao.tensors.keccak import keccak
@@ -25,10 +26,6 @@ from tao.tensors.tree import tag
 from tao.untrusted import parse_json
 
 FORMAT = "tao.profile.v2"
-SAFETY = 3.0
-"""Deviations are rejected beyond this many times the calibrated ones, unless the profile says otherwise."""
-SEGMENT_SAFETY = 2.0
-"""The same for segments, whose thresholds already are in units of the judge's own rounding errors."""
 MOST_PERCENTILES = 32
 """Members publish two figures for each percentile beside their vote, in STATISTICS_LIMIT bytes."""
 
@@ -87,7 +84,7 @@ class Profile:
         _require(len(self.graph_root) == 32, "the graph root is not 32 bytes")
         _require(self.samples >= 1, f"it was calibrated on {self.samples} inputs; at least 1 is needed")
         for safety in (self.safety, self.segment_safety):
-            _require(math.isfinite(safety) and safety >= 1, f"the safety factor {safety} is below 1")
+            _require(is_factor(safety), f"the safety factor {safety} is not a finite number from 1 on")
         ascending = all(low < high for low, high in zip((0.0, *self.grid), self.grid, strict=False))
         _require(
             bool(self.grid) and ascending and self.grid[-1] <= 100,
@@ -234,7 +231,7 @@ class Profile:
         try:
             record = parse_json(data, parse_constant=_no_constant)
         except ValueError as error:
-            raise ProfileError(f"Invalid tolerance profile: it is not JSON ({error}).") from error
+            raise ProfileError(f"invalid tolerance profile: it is not JSON ({error})") from error
         _require(
             isinstance(record, dict) and record.keys() == _FIELDS, f"its fields are not {sorted(_FIELDS)}"
         )
@@ -301,7 +298,7 @@ def segment_leaf(lo: int, hi: int, record_hash: bytes) -> bytes:
 
 def _require(holds: bool, otherwise: str) -> None:
     if not holds:
-        raise ProfileError(f"Invalid tolerance profile: {otherwise}.")
+        raise ProfileError(f"invalid tolerance profile: {otherwise}")
 
 
 def _no_constant(name: str) -> None:
@@ -313,7 +310,7 @@ def _root(value: object) -> bytes:
     try:
         return bytes.fromhex(value[2:])
     except ValueError as error:
-        raise ProfileError("Invalid tolerance profile: the graph root is not hexadecimal.") from error
+        raise ProfileError("invalid tolerance profile: the graph root is not hexadecimal") from error
 
 
 def _text(value: object) -> str:
@@ -330,7 +327,7 @@ def _numbers(value: object, where: str) -> tuple[float, ...]:
     try:
         return tuple(float(x) for x in value)
     except OverflowError as error:
-        raise ProfileError(f"Invalid tolerance profile: {where} holds a number out of range.") from error
+        raise ProfileError(f"invalid tolerance profile: {where} holds a number out of range") from error
 
 
 def _integer(value: object, where: str) -> int:

@@ -95,7 +95,7 @@ def segment_statistics(
     for theirs, mine, exact in zip(claimed, single, double, strict=True):
         if theirs.shape != mine.shape or theirs.dtype != mine.dtype or exact.shape != mine.shape:
             given, expected = (f"{x.dtype} {tuple(x.shape)}" for x in (theirs, mine))
-            raise ValueError(f"Cannot compare {given} with {expected}.")
+            raise ValueError(f"cannot compare {given} with {expected}")
         if mine.dtype.is_floating_point:
             found.append(replays(mine, exact).statistics(as_rows(theirs), grid))
     return tuple(found)

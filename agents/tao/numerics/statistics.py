@@ -91,7 +91,7 @@ def deviation_statistics(claimed: Tensor, own: Tensor, grid: Sequence[float] = G
     """
     if claimed.shape != own.shape or claimed.dtype != own.dtype:
         raise ValueError(
-            f"Cannot compare {claimed.dtype} {tuple(claimed.shape)} with {own.dtype} {tuple(own.shape)}."
+            f"cannot compare {claimed.dtype} {tuple(claimed.shape)} with {own.dtype} {tuple(own.shape)}"
         )
     if not own.dtype.is_floating_point:
         none = (0.0,) * len(grid)
@@ -171,9 +171,7 @@ class VoteStatistics:
         }
         data = json.dumps(record, separators=(",", ":")).encode()
         if len(data) > STATISTICS_LIMIT:
-            raise ValueError(
-                f"The statistics take {len(data)} bytes of {STATISTICS_LIMIT}; shorten the grid."
-            )
+            raise ValueError(f"the statistics take {len(data)} bytes of {STATISTICS_LIMIT}; shorten the grid")
         return data
 
     @classmethod
@@ -184,9 +182,9 @@ class VoteStatistics:
             grid, absolute, relative = (tuple(map(float, record[key])) for key in ("grid", "abs", "rel"))
             value, device = float(record["exceedance"]), record["device"]
         except (ValueError, TypeError, KeyError) as error:
-            raise ProfileError(f"The vote's statistics are malformed: {error!r}.") from error
+            raise ProfileError(f"the vote's statistics are malformed: {error!r}") from error
         if not len(grid) == len(absolute) == len(relative) or not isinstance(device, str):
-            raise ProfileError("The vote's statistics are malformed: one figure per percentile is expected.")
+            raise ProfileError("the vote's statistics are malformed: one figure per percentile is expected")
         return cls(grid, absolute, relative, value, device)
 
 

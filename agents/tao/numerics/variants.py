@@ -189,17 +189,17 @@ def _missing_packages(chosen: Variant) -> list[str]:
 def variant(name: str) -> Variant:
     """The variant called `name`. Raises VariantError if there is none or this machine cannot run it."""
     if name not in VARIANTS:
-        raise VariantError(f"There is no kernel variant {name!r}; choose one of {', '.join(VARIANTS)}.")
+        raise VariantError(f"there is no kernel variant {name!r}; choose one of {', '.join(VARIANTS)}")
     missing = [flag for flag in VARIANTS[name].requires if flag not in _processor_flags()]
     if missing:
         raise VariantError(
-            f"Kernel variant {name!r} needs {', '.join(missing)}, which this {platform.machine()} processor "
-            f"does not report; choose one of {', '.join(available())}."
+            f"kernel variant {name!r} needs {', '.join(missing)}, which this {platform.machine()} processor "
+            f"does not report; choose one of {', '.join(available())}"
         )
     if packages := _missing_packages(VARIANTS[name]):
-        raise VariantError(f"Kernel variant {name!r} needs {', '.join(packages)}, which is not installed.")
+        raise VariantError(f"kernel variant {name!r} needs {', '.join(packages)}, which is not installed")
     if VARIANTS[name].device != "cpu" and not _has_cuda():
-        raise VariantError(f"Kernel variant {name!r} needs a CUDA device, and torch finds none here.")
+        raise VariantError(f"kernel variant {name!r} needs a CUDA device, and torch finds none here")
     return VARIANTS[name]
 
 
@@ -238,9 +238,9 @@ def apply(name: str) -> Variant:
     and for a variant of another device than the CPU, to which only `tao.numerics.worker` moves tensors.
     """
     if name in VARIANTS and VARIANTS[name].device != "cpu":
-        raise VariantError(f"Kernel variant {name!r} is for calibration; all else runs on the CPU.")
+        raise VariantError(f"kernel variant {name!r} is for calibration; all else runs on the CPU")
     if "torch" in sys.modules:
-        raise VariantError(f"Kernel variant {name!r} must be applied before torch is imported.")
+        raise VariantError(f"kernel variant {name!r} must be applied before torch is imported")
     chosen = variant(name)
     target = environment(name)
     for key in CONTROLLED:

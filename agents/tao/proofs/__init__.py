@@ -16,6 +16,7 @@ from torch import Tensor
 
 from tao.errors import UnsupportedOperator
 from tao.graph.resizing import ADAPTIVE, BILINEAR
+from tao.graph.rows import NORMS, SOFTMAXES
 from tao.graph.windows import CONVOLUTIONS, POOLS
 from tao.model import ModelBundle
 from tao.numerics.contraction import has_theta
@@ -23,9 +24,7 @@ from tao.proofs.hints import hint
 from tao.proofs.leaf import Leaf
 from tao.proofs.pieces import (
     LONGEST,
-    NORMS,
     PRODUCTS,
-    SOFTMAXES,
     Piece,
     Posting,
     cut,

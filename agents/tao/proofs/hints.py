@@ -6,8 +6,10 @@ from collections.abc import Callable
 
 import torch
 
-from tao.graph.operators import CONTRACTION, overloads
-from tao.graph.windows import CONVOLUTIONS
+from tao.graph.operators import CONTRACTION
+from tao.graph.resizing import ADAPTIVE
+from tao.graph.rows import NORMS, SOFTMAXES, SUMS, VECTOR_NORM
+from tao.graph.windows import AVG_POOL, CONVOLUTIONS
 from tao.numerics.dot import window_exponent
 from tao.numerics.float32 import WINDOW
 from tao.proofs.leaf import Leaf
@@ -46,13 +48,7 @@ def _largest(leaf: Leaf, runs: Runs) -> int:
 _HINTS: dict[str, Callable[[Leaf, Runs], int]] = {
     CONTRACTION: _products,
     **dict.fromkeys(CONVOLUTIONS, _products),
-    "aten.linalg_vector_norm.default": _squares,
-    **dict.fromkeys(
-        overloads("""
-            sum sum.dim_IntList mean mean.dim cumsum avg_pool2d adaptive_avg_pool2d _adaptive_avg_pool2d
-            layer_norm native_layer_norm group_norm native_group_norm rms_norm
-        """),
-        _terms,
-    ),
-    **dict.fromkeys(overloads("softmax.int _softmax log_softmax.int _log_softmax"), _largest),
+    VECTOR_NORM: _squares,
+    **dict.fromkeys((*SUMS, *NORMS, *ADAPTIVE, AVG_POOL), _terms),
+    **dict.fromkeys(SOFTMAXES, _largest),
 }

@@ -13,8 +13,9 @@ from itertools import pairwise
 
 from eth_abi import encode
 
-from tao.graph.operators import CONTRACTION, overloads
+from tao.graph.operators import CONTRACTION
 from tao.graph.rounding import ROUNDED_CONTRACTION, ROUNDED_SUM
+from tao.graph.rows import NORMS, SOFTMAXES, SUMS
 from tao.graph.windows import CONVOLUTIONS
 from tao.numerics.dot import MAX_LANES
 from tao.proofs.leaf import Leaf
@@ -23,9 +24,6 @@ from tao.tensors.codec import CHUNK
 from tao.tensors.keccak import keccak
 from tao.tensors.tree import tag
 
-SOFTMAXES = overloads("softmax.int _softmax log_softmax.int _log_softmax")
-SUMS = overloads("sum sum.dim_IntList mean mean.dim cumsum")
-NORMS = overloads("layer_norm native_layer_norm group_norm native_group_norm rms_norm")
 ROUNDED = frozenset({ROUNDED_CONTRACTION, ROUNDED_SUM})
 PRODUCTS = frozenset({*CONVOLUTIONS, CONTRACTION, ROUNDED_CONTRACTION})
 

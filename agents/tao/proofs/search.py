@@ -13,6 +13,9 @@ from tao.graph.attributes import float32_word
 from tao.graph.canonical import Graph, Node
 from tao.graph.literals import fill, substitute
 from tao.graph.operators import CONTRACTION, COPY, overloads, resolve
+from tao.graph.resizing import ADAPTIVE, BILINEAR
+from tao.graph.rows import BATCH_NORMS, NORMS, SOFTMAXES, SUMS, VECTOR_NORM
+from tao.graph.windows import AVG_POOL, CONVOLUTIONS
 from tao.numerics.bounds import bound
 from tao.numerics.bounds.rule import SMALLEST_NORMAL
 from tao.numerics.contraction import node_excess, node_theta
@@ -150,11 +153,16 @@ _MOVES = (
 INEXACT = overloads("""
     add.Tensor add.Scalar sub.Tensor sub.Scalar rsub.Scalar mul.Tensor mul.Scalar div.Tensor div.Scalar
     reciprocal exp log tanh erf sin cos sqrt rsqrt sigmoid silu gelu pow.Tensor_Scalar leaky_relu hardswish
-    softmax.int _softmax log_softmax.int _log_softmax layer_norm native_layer_norm group_norm
-    native_group_norm rms_norm batch_norm _native_batch_norm_legit_no_training sum sum.dim_IntList mean
-    mean.dim cumsum linalg_vector_norm conv1d conv2d convolution avg_pool2d adaptive_avg_pool2d
-    _adaptive_avg_pool2d upsample_bilinear2d upsample_bilinear2d.vec
-""") | {CONTRACTION}
+""").union(
+    SOFTMAXES,
+    NORMS,
+    BATCH_NORMS,
+    SUMS,
+    CONVOLUTIONS,
+    ADAPTIVE,
+    BILINEAR,
+    [VECTOR_NORM, AVG_POOL, CONTRACTION],
+)
 """Decided by a bound."""
 
 ADJUDICATED = EXACT | INEXACT

@@ -12,14 +12,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from tao.graph.operators import overloads
 from tao.graph.rounding import ROUNDED_EMBEDDING_GRADIENT
+from tao.graph.rows import BATCH_NORMS, NORMS, SOFTMAXES
 from tao.numerics.float32 import INFINITY, WINDOW
 from tao.proofs.leaf import Leaf
-from tao.proofs.pieces import NORMS, ROUNDED, SOFTMAXES
+from tao.proofs.pieces import ROUNDED
 from tao.protocol.views import Sums
 
-SQUARED = NORMS | overloads("batch_norm _native_batch_norm_legit_no_training")
+SQUARED = NORMS.union(BATCH_NORMS)
 """Operators whose adjudicator sums squares; it decides some by no sums, but does not refuse to sum for them."""
 
 COUNTED = ROUNDED | {ROUNDED_EMBEDDING_GRADIENT}

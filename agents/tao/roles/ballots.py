@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
+from tao.errors import StoreError
 from tao.protocol.views import Vote
+
+_OTHERS = 0o077
+"""The permissions of everybody but the owner."""
 
 
 @dataclass(frozen=True)
@@ -22,7 +28,8 @@ class Ballots:
     """One file for each case in a folder, or, without one, in this process alone.
 
     Who commits to a vote must reveal the same one, although values may be shown or withdrawn in between and the
-    process may have ended. Nobody else may read it before: the folder belongs to this machine, not into a store.
+    process may have ended. Nobody else may read it before: the folder belongs to this machine, not into a store, and
+    to this user alone. Raises StoreError where it cannot be closed to others.
     """
 
     def __init__(self, folder: Path | None) -> None:
@@ -30,6 +37,7 @@ class Ballots:
         self._held: dict[bytes, Ballot] = {}
         if folder is not None:
             folder.mkdir(parents=True, exist_ok=True)
+            _close(folder)
 
     def get(self, case_id: bytes) -> Ballot | None:
         """The ballot last kept for a case; a file that is no ballot counts as none."""
@@ -57,6 +65,18 @@ class Ballots:
 
     def _write(self, path: Path | None, text: str) -> None:
         if path is not None:
-            part = path.with_suffix(path.suffix + ".part")
-            part.write_text(text)
-            part.replace(path)
+            # Such a file is its owner's alone from the start.
+            with tempfile.NamedTemporaryFile("w", dir=path.parent, suffix=".part", delete=False) as part:
+                part.write(text)
+            os.replace(part.name, path)
+
+
+def _close(folder: Path) -> None:
+    """Take the permissions of others away, from a folder that was there before, too."""
+    try:
+        folder.chmod(0o700)
+        why = "the file system keeps no permissions" if folder.stat().st_mode & _OTHERS else None
+    except OSError as error:
+        why = error.strerror
+    if why is not None:
+        raise StoreError(f"other users can read the votes kept in {folder} ({why}); give another --state")

@@ -28,17 +28,15 @@ from tao.roles.states import around, fetch_read, fetch_segment
 
 
 class ChallengerRole(Disputant):
-    """Watches the claims of one model. See ReplayJudge for `threshold` and `grace`."""
+    """Watches the claims of one model. See ReplayJudge for `threshold`."""
 
     name = "challenger"
 
-    def __init__(
-        self, context: Context, bundle: ModelBundle, threshold: float = DRIFT_THRESHOLD, grace: int = 60
-    ):
+    def __init__(self, context: Context, bundle: ModelBundle, threshold: float = DRIFT_THRESHOLD):
         super().__init__(context, bundle)
         require_calibrated(bundle)
         require_inference(bundle)
-        self.judge = ReplayJudge(bundle, context.store, threshold, grace, self._is_measured)
+        self.judge = ReplayJudge(bundle, context.store, threshold, self._is_measured)
 
     def perform(self, action: Action) -> Done | None:
         match action:

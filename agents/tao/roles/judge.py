@@ -24,10 +24,9 @@ class ReplayJudge:
 
     A segment of several operators is implausible if its drift ratio is above `threshold` or if its thresholds are
     exceeded by ESCALATION_MARGIN, so that members whose kernels differ reject it too. Outputs that nobody can have
-    are disputed late in the window, and `grace` seconds after the claim at the earliest: a prover that shows right
-    ones once it is disputed wins. `now` is the chain's time, set at every tick. Verdicts are cached; a lost cache
-    costs a replay. is_measured: whether the adjudicator of an operator, by its name, decides what exceeds a
-    calibrated threshold.
+    are disputed late in the window: a prover that shows right ones once it is disputed wins. Verdicts are cached; a
+    lost cache costs a replay. is_measured: whether the adjudicator of an operator, by its name, decides what exceeds
+    a calibrated threshold.
     """
 
     def __init__(
@@ -35,11 +34,10 @@ class ReplayJudge:
         bundle: ModelBundle,
         store: TensorStore,
         threshold: float,
-        grace: int,
         is_measured: Callable[[str], bool] = lambda operator: True,
     ):
         self.bundle, self.store = bundle, store
-        self.threshold, self.grace = threshold, grace
+        self.threshold = threshold
         self.claims: dict[bytes, SegmentMeasurement] = {}
         self.is_measured = is_measured
         self._deviations: dict[Ends, float] = {}
@@ -52,8 +50,7 @@ class ReplayJudge:
             try:
                 inputs, outputs = fetch_segment(self.store, graph, 0, claim.inputs, last, claim.outputs)
             except StoreError:
-                late = claim.window_end - (claim.window_end - claim.claimed_at) // LATE
-                return now > max(late, claim.claimed_at + self.grace)
+                return now > claim.window_end - (claim.window_end - claim.claimed_at) // LATE
             self.claims[claim.claim_id] = measure_segment(self.bundle, 0, inputs, last, outputs)
         return self.is_implausible(self.claims[claim.claim_id])
 

@@ -54,7 +54,7 @@ class Bound:
         Raises ValueError where the bound has no value.
         """
         if self.value is None:
-            raise ValueError("The bound was made without its value; ask for it with with_value=True.")
+            raise ValueError("the bound was made without its value; ask for it with with_value=True")
         distance = (y.double() - self.value).abs()
         ratio = torch.where(distance == 0, 0.0, distance / self.tolerance)
         impossible = self.value.abs() + self.tolerance < OVERFLOW
@@ -77,9 +77,9 @@ class Rule:
 
     def __post_init__(self) -> None:
         if self.kind not in ("deterministic", "probabilistic"):
-            raise ValueError(f"A bound is deterministic or probabilistic, not {self.kind!r}.")
+            raise ValueError(f"a bound is deterministic or probabilistic, not {self.kind!r}")
         if not 0 < self.failure < 1:
-            raise ValueError(f"A failure probability is between 0 and 1, not {self.failure}.")
+            raise ValueError(f"a failure probability is between 0 and 1, not {self.failure}")
 
     @property
     def dtype(self) -> torch.dtype:
