@@ -1,7 +1,10 @@
 """The package as a library, without any chain."""
 
+import ast
 import subprocess
 import sys
+import tomllib
+from pathlib import Path
 
 import pytest
 import torch
@@ -9,6 +12,7 @@ from torch import nn
 
 import tao
 from benchmarks.small import Cheat, Rewriter, Tiny, inputs, node, tiny_bundle
+from tao.chain.build import ROOT
 from tao.errors import InvalidTensor, ModelError
 from tao.execution import capture
 from tao.receipt import Receipt, run
@@ -138,6 +142,18 @@ def test_an_empty_batch_is_refused_in_one_sentence(model):
     with pytest.raises((ModelError, InvalidTensor)) as refusal:
         model.run((torch.zeros(0, 12),))
     assert "\n" not in str(refusal.value)
+
+
+def test_type_checkers_see_what_is_loaded_on_first_use():
+    package = Path(tao.__file__)
+    imports = [each for each in ast.walk(ast.parse(package.read_text())) if isinstance(each, ast.ImportFrom)]
+    seen = {
+        name.name: each.module for each in imports for name in each.names if each.module.startswith("tao.")
+    }
+    assert seen == tao._EXPORTS and sorted(seen) == tao.__all__
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]
+    (marker,) = settings["package-data"]["tao"]
+    assert package.with_name(marker).name == "py.typed" and package.with_name(marker).exists()
 
 
 def test_importing_the_package_does_not_import_torch():
