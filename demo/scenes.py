@@ -79,7 +79,7 @@ class Play:
     def _found(self, claim_id: str) -> str:
         """What those who watch measured of an honest claim, and what the client got."""
         ratios = [line["drift_ratio"] for line in self.stage.has("judge", claim=claim_id)]
-        embeddings = client.read(self.context, self._request).outputs[0]
+        embeddings = client.output(self.context, client.read(self.context, self._request).claim, 0)
         norm = round(embeddings[0].norm().item(), 4)
         shown = ", ".join(f"{ratio:.2g}" for ratio in ratios)
         return f"drift ratios {shown}; the client read {len(embeddings)} embeddings of length {norm}"

@@ -8,6 +8,13 @@ Names are loaded on first use: kernel variants must be chosen before anything im
 """
 
 from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from tao.errors import TaoError
+    from tao.model import ModelBundle, trace
+    from tao.receipt import Receipt
+    from tao.verification import Report
 
 _EXPORTS = {
     "trace": "tao.model",

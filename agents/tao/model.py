@@ -33,8 +33,76 @@ MAX_OPERATORS = 2**32 - 1
 """Of a whole run, all steps together; the game numbers them by a uint32."""
 
 
+class CommittedModel:
+    """What a model id is made of: everything of a model but the values of its parameters."""
+
+    graph: Graph
+    parameter_commitments: tuple[bytes, ...]
+    """The tensor commitment of each parameter, the leaves of the weights tree."""
+    profile: Profile | None
+    steps: int
+
+    @cached_property
+    def weights_root(self) -> bytes:
+        return merkle.root(self.parameter_commitments)
+
+    @property
+    def graph_root(self) -> bytes:
+        return self.graph.root
+
+    @cached_property
+    def tolerances_root(self) -> bytes:
+        """Root over the tolerances; zero without a profile, which no vote accepts."""
+        return merkle.ZERO if self.profile is None else self.profile.root
+
+    @property
+    def commitment(self) -> dict[str, Any]:
+        """The fields of `IModelRegistry.Model`, in order."""
+        return {
+            "weightsRoot": self.weights_root,
+            "graphRoot": self.graph_root,
+            "tolerancesRoot": self.tolerances_root,
+            "nodeCount": len(self.graph),
+            "parameterCount": self.graph.parameter_count,
+            "inputCount": self.graph.input_count,
+            "outputCount": len(self.graph.outputs),
+            "steps": self.steps,
+        }
+
+    @cached_property
+    def model_id(self) -> bytes:
+        """keccak256(abi.encode(TAG_model, Model))."""
+        words = [v if isinstance(v, bytes) else v.to_bytes(32, "big") for v in self.commitment.values()]
+        return keccak(tag("model") + b"".join(words))
+
+
 @dataclass(frozen=True, eq=False)
-class ModelBundle:
+class ModelOutline(CommittedModel):
+    """A stored model of which no parameter is fetched: for who asks for a run."""
+
+    graph: Graph
+    parameter_commitments: tuple[bytes, ...]
+    profile: Profile | None
+    steps: int
+
+    @classmethod
+    def load(cls, store: TensorStore, model_id: bytes) -> ModelOutline:
+        """Read a model but its parameters and verify that against its id; raises as `ModelBundle.load`."""
+        manifest = store.get_named(_manifest_name(model_id))
+        graph_hash, commitments, profile_hash, steps = _read_manifest(manifest, model_id)
+        graph = Graph.from_json(store.get_blob(graph_hash))
+        if len(commitments) != graph.parameter_count:
+            raise ModelError(f"the graph has {graph.parameter_count} parameters, not {len(commitments)}")
+        profile = None if profile_hash is None else Profile.from_json(store.get_blob(profile_hash))
+        outline = cls(graph, commitments, profile, steps)
+        if outline.model_id != model_id:
+            found = outline.model_id.hex()
+            raise ModelError(f"the store has model 0x{found} as 0x{model_id.hex()}; use another store")
+        return outline
+
+
+@dataclass(frozen=True, eq=False)
+class ModelBundle(CommittedModel):
     """Everything a model id stands for. Two bundles are the same model iff their `model_id` is equal.
 
     parameters: by index, of the graph's types. profile: None while the model is not calibrated. steps: how
@@ -69,41 +137,7 @@ class ModelBundle:
 
     @cached_property
     def parameter_commitments(self) -> tuple[bytes, ...]:
-        """The tensor commitment of each parameter, the leaves of the weights tree."""
         return tuple(commit(tensor) for tensor in self.parameters)
-
-    @cached_property
-    def weights_root(self) -> bytes:
-        return merkle.root(self.parameter_commitments)
-
-    @property
-    def graph_root(self) -> bytes:
-        return self.graph.root
-
-    @cached_property
-    def tolerances_root(self) -> bytes:
-        """Root over the tolerances; zero without a profile, which no vote accepts."""
-        return merkle.ZERO if self.profile is None else self.profile.root
-
-    @property
-    def commitment(self) -> dict[str, Any]:
-        """The fields of `IModelRegistry.Model`, in order."""
-        return {
-            "weightsRoot": self.weights_root,
-            "graphRoot": self.graph_root,
-            "tolerancesRoot": self.tolerances_root,
-            "nodeCount": len(self.graph),
-            "parameterCount": self.graph.parameter_count,
-            "inputCount": self.graph.input_count,
-            "outputCount": len(self.graph.outputs),
-            "steps": self.steps,
-        }
-
-    @cached_property
-    def model_id(self) -> bytes:
-        """keccak256(abi.encode(TAG_model, Model))."""
-        words = [v if isinstance(v, bytes) else v.to_bytes(32, "big") for v in self.commitment.values()]
-        return keccak(tag("model") + b"".join(words))
 
     def parameter_path(self, index: int) -> list[bytes]:
         """Merkle path of a parameter's commitment under `weights_root`."""
@@ -162,24 +196,17 @@ class ModelBundle:
         Raises StoreError where something is missing or corrupt, ModelError where the parts are not those of
         the id.
         """
-        manifest = store.get_named(_manifest_name(model_id))
-        graph_hash, commitments, profile_hash, steps = _read_manifest(manifest, model_id)
-        graph = Graph.from_json(store.get_blob(graph_hash))
+        outline = ModelOutline.load(store, model_id)
+        graph, commitments = outline.graph, outline.parameter_commitments
         kinds = graph.types[graph.input_count : graph.input_count + graph.parameter_count]
-        if len(commitments) != len(kinds):
-            raise ModelError(f"the graph has {len(kinds)} parameters, not {len(commitments)}")
         tensors = {
             commitment: store.get_tensor(commitment, kind)
             for commitment, kind in dict(zip(commitments, kinds, strict=True)).items()
         }
         parameters = tuple(tensors[commitment] for commitment in commitments)
-        profile = None if profile_hash is None else Profile.from_json(store.get_blob(profile_hash))
-        bundle = cls(graph, parameters, profile, steps)
+        bundle = cls(graph, parameters, outline.profile, outline.steps)
         # The store has just hashed every tensor against these.
         vars(bundle)["parameter_commitments"] = commitments
-        if bundle.model_id != model_id:
-            found = bundle.model_id.hex()
-            raise ModelError(f"the store has model 0x{found} as 0x{model_id.hex()}; use another store")
         return bundle
 
 
@@ -199,11 +226,14 @@ def _read_manifest(data: bytes, model_id: bytes) -> tuple[bytes, tuple[bytes, ..
         if manifest["format"] != FORMAT:
             raise ValueError(f"format {manifest['format']!r} is not {FORMAT}")
         profile, steps = manifest["profile"], manifest["steps"]
-        if type(steps) is not int:
-            raise ValueError(f"steps {steps!r} is not a number")
+        if type(steps) is not int or not 1 <= steps <= MAX_OPERATORS:
+            raise ValueError(f"steps {steps!r} is not a number from 1 to {MAX_OPERATORS}")
+        parameters = tuple(bytes.fromhex(item) for item in manifest["parameters"])
+        if any(len(commitment) != 32 for commitment in parameters):
+            raise ValueError("a commitment of a parameter has other than 32 bytes")
         return (
             bytes.fromhex(manifest["graph"]),
-            tuple(bytes.fromhex(item) for item in manifest["parameters"]),
+            parameters,
             None if profile is None else bytes.fromhex(profile),
             steps,
         )

@@ -4,44 +4,50 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import inf
 
 import torch
 from torch import Tensor
 
 from tao.errors import ModelError
 from tao.execution import replay
-from tao.graph.states import of_outputs
+from tao.graph import Graph
+from tao.graph.states import is_consistent, of_outputs
 from tao.model import ModelBundle
 from tao.numerics.drift import DRIFT_THRESHOLD, drift_ratio
-from tao.numerics.measure import measure
+from tao.numerics.measure import measure, measure_segment
 from tao.proofs import find_refutable_element
 from tao.receipt import Receipt
-from tao.tensors import commit
+from tao.tensors import TensorType, commit
 
 
 @dataclass(frozen=True)
 class OperatorVerdict:
     """One operator, run on the claimed values before it.
 
+    consistent: whether the values that pass by it are unchanged; where they are not, nothing else is looked at.
     refutable: the output element furthest outside its sound bound, None where nothing is provable.
-    exceedance: of the committed tolerance, as a member measures it; None without a profile.
+    exceedance: of the committed tolerance, as a member measures it. Without a profile it is of the honest drift, and
+    None where the outputs are plausible: other honest kernels may drift further in one operator than in a whole run.
     """
 
     node: int
     operator: str
     name: str
+    consistent: bool
     refutable: int | None
     exceedance: float | None
 
     @property
     def accepted(self) -> bool:
-        """Nothing provable, and within the tolerance profile."""
-        return self.refutable is None and (self.exceedance is None or self.exceedance <= 1)
+        """Nothing provable, and within the tolerance."""
+        within = self.exceedance is None or self.exceedance <= 1
+        return self.consistent and self.refutable is None and within
 
 
 @dataclass(frozen=True)
 class Report:
-    """drift_ratio: deviation of the outputs over honest drift. operators: those whose states were given."""
+    """drift_ratio: deviation of the outputs over honest drift. operators: those with both of their states known."""
 
     drift_ratio: float
     operators: tuple[OperatorVerdict, ...] = ()
@@ -66,8 +72,11 @@ def verify(
     """Re-execute a run in single and double precision and compare.
 
     inputs: the graph's, as committed in the receipt. states: the claimed values live at cuts, in the order of
-    `Graph.live`; every operator with both of its cuts among them gets a verdict. Raises ModelError where the
-    receipt is not about these inputs or does not commit to its values.
+    `Graph.live`; every operator with both of its cuts among them gets a verdict. A run begins and ends as its receipt
+    says, whatever the last state is, so that who altered the outputs afterwards is found at the last operator.
+
+    Raises ModelError where the receipt or the first state is not about these inputs, the receipt does not commit to
+    its values, or values are not of the graph's types.
     """
     if tuple(map(commit, inputs)) != receipt.inputs:
         raise ModelError("the receipt is about other inputs than those given")
@@ -75,21 +84,56 @@ def verify(
         raise ModelError("the receipt's values are not those it commits to")
     graph, parameters = bundle.graph, bundle.parameters
     end = len(graph)
+    _require_types(graph, end, receipt.values, "the receipt's values")
+    claimed = _claimed(graph, receipt, inputs, states or {})
+    commitments = {cut: tuple(map(commit, state)) for cut, state in claimed.items()}
     single = replay(graph, parameters, 0, inputs, end)
     double = replay(graph, parameters, 0, inputs, end, dtype=torch.float64)
-    states = states or {}
-    verdicts = tuple(
-        _examine(bundle, node, tuple(states[node]), tuple(states[node + 1]))
-        for node in range(end)
-        if node in states and node + 1 in states
-    )
-    return Report(drift_ratio(receipt.values, single, double), verdicts)
+    drift = drift_ratio(receipt.values, single, double)
+    verdicts = []
+    for node in range(end):
+        if node in claimed and node + 1 in claimed:
+            consistent = is_consistent(graph, node, commitments[node], node + 1, commitments[node + 1])
+            around = claimed[node], claimed[node + 1]
+            found = _measured(bundle, node, *around, drift > DRIFT_THRESHOLD) if consistent else (None, inf)
+            verdicts.append(
+                OperatorVerdict(node, graph.nodes[node].operator, graph.names[node], consistent, *found)
+            )
+    return Report(drift, tuple(verdicts))
 
 
-def _examine(
-    bundle: ModelBundle, node: int, before: tuple[Tensor, ...], after: tuple[Tensor, ...]
-) -> OperatorVerdict:
-    graph = bundle.graph
-    refutable = find_refutable_element(bundle, node, before, of_outputs(graph, node, after))
-    exceedance = None if bundle.profile is None else measure(bundle, node, before, after).exceedance
-    return OperatorVerdict(node, graph.nodes[node].operator, graph.names[node], refutable, exceedance)
+def _claimed(
+    graph: Graph, receipt: Receipt, inputs: Sequence[Tensor], states: Mapping[int, Sequence[Tensor]]
+) -> dict[int, tuple[Tensor, ...]]:
+    """The values claimed at cuts: at the ends the receipt's."""
+    end = len(graph)
+    for cut, state in states.items():
+        if not 0 <= cut <= end:
+            raise ModelError(f"a state is given for cut {cut}, which is not within 0 to {end}")
+        _require_types(graph, cut, state, f"the state at cut {cut}")
+    if 0 in states and tuple(map(commit, states[0])) != receipt.inputs:
+        raise ModelError("the states begin with other inputs than the receipt: they are of another run")
+    return {cut: tuple(state) for cut, state in states.items()} | {0: tuple(inputs), end: receipt.values}
+
+
+def _require_types(graph: Graph, cut: int, state: Sequence[Tensor], what: str) -> None:
+    expected, found = [graph.types[value] for value in graph.live(cut)], list(map(TensorType.of, state))
+    if found != expected:
+        given, wanted = (", ".join(map(str, types)) or "nothing" for types in (found, expected))
+        raise ModelError(f"{what}: {given}; the graph has {wanted} there")
+
+
+def _measured(
+    bundle: ModelBundle,
+    node: int,
+    before: tuple[Tensor, ...],
+    after: tuple[Tensor, ...],
+    is_implausible: bool,
+) -> tuple[int | None, float | None]:
+    """What is refutable of an operator, and by how much its tolerance is exceeded, as in its verdict."""
+    exceedance = None
+    if bundle.profile is not None:
+        exceedance = measure(bundle, node, before, after).exceedance
+    elif is_implausible:
+        exceedance = measure_segment(bundle, node, before, node + 1, after).drift_ratio / DRIFT_THRESHOLD
+    return find_refutable_element(bundle, node, before, of_outputs(bundle.graph, node, after)), exceedance

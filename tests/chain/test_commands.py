@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 
@@ -11,8 +12,8 @@ import torch
 from click.testing import CliRunner
 from safetensors.torch import load_file, save_file
 
-from benchmarks.small import Cheat, inputs
-from chain.world import CLIENT, FEE, OWNER, PROVER
+from benchmarks.small import Cheat, inputs, node
+from chain.world import CLIENT, FEE, FIRST_MEMBER, OWNER, PROVER
 from tao.chain.accounts import load_account
 from tao.chain.build import ROOT
 from tao.chain.local import account, free_port, let_pass
@@ -21,6 +22,7 @@ from tao.commands.models import decidable
 from tao.errors import ChainError, ProfileError
 from tao.model import trace
 from tao.numerics.settings import SAFETY, SEGMENT_SAFETY
+from tao.roles.prover import ProverRole
 
 MODELS = ROOT / "examples" / "models.py"
 
@@ -199,6 +201,31 @@ def test_outputs_that_cannot_be_saved_are_told_once_they_are_shown(world, run, m
     assert result.exit_code == 1 and "cannot be saved" in result.output and "No space left" in result.output
 
 
+def test_what_became_of_a_request_is_told_although_an_output_is_missing(world, run):
+    request = world.request()
+    world.prover().tick()
+    (claim,) = world.reader.view().claims
+    (world.folder / "store" / "tensors" / f"{claim.outputs[0].hex()}.safetensors").unlink()
+    out = world.folder / "out.safetensors"
+    result = run("client read", request="0x" + request.hex(), out=str(out))
+    said = " ".join(result.output.split())
+    assert result.exit_code == 1 and not out.exists()
+    assert f"of {claim.prover}: claimed, open to challenge" in said
+    assert f"output 0: tensors/{claim.outputs[0].hex()}.safetensors is missing" in said
+    assert said.endswith("1 of 1 outputs cannot be had; none is saved")
+
+
+def test_claims_that_were_refuted_are_told_of_their_request(world, run):
+    request = "0x" + world.request().hex()
+    world.play(world.prover(Cheat(world.bundle, node(world.bundle, "contraction"))), world.challenger())
+    (claim,) = world.reader.view().claims
+    said = " ".join(run("client read", request=request).output.split())
+    assert f"claim 0x{claim.claim_id.hex()} of {claim.prover}: refuted nobody serves the request now" in said
+    ProverRole(world.actor(FIRST_MEMBER), world.bundle).tick()
+    said = " ".join(run("client read", request=request).output.split())
+    assert said.count(": refuted") == 1 and ": claimed, open to challenge" in said and "output 0" in said
+
+
 def full_disk(*_):
     raise OSError(28, "No space left on device")
 
@@ -231,6 +258,15 @@ def test_an_account_without_funds_is_told_what_it_holds(world, run, monkeypatch)
     assert (
         result.exit_code == 1 and f"account {poor.address} holds 0 ETH, too little for 1 ETH" in result.output
     )
+
+
+def test_who_asks_for_a_run_fetches_no_parameter(world, run):
+    shutil.rmtree(world.folder / "store" / "tensors")
+    save_file({"0": inputs()[0]}, world.folder / "in.safetensors")
+    model = "0x" + world.bundle.model_id.hex()
+    posted = run("client request", CLIENT, model=model, inputs=str(world.folder / "in.safetensors"))
+    assert posted.exit_code == 0, posted.output
+    assert len(list((world.folder / "store" / "tensors").iterdir())) == 1
 
 
 def test_inputs_of_the_wrong_names_are_told(world, run):

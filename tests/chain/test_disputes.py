@@ -29,7 +29,7 @@ def test_an_honest_claim_becomes_final_and_pays_bond_and_fee(world):
     assert challenger.tick() == []
     result = client.read(world.actor(CLIENT), request)
     assert result.claim.status is Status.PENDING
-    assert (result.outputs[0] > 0).all()
+    assert (client.output(world.actor(CLIENT), result.claim, 0) > 0).all()
     let_pass(world.w3, 601)
     assert actions(prover.tick()) == ["finalise"]
     assert prover.tick() == []

@@ -43,8 +43,9 @@ def test_an_honest_run_becomes_final_and_no_auditor_disputes_it(training):
     let_pass(training.world.w3, 601)
     assert auditor.tick() == []
     assert actions(trainer.tick()) == ["finalise"]
-    result = client.read(training.world.actor(CLIENT), request)
-    assert result.claim.status is Status.FINALISED and int(result.outputs[0]) == STEPS
+    context = training.world.actor(CLIENT)
+    claim = client.read(context, request).claim
+    assert claim.status is Status.FINALISED and int(client.output(context, claim, 0)) == STEPS
 
 
 def test_trainer_and_auditor_show_loss_time_and_bytes_and_tell_them_at_the_end(training):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 
@@ -299,3 +300,14 @@ def test_of_what_follows_from_constants_only_exact_and_single_operations_are_fol
         "aten.sum.dim_IntList",
         "aten.add.Tensor",
     ]
+
+
+def test_tracing_warns_of_what_the_module_does_and_of_nothing_else() -> None:
+    def loud(module: nn.Module, x: Tensor) -> Tensor:
+        warnings.warn("the module's own", FutureWarning, stacklevel=1)
+        return x * 2
+
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        graph_of(loud)
+    assert {str(warning.message) for warning in told} == {"the module's own"}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from eth_hash.auto import keccak
 from graph.models import build, case, exported
 from tao.errors import ModelError, ProfileError, StoreError
 from tao.graph import Graph
-from tao.model import ModelBundle, trace
+from tao.model import ModelBundle, ModelOutline, trace
 from tao.numerics.profile import Device, NodeTolerance, Profile
 from tao.numerics.statistics import GRID
 from tao.tensors import TensorStore, commit, merkle
@@ -77,6 +78,15 @@ def test_store_gives_the_model_back(tmp_path: Path) -> None:
         assert all(map(torch.equal, loaded.parameters, model.parameters))
 
 
+def test_an_outline_has_the_models_id_and_graph_and_fetches_no_parameter(tmp_path: Path) -> None:
+    store = TensorStore(str(tmp_path))
+    for model in (bundle("mlp"), bundle(profile=profile_of(exported("shapes")[0]))):
+        model.save(store)
+        shutil.rmtree(tmp_path / "tensors")
+        outline = ModelOutline.load(store, model.model_id)
+        assert outline.graph == model.graph and outline.commitment == model.commitment
+
+
 def test_steps_change_the_id_and_survive_the_store(tmp_path: Path) -> None:
     store, one = TensorStore(str(tmp_path)), trace(torch.nn.Tanh(), (torch.ones(2, 3),))
     many = replace(one, steps=1000)
@@ -97,7 +107,7 @@ def test_steps_that_no_game_can_play_are_refused() -> None:
         replace(bundle("mlp"), steps=2)
 
 
-@pytest.mark.parametrize("steps", ["7", None, 1.0, True])
+@pytest.mark.parametrize("steps", ["7", None, 1.0, True, 0, -1, 2**300])
 def test_manifests_with_malformed_steps_are_refused(tmp_path: Path, steps: object) -> None:
     store = TensorStore(str(tmp_path))
     model_id = bundle("mlp").save(store)
@@ -140,6 +150,8 @@ def test_manifest_of_another_model_is_noticed(tmp_path: Path) -> None:
     store.put_named(f"models/{wanted.hex()}.json", store.get_named(name))
     with pytest.raises(ModelError, match=f"as 0x{wanted.hex()}"):
         ModelBundle.load(store, wanted)
+    with pytest.raises(ModelError, match=f"as 0x{wanted.hex()}"):
+        ModelOutline.load(store, wanted)
 
 
 @pytest.mark.parametrize("key", ["graph", "parameters", "profile", "format"])
@@ -148,7 +160,7 @@ def test_malformed_manifests_are_refused(tmp_path: Path, key: str) -> None:
     model_id = bundle("mlp").save(store)
     name = f"models/{model_id.hex()}.json"
     manifest = json.loads(store.get_named(name))
-    for change in ({key: 7}, {key: "zz"}):
+    for change in ({key: 7}, {key: "zz"}, {key: ["abcd"] * 5}):
         store.put_named(name, json.dumps(manifest | change).encode())
         with pytest.raises(ModelError, match="manifest"):
             ModelBundle.load(store, model_id)

@@ -1,14 +1,18 @@
 """The package as a library, without any chain."""
 
+import ast
 import subprocess
 import sys
+import tomllib
+from pathlib import Path
 
 import pytest
 import torch
 from torch import nn
 
 import tao
-from benchmarks.small import Cheat, inputs, node, tiny_bundle
+from benchmarks.small import Cheat, Rewriter, Tiny, inputs, node, tiny_bundle
+from tao.chain.build import ROOT
 from tao.errors import InvalidTensor, ModelError
 from tao.execution import capture
 from tao.receipt import Receipt, run
@@ -22,6 +26,10 @@ def model():
 
 def claimed(model, behaviour, given) -> Receipt:
     return run(lambda *tensors: behaviour.run(tensors), given)
+
+
+def states_of(model, given):
+    return capture(model.graph, model.parameters, given, range(len(model.graph) + 1))
 
 
 def test_an_honest_run_is_plausible_and_bit_equal_to_the_module():
@@ -49,18 +57,76 @@ def test_states_let_the_report_name_the_operator_to_blame(model):
 def test_an_operator_without_a_proof_is_blamed_by_its_statistics(model):
     guilty = node(model, "mish")
     cheat, given = Cheat(model, guilty), inputs()
-    report = model.verify(
-        claimed(model, cheat, given), given, cheat.capture(given, range(len(model.graph) + 1))
-    )
+    states = cheat.capture(given, range(len(model.graph) + 1))
+    report = model.verify(claimed(model, cheat, given), given, states)
     assert report.culprit.node == guilty
     assert report.culprit.refutable is None and report.culprit.exceedance > 1
 
 
 def test_honest_states_are_all_accepted(model):
     given = inputs()
-    states = capture(model.graph, model.parameters, given, range(len(model.graph) + 1))
-    report = model.verify(model.run(given), given, states)
+    report = model.verify(model.run(given), given, states_of(model, given))
     assert report.plausible and report.culprit is None and len(report.operators) == len(model.graph)
+
+
+def test_who_changes_a_value_that_passes_by_an_operator_is_blamed_there(model):
+    passed = node(model, "mish")
+    cheat, given = Rewriter(model, passed), inputs()
+    states = cheat.capture(given, range(len(model.graph) + 1))
+    receipt = run(lambda *_: states[len(model.graph)], given)
+    report = model.verify(receipt, given, states)
+    assert not report.plausible
+    assert report.culprit.node == passed and not report.culprit.consistent
+    assert [verdict.accepted for verdict in report.operators].count(False) == 1
+
+
+def test_an_output_that_the_states_do_not_end_with_is_blamed_on_the_last_operator(model):
+    given = inputs()
+    receipt = run(lambda x: (model.run((x,)).values[0] + 1e-3,), given)
+    last = len(model.graph) - 1
+    states = states_of(model, given)
+    assert model.verify(receipt, given, states).culprit.node == last
+    assert model.verify(receipt, given, {last: states[last]}).culprit.node == last
+
+
+@pytest.mark.parametrize("is_honest", [True, False])
+def test_states_of_another_run_are_no_defence_and_no_accusation(model, is_honest):
+    given, other = inputs(0), states_of(model, inputs(1))
+    receipt = model.run(given) if is_honest else claimed(model, Cheat(model, node(model, "mish")), given)
+    with pytest.raises(ModelError, match="begin with other inputs than the receipt"):
+        model.verify(receipt, given, other)
+    del other[0]
+    report = model.verify(receipt, given, other)
+    assert not report.plausible and report.culprit.node == 0
+
+
+def test_without_tolerances_an_operator_without_a_proof_is_blamed_by_its_drift():
+    given = inputs()
+    bare = tao.trace(Tiny(), given)
+    guilty = node(bare, "mish")
+    cheat = Cheat(bare, guilty)
+    report = bare.verify(claimed(bare, cheat, given), given, cheat.capture(given, range(len(bare.graph) + 1)))
+    assert report.culprit.node == guilty and report.culprit.refutable is None
+    honest = bare.verify(bare.run(given), given, states_of(bare, given))
+    assert honest.plausible and honest.culprit is None
+
+
+def test_malformed_states_are_refused_in_one_sentence(model):
+    given, end = inputs(), len(model.graph)
+    receipt, (first, *rest) = model.run(given), capture(model.graph, model.parameters, given, [1])[1]
+    for states, words in (
+        ({1: ()}, "state at cut 1"),
+        ({1: (first.double(), *rest)}, "state at cut 1"),
+        ({1: (first[0], *rest)}, "state at cut 1"),
+        ({end + 1: (first,)}, f"cut {end + 1}, which is not within 0 to {end}"),
+        ({-1: (first,)}, f"cut -1, which is not within 0 to {end}"),
+    ):
+        with pytest.raises(ModelError, match=words) as refusal:
+            model.verify(receipt, given, states)
+        assert "\n" not in str(refusal.value)
+    for values in ((), (receipt.values[0][0],), (receipt.values[0].double(),)):
+        with pytest.raises(ModelError, match="the receipt's values"):
+            model.verify(run(lambda *_, given=values: given, given), given)
 
 
 def test_a_receipt_of_other_inputs_or_values_is_refused(model):
@@ -76,6 +142,18 @@ def test_an_empty_batch_is_refused_in_one_sentence(model):
     with pytest.raises((ModelError, InvalidTensor)) as refusal:
         model.run((torch.zeros(0, 12),))
     assert "\n" not in str(refusal.value)
+
+
+def test_type_checkers_see_what_is_loaded_on_first_use():
+    package = Path(tao.__file__)
+    imports = [each for each in ast.walk(ast.parse(package.read_text())) if isinstance(each, ast.ImportFrom)]
+    seen = {
+        name.name: each.module for each in imports for name in each.names if each.module.startswith("tao.")
+    }
+    assert seen == tao._EXPORTS and sorted(seen) == tao.__all__
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]
+    (marker,) = settings["package-data"]["tao"]
+    assert package.with_name(marker).name == "py.typed" and package.with_name(marker).exists()
 
 
 def test_importing_the_package_does_not_import_torch():

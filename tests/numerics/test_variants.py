@@ -97,3 +97,30 @@ def test_compiled_kernels_have_a_cache_of_their_own_for_each_processor(monkeypat
 
 def test_a_variant_tells_the_machine_it_runs_on():
     assert "one thread" in variants.describe("one-thread") and ", torch 2." in variants.describe("one-thread")
+
+
+TRACED = "torch.manual_seed(0); module, given = torch.nn.Linear(2, 2), (torch.ones(1, 2),); "
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        "from tao.commands.options import apply_variant; apply_variant(None)",
+        TRACED + "model = tao.trace(module, given); model.run(given); model.verify(model.run(given), given)",
+        TRACED + "import tao.training; data = torch.utils.data.TensorDataset(torch.ones(4, 2)); "
+        "loss = lambda module, x: module(x).sum(); optimizer = torch.optim.SGD(module.parameters(), lr=0.1); "
+        "list(tao.training.record(module, optimizer, data, loss, steps=1, store='memory://', batch_size=2))",
+    ],
+    ids=["without --variant", "a run by the library", "a recording by the library"],
+)
+def test_who_chooses_no_variant_has_the_kernels_of_native_from_the_first_call_on(use: str) -> None:
+    """One thread alone calls vector mathematics first, once, and nothing is convolved by Winograd's algorithm."""
+    code = (
+        "import torch, tao\n"
+        "from tao.numerics import kernels\n"
+        "calls = []\n"
+        "kernels.warm_up = lambda: calls.append(torch._C._get_nnpack_enabled())\n"
+        f"{use}\n"
+        "print(calls)"
+    )
+    assert python("-c", code).splitlines()[-1] == "[False]"

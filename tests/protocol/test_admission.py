@@ -6,7 +6,13 @@ import pytest
 from eth_abi import encode
 
 from tao.errors import ModelError
-from tao.roles.admission import MAX_REVEALED, MAX_VALUES, require_short_reveals, revealed_bytes
+from tao.roles.admission import (
+    MAX_REVEALED,
+    MAX_VALUES,
+    require_inference,
+    require_short_reveals,
+    revealed_bytes,
+)
 
 REVEAL = ["bytes32", "uint32", "uint32", "bytes32[][]", "bytes32[][]"]
 
@@ -58,3 +64,10 @@ def test_a_run_of_many_steps_reveals_the_states_between_them():
 def test_a_state_longer_than_the_contract_takes_is_refused_by_the_operator():
     with pytest.raises(ModelError, match=f"{MAX_VALUES + 1} values are live before operator 0"):
         require_short_reveals(bundle(1, MAX_VALUES + 1), 2)
+
+
+def test_who_takes_a_training_job_for_a_model_is_told_which_roles_play_it():
+    require_inference(bundle(3, 1))
+    job = SimpleNamespace(model_id=bytes(32), steps=8)
+    with pytest.raises(ModelError, match=r"is a training job of 8 steps; use `tao trainer` or `tao auditor`"):
+        require_inference(job)

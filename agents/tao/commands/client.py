@@ -6,44 +6,50 @@ import click
 
 from tao.commands.options import (
     Settings,
-    apply_variant,
     chain_options,
     fee_option,
     inputs_option,
-    load_bundle,
     model_option,
     out_option,
     request_option,
 )
-from tao.errors import ModelError
+from tao.errors import ModelError, StoreError
 
 
 def post_request(settings: Settings, model_id: bytes, inputs: Path, fee: int) -> str:
     """Post one request; returns its id in hex."""
-    apply_variant(None)
     from tao.roles import client as role
 
     context = settings.context()
-    done = role.request(context, load_bundle(context, model_id), _load(inputs), fee)
+    with context.journal.display.work(f"loading the graph of model 0x{model_id.hex()[:8]}"):
+        model = role.load_outline(context, model_id)
+    done = role.request(context, model, _load(inputs), fee)
     return done.details["request"]
 
 
 def read_result(settings: Settings, request_id: bytes, out: Path | None) -> None:
-    """Print what became of a request, and save its outputs where they are there."""
+    """Print what became of a request, then its outputs, and save them.
+
+    Raises StoreError, once all else is printed, where an output cannot be had.
+    """
     from rich.console import Console
 
-    from tao.display import utc
+    from tao.display import printable, utc
     from tao.protocol.views import Status
     from tao.roles import client as role
 
-    result = role.read(settings.context(with_account=False), request_id)
-    console = Console()
-    if result.claim is None:
+    context = settings.context(with_account=False)
+    result = role.read(context, request_id)
+    console = Console(soft_wrap=True)  # ids and paths stay whole
+    for refuted in result.refuted:
+        console.print(f"claim 0x{refuted.claim_id.hex()} of {refuted.prover}: refuted")
+    claim = result.claim
+    if claim is None:
+        served = "now" if result.refuted else "yet"
         console.print(
-            "nobody serves the request yet" if not result.request.closed else "the request was cancelled"
+            "the request was cancelled" if result.request.closed else f"nobody serves the request {served}"
         )
         return
-    claim = result.claim
     state = {
         Status.PENDING: f"claimed, open to challenge until {utc(claim.window_end)}",
         Status.DISPUTED: f"disputed by {claim.open_disputes} challengers",
@@ -51,14 +57,23 @@ def read_result(settings: Settings, request_id: bytes, out: Path | None) -> None
         Status.FINALISED: "final",
     }[claim.status]
     console.print(f"claim 0x{claim.claim_id.hex()} of {claim.prover}: {state}")
-    for slot, tensor in enumerate(result.outputs):
-        console.print(f"output {slot}: {tensor.dtype} {tuple(tensor.shape)}\n{tensor}", markup=False)
+    outputs = {}
+    for slot in range(len(claim.outputs)):
+        try:
+            tensor = outputs[str(slot)] = role.output(context, claim, slot).contiguous()
+            said = f"{tensor.dtype} {tuple(tensor.shape)}\n{tensor}"
+        except StoreError as error:
+            said = printable(str(error))
+        console.print(f"output {slot}: {said}", markup=False)
+    if len(outputs) < len(claim.outputs):
+        missing, unsaved = len(claim.outputs) - len(outputs), "" if out is None else "; none is saved"
+        raise StoreError(f"{missing} of {len(claim.outputs)} outputs cannot be had{unsaved}")
     if out is not None:
         from safetensors import SafetensorError
         from safetensors.torch import save_file
 
         try:
-            save_file({str(slot): tensor.contiguous() for slot, tensor in enumerate(result.outputs)}, out)
+            save_file(outputs, out)
         except (OSError, SafetensorError) as error:
             raise ModelError(f"the outputs cannot be saved to {out}: {error}") from error
         console.print(f"outputs saved to {out}", markup=False)

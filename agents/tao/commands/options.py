@@ -274,11 +274,7 @@ def apply_variant(name: str | None) -> None:
                 f"kernel variant {name!r} is for calibration; a role runs with one of {', '.join(_ON_CPU)}"
             )
         variants.apply(name)
-        variants.configure_torch(name)
-    else:
-        from tao.numerics.kernels import warm_up
-
-        warm_up()
+    variants.configure_torch(name or "native")
 
 
 def load_bundle(context: "Context", model_id: bytes) -> "ModelBundle":

@@ -14,6 +14,7 @@ from tao.execution.layout import is_whole, lay_out, view_operand
 from tao.graph.canonical import Graph, Node
 from tao.graph.literals import Slot, fill, leaves, substitute
 from tao.graph.operators import COPY
+from tao.numerics.kernels import prepare
 
 Override = Callable[[int, Node, tuple[Tensor, ...], tuple[Tensor, ...]], Sequence[Tensor]]
 """(node index, node, operand tensors, outputs) -> the outputs to go on with."""
@@ -32,6 +33,7 @@ class Executor:
 
         Raises ModelError where the parameters are not those of the graph.
         """
+        prepare()
         if len(parameters) != graph.parameter_count:
             raise ModelError(f"the graph has {graph.parameter_count} parameters, not {len(parameters)}")
         self.graph = graph

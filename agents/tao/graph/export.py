@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Iterator
+from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
@@ -35,7 +37,7 @@ def export(
     """
     require_tuple(args)
     module = module.eval()
-    with torch.no_grad():
+    with torch.no_grad(), _without_its_warning():
         try:
             program = torch.export.export(module, args, kwargs, strict=strict).run_decompositions({})
             measure_layouts(program, args, kwargs or {})
@@ -43,6 +45,14 @@ def export(
             raise UnsupportedOperator(explain(error, module)) from error
         graph, parameters = _Exporter(program).run()
     return graph, dict(enumerate(parameters))
+
+
+@contextmanager
+def _without_its_warning() -> Iterator[None]:
+    """torch.export warns of a type that it copies itself; whoever traces a model can do nothing about that."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", r"`isinstance\(treespec, LeafSpec\)` is deprecated", FutureWarning)
+        yield
 
 
 def require_tuple(inputs: Any) -> None:

@@ -1,18 +1,34 @@
-"""Schedules that CPU libraries do not offer but accelerators use, installed under ATen's own operators.
+"""The kernels of this process: what the vendor's need before their first use, and schedules that CPU libraries do not
+offer but accelerators use, installed under ATen's own operators.
 
-They replace CPU kernels of the whole process, below the dispatcher, so composite operators reach them too.
+The latter replace CPU kernels of the whole process, below the dispatcher, so composite operators reach them too.
 """
 
 import math
+import threading
 import warnings
 from collections.abc import Callable
-from functools import reduce
+from functools import cache, reduce
 
 import numpy as np
 import torch
 from torch import Tensor
 
 _libraries: list[torch.library.Library] = []  # an override lives as long as its library object
+_preparing = threading.Lock()
+
+
+def prepare() -> None:
+    """Have vendor kernels compute what the bounds hold for, from the first call on. Costs nothing a second time."""
+    with _preparing:
+        _prepare()
+
+
+@cache
+def _prepare() -> None:
+    # Where oneDNN does not convolve, NNPACK does by Winograd's algorithm, which is no sum of products.
+    torch.backends.nnpack.set_flags(False)
+    warm_up()
 
 
 def warm_up() -> None:
@@ -26,7 +42,7 @@ def warm_up() -> None:
     functions = [getattr(torch, name) for name in (names + " erf erfc erfinv sigmoid trunc lgamma").split()]
     gelu = torch.nn.functional.gelu
     for dtype in (torch.float32, torch.float64):
-        x = torch.full((1,), 0.5, dtype=dtype)
+        x = torch.full((1,), 0.5, dtype=dtype, device="cpu")
         for function in (*functions, gelu, torch.nn.functional.silu):
             function(x)
         gelu(x, approximate="tanh")

@@ -250,22 +250,23 @@ def apply(name: str) -> Variant:
 
 
 def configure_torch(name: str) -> None:
-    """Finish variant `name` inside torch, for the whole process: threads, oneDNN, schedules, warm-up."""
+    """Finish variant `name` inside torch, for the whole process: threads, oneDNN, schedules.
+
+    A process that has chosen none runs `native`.
+    """
     chosen = variant(name)
     import torch
 
-    from tao.numerics.kernels import compose_operators, split_contractions, use_numpy, warm_up
+    from tao.numerics.kernels import compose_operators, prepare, split_contractions, use_numpy
 
     if chosen.threads:
         torch.set_num_threads(chosen.threads)
     torch.backends.mkldnn.enabled = chosen.onednn
-    # Where oneDNN does not convolve, NNPACK does by Winograd's algorithm, which is no sum of products.
-    torch.backends.nnpack.set_flags(False)
     if chosen.device == "cuda":
         # cuDNN may choose that algorithm, too. TF32 rounds the factors of products to 11 bits.
         torch.backends.cudnn.enabled = False
         torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
-    warm_up()
+    prepare()
     if chosen.parts:
         split_contractions(chosen.parts, chosen.sequential)
     if chosen.numpy:

@@ -16,7 +16,10 @@ WORD = 32
 def require_inference(bundle: ModelBundle) -> None:
     """Raise ModelError for a model of several steps, whose runs cannot be replayed by these roles."""
     if bundle.steps > 1:
-        raise ModelError(f"model 0x{bundle.model_id.hex()} has {bundle.steps} steps; this role plays one")
+        raise ModelError(
+            f"the model 0x{bundle.model_id.hex()} is a training job of {bundle.steps} steps; "
+            "use `tao trainer` or `tao auditor`"
+        )
 
 
 def require_calibrated(bundle: ModelBundle) -> None:

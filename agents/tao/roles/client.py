@@ -9,8 +9,8 @@ from torch import Tensor
 from web3.logs import DISCARD
 
 from tao.errors import ChainError, ModelError
-from tao.model import ModelBundle
-from tao.protocol.views import ClaimView, RequestView
+from tao.model import CommittedModel, ModelBundle, ModelOutline
+from tao.protocol.views import ClaimView, RequestView, Status
 from tao.roles.admission import require_calibrated, require_segments, require_short_reveals
 from tao.roles.context import Context
 from tao.roles.journal import Done
@@ -20,11 +20,11 @@ from tao.tensors import TensorType
 
 @dataclass(frozen=True)
 class Result:
-    """A served request: `outputs` are None while no claim serves it."""
+    """What became of a request. claim: the one that serves it, if any. refuted: those that did."""
 
     request: RequestView
     claim: ClaimView | None
-    outputs: tuple[Tensor, ...] | None
+    refuted: tuple[ClaimView, ...]
 
 
 def register(context: Context, bundle: ModelBundle) -> Done:
@@ -51,6 +51,12 @@ def load_model(context: Context, model_id: bytes) -> ModelBundle:
     return ModelBundle.load(context.store, model_id)
 
 
+def load_outline(context: Context, model_id: bytes) -> ModelOutline:
+    """What a request needs of a registered model; raises as `load_model`, and fetches no parameter."""
+    require_registered(context, model_id)
+    return ModelOutline.load(context.store, model_id)
+
+
 def require_registered(context: Context, model_id: bytes) -> None:
     """Raises ChainError where the deployment does not know the model."""
     if not context.contracts.models.functions.isRegistered(model_id).call():
@@ -60,33 +66,38 @@ def require_registered(context: Context, model_id: bytes) -> None:
         )
 
 
-def request(context: Context, bundle: ModelBundle, inputs: Sequence[Tensor], fee: int) -> Done:
+def request(context: Context, model: CommittedModel, inputs: Sequence[Tensor], fee: int) -> Done:
     """Store the inputs and ask for one run under `fee` wei; `details["request"]` is the request's id.
 
     Raises ModelError, before anything is sent, for inputs that are not the model's: nobody could serve them.
     """
     start = time.monotonic()
-    _require_inputs(bundle, inputs)
+    _require_inputs(model, inputs)
     commitments = [context.store.put_tensor(tensor) for tensor in inputs]
     claims = context.contracts.claims
     sent = context.send(
-        claims.functions.request(bundle.model_id, commitments, secrets.randbits(256)), value=fee
+        claims.functions.request(model.model_id, commitments, secrets.randbits(256)), value=fee
     )
     (event,) = claims.events.RequestPosted().process_receipt(sent.receipt, errors=DISCARD)
     request_id = event["args"]["requestId"]
-    what = f"posted request {short(request_id)} for model {short(bundle.model_id)}"
+    what = f"posted request {short(request_id)} for model {short(model.model_id)}"
     return _report(context, "request", what, start, sent, request="0x" + request_id.hex(), fee=fee)
 
 
 def read(context: Context, request_id: bytes) -> Result:
-    """The request, the claim that serves it and its outputs from the store, which checks them."""
+    """The request and its claims; `output` fetches what the claim says."""
     view = context.reader.view(most_requests=None)
     found = next((request for request in view.requests if request.request_id == request_id), None)
     if found is None:
         raise ChainError(f"the request 0x{request_id.hex()} is not known to this deployment")
     claim = next((claim for claim in view.claims if claim.claim_id == found.active_claim), None)
-    outputs = tuple(map(context.store.get_tensor, claim.outputs)) if claim else None
-    return Result(found, claim, outputs)
+    claims = [claim for claim in view.claims if claim.request_id == request_id]
+    return Result(found, claim, tuple(claim for claim in claims if claim.status is Status.REFUTED))
+
+
+def output(context: Context, claim: ClaimView, slot: int) -> Tensor:
+    """One claimed output from the store, which checks it; raises StoreError where it cannot be had."""
+    return context.store.get_tensor(claim.outputs[slot])
 
 
 def cancel(context: Context, request_id: bytes) -> Done:
@@ -112,8 +123,8 @@ def withdraw(context: Context) -> Done:
     return _report(context, "withdraw", what, start, sent, amount=amount)
 
 
-def _require_inputs(bundle: ModelBundle, inputs: Sequence[Tensor]) -> None:
-    types = bundle.graph.types[: bundle.graph.input_count]
+def _require_inputs(model: CommittedModel, inputs: Sequence[Tensor]) -> None:
+    types = model.graph.types[: model.graph.input_count]
     if len(inputs) != len(types):
         raise ModelError(f"{len(inputs)} inputs are given and the model takes {len(types)}")
     for index, (tensor, expected) in enumerate(zip(inputs, types, strict=True)):

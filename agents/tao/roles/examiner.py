@@ -23,7 +23,6 @@ from pathlib import Path
 
 from tao.errors import ModelError, ProfileError, StoreError, sentence
 from tao.numerics import variants
-from tao.numerics.kernels import warm_up
 from tao.numerics.statistics import STATISTICS_LIMIT, VoteStatistics
 from tao.protocol.views import Vote
 from tao.roles.examination import Examination, Question, Verdict
@@ -181,10 +180,7 @@ def main(store_url: str, device: str, variant: str) -> None:
     asked: queue.SimpleQueue[bytes] = queue.SimpleQueue()
     threading.Thread(target=_listen, args=(asked,), daemon=True).start()
     _bound_memory()
-    if variant:
-        variants.configure_torch(variant)
-    else:
-        warm_up()
+    variants.configure_torch(variant or "native")
     examination = Examination(TensorStore(store_url), device)
     while True:
         answer = answer_to(examination, json.loads(asked.get()))
