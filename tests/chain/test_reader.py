@@ -183,7 +183,9 @@ def test_a_block_is_read_once_whichever_models_are_asked_for(world, monkeypatch)
     assert len(view.requests) == 1
     provider, asked = context.w3.provider, []
     request = provider._make_request
-    monkeypatch.setattr(provider, "_make_request", lambda name, data: asked.append(name) or request(name, data))
+    monkeypatch.setattr(
+        provider, "_make_request", lambda name, data: asked.append(name) or request(name, data)
+    )
     assert context.reader.view() is view
     assert context.reader.view([bytes(32)]).requests == ()
     assert context.reader.view([world.bundle.model_id]) == view
