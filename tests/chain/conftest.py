@@ -14,6 +14,7 @@ from tao.chain.local import account, local_chain
 from tao.chain.parameters import load_parameters
 from tao.chain.rpc import connect
 from tao.roles import client
+from tao.roles.context import Context
 
 
 @pytest.fixture(scope="session")
@@ -45,6 +46,12 @@ def deployed(chain_url, build, parameters):
     return deploy(connect(chain_url), account(OWNER), parameters, build, "ethereum-local")
 
 
+@pytest.fixture(scope="session")
+def connected(chain_url, deployed, build, tmp_path_factory):
+    store = str(tmp_path_factory.mktemp("connected"))
+    return Context.connect(connect(chain_url), deployed, None, store, build=build)
+
+
 @pytest.fixture
 def w3(chain_url, deployed):
     """A connection; whatever the test does to the chain is undone."""
@@ -55,9 +62,9 @@ def w3(chain_url, deployed):
 
 
 @pytest.fixture
-def world(w3, chain_url, deployed, build, bundle, tmp_path):
+def world(w3, chain_url, deployed, build, bundle, connected, tmp_path):
     """The deployment with the tiny network registered and in the store."""
-    world = World(chain_url, w3, deployed, build, bundle, tmp_path)
+    world = World(chain_url, w3, deployed, build, bundle, tmp_path, connected)
     client.register(world.actor(OWNER), bundle)
     return world
 

@@ -20,7 +20,7 @@ def test_a_dispute_survives_dropped_connections_and_lost_answers(world):
     world.request()
     faults = Faults(before=11, after=17, delay=0.001)
     with flaky(world.url, faults) as url:
-        shaky = replace(world, url=url)
+        shaky = replace(world, url=url, connected=None)
         cheat = Cheat(world.bundle, node(world.bundle, "mish"))
         done = shaky.play(shaky.prover(cheat), shaky.challenger(), *shaky.members())
     assert faults.dropped > 40
@@ -34,7 +34,7 @@ def test_a_dispute_survives_transactions_that_arrive_late(world):
     world.request()
     faults = Faults(late=2)
     with flaky(world.url, faults) as url:
-        shaky = replace(world, url=url)
+        shaky = replace(world, url=url, connected=None)
         cheat = Cheat(world.bundle, node(world.bundle, "mish"))
         roles = [shaky.prover(cheat), shaky.challenger(), *shaky.members()]
         before, late = included(world), faults.overtaken
@@ -48,7 +48,7 @@ def test_a_dispute_survives_transactions_that_arrive_late(world):
 def test_every_transaction_of_a_shaky_connection_is_included_once(world, fault):
     faults = Faults(**fault)
     with flaky(world.url, faults) as url:
-        context = replace(world, url=url).context(10)
+        context = replace(world, url=url, connected=None).context(10)
         first = world.w3.eth.get_transaction_count(context.address)
         for salt in range(5):
             request = context.contracts.claims.functions.request(world.bundle.model_id, [bytes(32)], salt)

@@ -176,15 +176,21 @@ def test_of_many_open_requests_only_the_best_paid_are_looked_at(world, monkeypat
         assert client.read(context, bytes.fromhex(request[2:])).request.is_open
 
 
-def test_a_block_is_read_once_for_each_set_of_models(world, monkeypatch):
+def test_a_block_is_read_once_whichever_models_are_asked_for(world, monkeypatch):
     context = world.context(CLIENT)
     world.request()
     view = context.reader.view()
-    get_logs, asked = context.w3.eth.get_logs, []
-    monkeypatch.setattr(context.w3.eth, "get_logs", lambda wanted: asked.append(wanted) or get_logs(wanted))
-    assert context.reader.view() is view and not asked
-    assert context.reader.view([bytes(32)]).requests == () and asked
+    assert len(view.requests) == 1
+    provider, asked = context.w3.provider, []
+    request = provider._make_request
+    monkeypatch.setattr(
+        provider, "_make_request", lambda name, data: asked.append(name) or request(name, data)
+    )
     assert context.reader.view() is view
+    assert context.reader.view([bytes(32)]).requests == ()
+    assert context.reader.view([world.bundle.model_id]) == view
+    assert context.reader.view() is view
+    assert asked == ["eth_getBlockByNumber"] * 4
     mine(world.w3)
     assert context.reader.view() == replace(view, now=context.reader.view().now, block=view.block + 1)
 

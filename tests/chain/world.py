@@ -32,7 +32,10 @@ FEE = 10**16
 
 @dataclass
 class World:
-    """`url` may be that of a proxy for the roles; the world itself talks to the chain through `w3`."""
+    """`url` may be that of a proxy for the roles; the world itself talks to the chain through `w3`. The connection and
+    the bindings of `connected`, a context on `url`, serve this world too, so that the deployment need not be checked
+    again.
+    """
 
     url: str
     w3: Web3
@@ -40,6 +43,7 @@ class World:
     build: Build
     bundle: ModelBundle
     folder: Path
+    connected: Context | None = None
 
     @cached_property
     def reader(self) -> Reader:
@@ -48,7 +52,9 @@ class World:
 
     @cached_property
     def _first(self) -> Context:
-        return self.context(CLIENT)
+        if (found := self.connected) is None:
+            return self.context(CLIENT)
+        return replace(found, reader=Reader(found.w3, found.contracts, self.deployment.first_block))
 
     def actor(self, index: int, store: Any = None) -> Context:
         """An account on the connection, and with the reader, of all others of this world: the deployment is checked

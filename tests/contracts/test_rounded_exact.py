@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from fractions import Fraction
-from functools import cache, partial
+from functools import cache, lru_cache, partial
 
 import numpy as np
 import pytest
@@ -98,9 +98,14 @@ def count(seen: Counter, zone: rules.Zone | None, y: int, verdict: int, hair: Fr
     seen["one rounding"] += not split
     seen["excluded, not proven"] += excluded and not verdict & EXCLUDED
     seen["split, not proven"] += split and not verdict & SPLIT
-    clear = replace(zone, least=zone.least / hair, most=zone.most * hair)
+    clear = clearer(zone, hair)
     seen["clear, not proven"] += clear.excludes(y) and not verdict & EXCLUDED
     seen["clear, not proven"] += clear.is_split and not verdict & SPLIT
+
+
+@lru_cache(maxsize=1)
+def clearer(zone: rules.Zone, hair: Fraction) -> rules.Zone:
+    return replace(zone, least=zone.least / hair, most=zone.most * hair)
 
 
 # ---- rounding

@@ -1,16 +1,19 @@
-"""The real adjudicators on an in-process chain."""
+"""The real adjudicators on a local chain."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import pytest
 from torch import Tensor
-from web3 import EthereumTesterProvider, Web3
 from web3.contract import Contract
+from web3.middleware import Web3Middleware
 
 from tao.chain.build import load_build
 from tao.chain.deployment import ADJUDICATORS
+from tao.chain.local import local_chain
+from tao.chain.rpc import connect
 from tao.model import ModelBundle
 from tao.proofs import leaf_claim
 from tao.tensors.keccak import keccak
@@ -20,16 +23,30 @@ Decides = Callable[..., bool]
 """Of a bundle, a node, the values before it, its outputs, a proof and what else the function takes."""
 
 
+class Included(Web3Middleware):
+    """A transaction is in a block, and has succeeded, when the call that sends it returns."""
+
+    def response_processor(self, method: str, response: Any) -> Any:
+        if method == "eth_sendTransaction":
+            receipt = self._w3.eth.wait_for_transaction_receipt(response["result"], poll_latency=0.005)
+            assert receipt["status"] == 1
+        return response
+
+
 @pytest.fixture(scope="session")
-def deciders() -> dict[bytes, Contract]:
+def deciders() -> Iterator[dict[bytes, Contract]]:
     """The adjudicators by the operators that they decide."""
-    build, web3 = load_build(), Web3(EthereumTesterProvider())
-    contracts = []
-    for name in ADJUDICATORS:
-        factory = web3.eth.contract(abi=build[name].abi, bytecode=build[name].creation)
-        receipt = web3.eth.wait_for_transaction_receipt(factory.constructor().transact())
-        contracts.append(web3.eth.contract(receipt["contractAddress"], abi=build[name].abi))
-    return {bytes(op): each for each in contracts for op in each.functions.operators().call()}
+    build = load_build()
+    with local_chain() as url:
+        web3 = connect(url)
+        web3.middleware_onion.add(Included)
+        web3.eth.default_account = web3.eth.accounts[0]
+        contracts = []
+        for name in ADJUDICATORS:
+            factory = web3.eth.contract(abi=build[name].abi, bytecode=build[name].creation)
+            receipt = web3.eth.get_transaction_receipt(factory.constructor().transact())
+            contracts.append(web3.eth.contract(receipt["contractAddress"], abi=build[name].abi))
+        yield {bytes(op): each for each in contracts for op in each.functions.operators().call()}
 
 
 @pytest.fixture(scope="session")

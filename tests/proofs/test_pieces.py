@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-from ast import literal_eval
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from fractions import Fraction
@@ -12,10 +11,10 @@ import numpy as np
 import pytest
 import torch
 from eth_abi import decode, encode
-from eth_tester.exceptions import TransactionFailed
 from flint import arb
 from torch import Tensor, nn
 from web3.contract import Contract
+from web3.exceptions import ContractLogicError
 
 import tao.proofs
 from proofs.test_proofs import Leaf, changed, leaf
@@ -98,9 +97,9 @@ def posted(deciders) -> Callable[[Leaf, int], Posted]:
 
 def answer(call: Callable[[], object]) -> str:
     """The selector of the error that a call reverts with."""
-    with pytest.raises(TransactionFailed) as refusal:
+    with pytest.raises(ContractLogicError) as refusal:
         call()
-    return "0x" + literal_eval(str(refusal.value).removeprefix("execution reverted: "))[:4].hex()
+    return refusal.value.data[:10]
 
 
 def spoiled(posted: Posted, refutes, **parts) -> str:

@@ -8,8 +8,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from eth_tester.exceptions import TransactionFailed
 from torch import Tensor, nn
+from web3.exceptions import ContractLogicError
 
 import tao.proofs
 from proofs.test_pieces import drawn
@@ -122,7 +122,7 @@ def test_where_the_contract_records_nothing_there_are_no_sums(deciders, name, hi
     piece = pieces_of(fresh, [[(at, LANES)] for at in firsts], hint)[0]
     assert sums_over(fresh, hint, firsts, 0, piece.lanes) is None
     (posting,) = tao.proofs.postings(fresh, [piece])
-    with pytest.raises(TransactionFailed):
+    with pytest.raises(ContractLogicError):
         contract.functions.post(posting.pieces).call({"gas": 15_000_000})
 
 

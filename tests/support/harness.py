@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import json
+import os
 import re
+import tempfile
 from functools import cache
+from hashlib import sha256
 from pathlib import Path
 from posixpath import dirname, join, normpath
 from types import SimpleNamespace
@@ -14,6 +18,8 @@ from support.wire import Contract, Wire
 ROOT = Path(__file__).parents[2]
 SOLC = "0.8.30"
 IMPORT = re.compile(r'^import\s[^"]*"([^"]+)";', re.MULTILINE)
+KEPT = ROOT / ".build" / "harnesses"
+"""Outputs of the compiler by what it was given: it takes seconds for each, in every process of the tests."""
 PACKAGES = {"@openzeppelin/": "node_modules/@openzeppelin/"}
 
 
@@ -39,7 +45,6 @@ def _sources(path: str) -> dict[str, str]:
 def compiled(path: str) -> tuple[bytes, list[Any]]:
     """Bytecode and ABI of the contract after which the file at `path` in the repository is named."""
     from ethpm_types import ContractType  # here, as tests without a chain have no compiler
-    from solcx import compile_standard
 
     description = {
         "language": "Solidity",
@@ -51,8 +56,22 @@ def compiled(path: str) -> tuple[bytes, list[Any]]:
             "outputSelection": {path: {"*": ["abi", "evm.bytecode.object"]}},
         },
     }
-    output = compile_standard(description, solc_version=SOLC)["contracts"][path][Path(path).stem]
+    output = _output(description)["contracts"][path][Path(path).stem]
     return bytes.fromhex(output["evm"]["bytecode"]["object"]), ContractType(abi=output["abi"]).abi
+
+
+def _output(description: dict[str, Any]) -> dict[str, Any]:
+    """The compiler's output, kept from an earlier run where nothing it depends on has changed."""
+    from solcx import compile_standard
+
+    kept = KEPT / f"{sha256(json.dumps([SOLC, description]).encode()).hexdigest()}.json"
+    if not kept.exists():
+        output = compile_standard(description, solc_version=SOLC)
+        KEPT.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile("w", dir=KEPT, delete=False) as file:
+            json.dump(output, file)
+        os.replace(file.name, kept)  # whole or not at all: other processes look for it too
+    return json.loads(kept.read_text())
 
 
 def deployed(wire: Wire, sender: str, path: str, value: int = 0) -> Contract:

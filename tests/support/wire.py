@@ -6,8 +6,8 @@ and the tests of tests/contracts go through Ape itself.
 
 from __future__ import annotations
 
-import http.client
 import json
+import socket
 import time
 from collections import Counter, defaultdict
 from collections.abc import Sequence
@@ -20,6 +20,7 @@ from eth_abi import decode, encode
 from eth_hash.auto import keccak
 
 GAS = 12_000_000
+HEADERS = b"POST / HTTP/1.1\r\nHost: node\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
 PATIENCE = 120
 """Seconds to wait for a receipt."""
 BUILT_IN = {
@@ -75,6 +76,16 @@ class Contract:
         entry = self.methods[method]
         return "0x" + (entry.selector + encode(entry.inputs, args)).hex()
 
+    def query(self, method: str, args: Sequence[Any]) -> str:
+        """The data of a read that is made again and again, of hashable arguments."""
+        entry = self.methods[method]
+        return "0x" + (entry.selector + _encoded(entry.inputs, tuple(args))).hex()
+
+
+@lru_cache(maxsize=100_000)
+def _encoded(types: tuple[str, ...], args: tuple) -> bytes:
+    return encode(types, args)
+
 
 @lru_cache(maxsize=100_000)
 def _decoded(types: tuple[str, ...], raw: str) -> Any:
@@ -85,7 +96,9 @@ def _decoded(types: tuple[str, ...], raw: str) -> Any:
 class Wire:
     def __init__(self, url: str):
         address = urlparse(url)
-        self._http = http.client.HTTPConnection(address.hostname, address.port, timeout=120)
+        self._node = socket.create_connection((address.hostname, address.port), timeout=120)
+        self._node.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._answers = self._node.makefile("rb")
         self._errors: dict[bytes, tuple[str, tuple[str, ...]]] = dict(BUILT_IN)
         self._events: dict[bytes, tuple[str, list]] = {}
         self.gas: dict[str, Counter] = defaultdict(Counter)
@@ -94,8 +107,15 @@ class Wire:
     # ---- transport
 
     def _post(self, body: Any) -> Any:
-        self._http.request("POST", "/", json.dumps(body), {"Content-Type": "application/json"})
-        return json.loads(self._http.getresponse().read())
+        """The answer; a request by http.client takes eight times as long."""
+        data = json.dumps(body).encode()
+        self._node.sendall(HEADERS % len(data) + data)
+        length = 0
+        while line := self._answers.readline().strip():
+            name, _, value = line.partition(b":")
+            if name.lower() == b"content-length":
+                length = int(value)
+        return json.loads(self._answers.read(length))
 
     def rpc(self, method: str, *params: Any) -> Any:
         answer = self._post({"jsonrpc": "2.0", "id": 1, "method": method, "params": params})
@@ -208,9 +228,9 @@ class Wire:
                 "jsonrpc": "2.0",
                 "id": i,
                 "method": "eth_call",
-                "params": [{"to": call[0].address, "data": call[0].data(*call[1:])}, "latest"],
+                "params": [{"to": contract.address, "data": contract.query(method, args)}, "latest"],
             }
-            for i, call in enumerate(calls)
+            for i, (contract, method, *args) in enumerate(calls)
         ]
         answers = sorted(self._post(bodies), key=lambda answer: answer["id"]) if bodies else []
         results = []

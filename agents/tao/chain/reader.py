@@ -41,7 +41,8 @@ MOST_REQUESTS = 256
 class Reader:
     """Reads one deployment. All of a `view` belongs to one block, so a reorganisation cannot mix two.
 
-    What outlives a block is deeper than any reorganisation: old logs, and views that can change no more.
+    A block's logs, and each request, claim and dispute at it, are read once however many views are asked for. What
+    outlives a block is deeper than any reorganisation: old logs, and views that can change no more.
     """
 
     def __init__(self, w3: Web3, contracts: Contracts, first_block: int):
@@ -61,6 +62,8 @@ class Reader:
         self._models = EventLog(w3, (contracts.models.events.ModelRegistered(),), first_block)
         self._ended: dict[bytes, tuple[int, Any]] = {}
         self._head, self._views = b"", dict[tuple[frozenset[bytes] | None, int | None], ChainView]()
+        self._at_head: Logs = {}
+        self._seen: dict[bytes, Any] = {}
         self.fan_out, self.challenger_bond, *_ = contracts.game.functions.parameters().call()
         self.window, self.prover_bond, _ = contracts.claims.functions.parameters().call()
         self.stake, *_, self.commit_period, _, _ = contracts.committee.functions.parameters().call()
@@ -76,11 +79,12 @@ class Reader:
         wanted = (None if models is None else frozenset(models), most_requests)
         try:
             head = self.w3.eth.get_block("latest")
+            now, block = head["timestamp"], head["number"]
             if head["hash"] != self._head:
-                self._head, self._views = head["hash"], {}
+                self._at_head = self._logs.at(block)
+                self._head, self._views, self._seen = head["hash"], {}, {}
             if wanted not in self._views:
-                now, block = head["timestamp"], head["number"]
-                self._views[wanted] = _Snapshot(self, self._logs.at(block), now, block).view(*wanted)
+                self._views[wanted] = _Snapshot(self, self._at_head, now, block).view(*wanted)
                 self._logs.confirm()
             return self._views[wanted]
         except Web3Exception as error:
@@ -88,6 +92,7 @@ class Reader:
         except (KeyError, IndexError, ValueError) as error:
             # What a contract's state speaks of has an event, which a node behind others may not have seen.
             self._logs.doubt()
+            self._head = b""
             raise ChainError(
                 f"the node's events and state are of different blocks ({error!r}); try again"
             ) from error
@@ -98,10 +103,12 @@ class Reader:
         return {log["args"]["modelId"]: dict(log["args"]) for log in logs["ModelRegistered"]}
 
     def settled(self, key: bytes, block: int, read: Callable[[], V], ended: Callable[[V], bool]) -> V:
-        """`read()`, or its answer of DEPTH blocks ago or more if it had ended then."""
+        """`read()`, or its answer at this block, or of DEPTH blocks ago or more if it had ended then."""
         if self.has_ended(key, block):
             return self._ended[key][1]
-        view = read()
+        if key in self._seen:
+            return self._seen[key]
+        view = self._seen[key] = read()
         if ended(view):
             self._ended.setdefault(key, (block, view))
         else:

@@ -62,17 +62,20 @@ def nearest(number: Fraction) -> int:
     """The order of the float32 number nearest to a real one, ties to even."""
     if number == 0:
         return 0
-    size = abs(number)
-    place = max(floor_log2(size), -126)
+    place = max(floor_log2(abs(number)), -126)
     if place > 127:
         rounded = INFINITY
     else:
-        kept = round(size / Fraction(2) ** (place - 23))  # to nearest, ties to even
+        # In whole numbers: fractions take many times as long.
+        top, bottom, unit = abs(number.numerator), number.denominator, place - 23
+        kept, rest = divmod(top << max(-unit, 0), whole := bottom << max(unit, 0))
+        kept += 2 * rest > whole or 2 * rest == whole and kept & 1  # to nearest, ties to even
         rounded = (place + 126 << 23) + kept
     return -rounded if number < 0 else rounded
 
 
 def floor_log2(number: Fraction) -> int:
     """Of a positive number."""
-    guess = number.numerator.bit_length() - number.denominator.bit_length()
-    return guess if Fraction(2) ** guess <= number else guess - 1
+    top, bottom = number.numerator, number.denominator
+    guess = top.bit_length() - bottom.bit_length()
+    return guess if bottom << max(guess, 0) <= top << max(-guess, 0) else guess - 1

@@ -20,6 +20,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import cached_property
 from math import isqrt
 
 import numpy as np
@@ -83,10 +84,16 @@ class Zone:
             return True
         if self.mid is None:
             return abs(order(y)) <= INFINITY  # a number
-        reach = self.rad + self.most
-        return not nearest(self.mid - reach) <= order(y) <= nearest(self.mid + reach)
+        lowest, highest = self._rounded
+        return not lowest <= order(y) <= highest
 
-    @property
+    @cached_property
+    def _rounded(self) -> tuple[int, int]:
+        """The orders to which the ends of [S - tau, S + tau] round."""
+        reach = self.rad + self.most
+        return nearest(self.mid - reach), nearest(self.mid + reach)
+
+    @cached_property
     def is_split(self) -> bool:
         """Rule 3, omission: RN(S - tau) and RN(S + tau) differ, so that every honest log has the element."""
         if self.mid is None:
