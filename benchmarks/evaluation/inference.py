@@ -148,7 +148,8 @@ def tightness(result: Result) -> list[str]:
     drifted = []
     if segments := result.get("segments"):
         drifted = [
-            "The ends of all segments of these runs, which each other device replays:",
+            "The ends of all segments of these runs, which each other device replays; one device that rejects is no "
+            "verdict, which takes most members of a panel:",
             listing(
                 segments | {"safety": result["segment_safety"]},
                 Column("ends judged", "judged", count),
