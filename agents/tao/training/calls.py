@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from functools import partial, reduce
 from typing import Any
 
@@ -11,7 +12,7 @@ from torch import Tensor
 
 from tao.execution.kernels import kernel
 from tao.graph.attributes import float32_number
-from tao.graph.canonical import Graph, Node
+from tao.graph.canonical import Graph, Node, Operand
 from tao.graph.literals import Slot, fill
 from tao.graph.operators import COPY, LOG, POINTWISE
 from tao.graph.rounding import EXTREMA, Kind, kind
@@ -128,6 +129,8 @@ def _is_elementwise(graph: Graph, node: Node) -> bool:
     return kind.shape == tuple(torch.broadcast_shapes(*views))
 
 
-def _read(node: Node) -> tuple[Any, ...]:
-    """The operands that the call reads: all but the log."""
-    return node.operands[:-1] if kernels.is_logged(node) else node.operands
+def _read(node: Node) -> tuple[Operand, ...]:
+    """The operands that the call reads, all but the log, without the strides of eager execution: what is computed
+    here is the same for any, and laying it out anew is a copy."""
+    operands = node.operands[:-1] if kernels.is_logged(node) else node.operands
+    return tuple(replace(operand, layout=None) for operand in operands)

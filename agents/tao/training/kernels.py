@@ -20,6 +20,7 @@ from tao.graph.canonical import Node
 from tao.graph.operators import CONTRACTION, EMBEDDING_GRADIENT
 from tao.graph.rounding import PREFIX, Kind, kind
 from tao.training import memory, zones
+from tao.training.reductions import row_sums
 from tao.training.rounding import Zone
 from tao.training.rules import ROUNDOFFS
 
@@ -116,9 +117,9 @@ def product(a: Tensor, b: Tensor) -> Tensor:
     return out
 
 
-def add_up(x: Tensor, dims: int) -> Tensor:
-    """The sum over the last dimensions, `dims` of them."""
-    return x.sum(tuple(range(x.dim() - dims, x.dim()))) if dims else x
+def add_up(x: Tensor) -> tuple[Tensor, Tensor]:
+    """The sums of the rows of float32[R, T] and of their magnitudes, in float64."""
+    return row_sums(x)
 
 
 def add_rows(x: Tensor, places: Tensor, rows: int) -> Tensor:
@@ -200,41 +201,20 @@ def summation(node: Node, tensors: list[Tensor], size: int) -> Iterator[Piece]:
     given = [given] if isinstance(given, int) else given
     reduced = sorted({dim % x.dim() for dim in given}) if given else list(range(x.dim()))
     kept = [dim for dim in range(x.dim()) if dim not in reduced]
-    x = x.permute(*kept, *reduced)
-    outer, inner = x.shape[: len(kept)], x.shape[len(kept) :]
-    terms = math.prod(inner)
-    at_once = size // 16  # what is read is more than what comes of it
-    for first, place in blocks(outer, max(at_once // max(terms, 1), 1)):
-        run = x[place]
-        whole = (slice(None),) * (run.dim() - len(inner))
-        total: Tensor | float = 0.0
-        for _, part in blocks(inner, at_once):
-            chunk = run[(*whole, *part)].double()
-            total = total + add_up(chunk, chunk.dim() - len(whole))
-        summed = _Summed(run, len(whole))
-        yield Piece(first, total.contiguous(), summed.zone, terms=summed.terms)
+    outer, inner = (math.prod(x.shape[dim] for dim in dims) for dims in (kept, reduced))
+    rows = x.permute(*kept, *reduced).reshape(outer, inner)
+    for first in range(0, outer, size):
+        yield _summed(rows[first : first + size], first)
 
 
-@dataclass(frozen=True)
-class _Summed:
-    """The sum of x over all dimensions but the first `kept`."""
+def _summed(rows: Tensor, first: int) -> Piece:
+    total, magnitudes = add_up(rows)
 
-    x: Tensor
-    kept: int
+    def terms(places: Tensor) -> Iterator[Tensor]:
+        for some in _split(places, rows.shape[1]):
+            yield rows[some].double()
 
-    @property
-    def count(self) -> int:
-        return math.prod(self.x.shape[self.kept :])
-
-    def zone(self) -> Zone:
-        dims = list(range(self.kept, self.x.dim()))
-        return zones.summation(torch.linalg.vector_norm(self.x, 1, dims, dtype=torch.float64), self.count)
-
-    def terms(self, places: Tensor) -> Iterator[Tensor]:
-        x = self.x[None]  # an index of no dimension would be none
-        for some in _split(places, self.count):
-            at = torch.unravel_index(some, x.shape[: self.kept + 1])
-            yield x[at].reshape(len(some), -1).double()
+    return Piece(first, total, lambda: zones.summation(magnitudes, rows.shape[1]), terms=terms)
 
 
 def embedding_gradient(node: Node, tensors: list[Tensor], size: int) -> Iterator[Piece]:

@@ -292,7 +292,7 @@ class _Context:
             elif node.target == LOG:
                 env[node.outputs[0]] = self._given_log()
             elif node.target == COPY:
-                env[node.outputs[0]] = view_operand(env[node.operands[0].value], node.operands[0])
+                env[node.outputs[0]] = view_operand(env[call.operands[0].value], call.operands[0])
             elif kernels.comes_in_pieces(node):
                 env[node.outputs[0]] = self._run_pieces(call, env)
             else:
@@ -350,6 +350,11 @@ class _Context:
         gone = {value for call in calls for value in self._graph.releases[call.index]}
         gone -= self._replay.watched.keys()
         device = next(iter(given.values())).device
+        # In the order of memory, unless elements are counted on the way.
+        counted = any(call.function is not None for call in calls)
+        dims = tuple(range(len(shape))) if counted else _dims_in_memory(given.values(), shape)
+        shape = tuple(shape[dim] for dim in dims)
+        given = {key: tensor.permute(dims) if tensor.dim() else tensor for key, tensor in given.items()}
         outs = {
             value: memory.empty(shape, self._graph.types[value].dtype.torch, device) for value in made - gone
         }
@@ -371,9 +376,20 @@ class _Context:
                     local[value] = result = call(tensors)
                     if out is not None:
                         out.copy_(result)
+        back = sorted(range(len(dims)), key=dims.__getitem__)
         for value, tensor in outs.items():
-            env[value] = tensor
+            env[value] = tensor.permute(back)
 
     def _settle(self, index: int, piece: Piece, out: Tensor) -> None:
         if not self._policy.settle(index, piece, out):
             raise NotFinite(self._step, index, self._graph.names[index])
+
+
+def _dims_in_memory(tensors: Iterable[Tensor], shape: tuple[int, ...]) -> tuple[int, ...]:
+    """The dimensions of a shape from the outermost to the innermost in memory, as the first tensor that repeats no
+    element has them."""
+    for tensor in tensors:
+        strides = tensor.stride()
+        if tensor.dim() and all(stride or n == 1 for stride, n in zip(strides, shape, strict=True)):
+            return tuple(sorted(range(len(shape)), key=lambda dim: (shape[dim] > 1, -strides[dim])))
+    return tuple(range(len(shape)))
