@@ -5,8 +5,8 @@ alternate, so that their ratios are of the same minutes, and the same process au
 the peak resident set of fresh processes.
 Beside the replay, with the log and without it, stand two runs without the method on the same devices: ordinary
 training in float32, and every node computed in float64 and rounded in whatever order its kernel adds.
-Models are written to the results one by one; what was measured of the same sources, versions and machine is
-not measured again unless that is asked for.
+Models are written to the results one by one, each with its sources, versions and machine; what was measured of the
+same is not measured again unless that is asked for.
 The published method (Srivastava, Arora and Boneh, "Optimistic Verifiable Training by Controlling Hardware
 Nondeterminism", 2024) is re-implemented on the same graphs; `published_log_bytes_per_step` is its own figure
 for the large models and the re-implementation's for others. `published` is with its lowest threshold everywhere,
@@ -160,16 +160,18 @@ def summary(models: dict[str, Any]) -> dict[str, Any]:
 
 
 def measure(progress: Progress, again: bool = False, names: Sequence[str] = MODELS) -> dict[str, Any]:
-    """Every model that was not measured as it stands, or all of them `again`; each is written when it is done."""
-    held = {} if again else read_result("training").get("models", {})
+    """Every model that was not measured as it stands, or all of them `again`. Each is written when it is done, beside
+    those of earlier sources, which a run that ends early leaves as they were."""
+    held = read_result("training").get("models", {})
     of = origin()
-    models = {name: held[name] for name in names if held.get(name, {}).get("origin") == of}
+    models = {} if again else {name: held[name] for name in names if held.get(name, {}).get("origin") == of}
     for name in models:
         progress(f"{name}: measured already, by the same sources on this machine")
     for name in names:
         if name not in models:
             with tempfile.TemporaryDirectory() as folder:
                 models[name] = measure_model(name, folder, progress) | {"origin": of}
-            write_result("training", summary(models))
+            held[name] = models[name]
+            write_result("training", summary(held))
             progress(f"{name}: written")
     return summary({name: models[name] for name in names})

@@ -65,8 +65,12 @@ def test_a_model_measured_is_written_at_once_and_not_measured_again(results, mon
     training.measure(said.append, True, ("tiny",))
     assert calls == ["tiny"]
     monkeypatch.setattr(training, "origin", lambda: {"source": "other"})
+    training.measure(said.append, names=("small",))
+    assert calls == ["tiny", "small"]
+    written = json.loads(results.read_text())["models"]
+    assert written["tiny"] == model and written["small"]["origin"] == {"source": "other"}
     training.measure(said.append, names=("tiny",))
-    assert calls == ["tiny", "tiny"]
+    assert calls == ["tiny", "small", "tiny"]
     assert json.loads(results.read_text())["models"]["tiny"]["origin"] == {"source": "other"}
 
 
