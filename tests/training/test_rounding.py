@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from tao.training import rounding
-from tao.training.rounding import Zone, _round_torch, nearest, round_to_grid
+from tao.training.rounding import Zones, _round_torch, nearest, round_to_grid
 
 GRIDS = (24, 11, 8)
 NUMBERS = 200_000
@@ -72,9 +72,9 @@ def test_midpoints_are_found_in_every_binade(bits: int, sign: int) -> None:
     middle = sign * midpoints(bits)
     for off in (0.0, 1e-12, -1e-12):
         near = middle * (1 + off)
-        assert len(round_to_grid(near, Zone(relative=2e-12), bits).candidates) == len(near)
+        assert len(round_to_grid(near, Zones(relative=2e-12), bits).candidates) == len(near)
     away = middle * (1 + 2.0 ** -(bits + 3))
-    assert len(round_to_grid(away, Zone(relative=2e-12), bits).candidates) == 0
+    assert len(round_to_grid(away, Zones(relative=2e-12), bits).candidates) == 0
 
 
 def test_midpoints_are_found_in_every_decade() -> None:
@@ -84,7 +84,7 @@ def test_midpoints_are_found_in_every_decade() -> None:
             above = np.nextafter(x, np.float32(np.inf), dtype=np.float32)
             if np.isfinite(above):
                 middle = torch.tensor([(float(x) + float(above)) / 2], dtype=torch.float64)
-                assert round_to_grid(middle, Zone(relative=2.0**-50)).candidates.tolist() == [0]
+                assert round_to_grid(middle, Zones(relative=2.0**-50)).candidates.tolist() == [0]
             x = np.float32(x * np.float32(2.9))
 
 
@@ -95,20 +95,20 @@ def test_no_midpoint_within_the_zone_is_missed() -> None:
     other = torch.nextafter(value, torch.copysign(torch.tensor(torch.inf), (f - value.double()).float()))
     middle = (value.double() + other.double()) / 2
     distance = torch.nextafter((f - middle).abs(), torch.tensor(torch.inf, dtype=torch.float64))
-    found = round_to_grid(f, Zone(absolute=distance)).candidates
+    found = round_to_grid(f, Zones(absolute=distance)).candidates
     assert len(found) == len(f)
-    found = round_to_grid(f, Zone(absolute=distance * (1 - 1e-6))).candidates
+    found = round_to_grid(f, Zones(absolute=distance * (1 - 1e-6))).candidates
     assert len(found) < len(f) / 100
 
 
 ZONES = {
-    "relative": Zone(relative=3e-9),
-    "absolute": Zone(absolute=1e-9),
-    "elements": Zone(absolute=torch.rand(3000 * 67, dtype=torch.float64) * 1e-8, relative=1e-10),
-    "outer": Zone(
+    "relative": Zones(relative=3e-9),
+    "absolute": Zones(absolute=1e-9),
+    "elements": Zones(absolute=torch.rand(3000 * 67, dtype=torch.float64) * 1e-8, relative=1e-10),
+    "outer": Zones(
         absolute=torch.rand(3000, dtype=torch.float64) * 1e-4, rows=torch.rand(67, dtype=torch.float64) * 1e-4
     ),
-    "groups": Zone(
+    "groups": Zones(
         absolute=torch.rand(3, 1000, dtype=torch.float64) * 1e-4,
         rows=torch.rand(201, dtype=torch.float64) * 1e-4,
     ),
@@ -142,7 +142,7 @@ def test_compiled_and_plain_paths_give_the_same_bits(
 def test_zero_is_always_positive(bits: int) -> None:
     f = torch.tensor([-0.0, 0.0, -1e-60, 1e-60], dtype=torch.float64)
     assert not round_to_grid(f, None, bits).values.view(torch.int32).any()
-    assert len(round_to_grid(f, Zone(absolute=1e-59), bits).candidates) == 0
+    assert len(round_to_grid(f, Zones(absolute=1e-59), bits).candidates) == 0
 
 
 def test_a_zone_at_elements_is_the_zone_over_all() -> None:
@@ -160,7 +160,7 @@ def test_results_and_grids_that_cannot_be_are_refused() -> None:
     with pytest.raises(ValueError, match="2 to 24 bits"):
         round_to_grid(f, None, 25)
     with pytest.raises(ValueError, match="does not fit"):
-        round_to_grid(f, Zone(absolute=torch.ones(5, dtype=torch.float64)))
+        round_to_grid(f, Zones(absolute=torch.ones(5, dtype=torch.float64)))
 
 
 def test_nearest_keeps_what_is_on_the_grid() -> None:

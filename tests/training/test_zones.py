@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from tao.training import rules, zones
-from tao.training.rounding import Zone, round_to_grid
+from tao.training.rounding import Zones, round_to_grid
 from training.orders import ORDERS
 
 ELEMENTS = 100_000
@@ -47,7 +47,7 @@ def subnormal(*shape: int, seed: int) -> Tensor:
 DATA = {"gaussian": gaussian, "wide": wide, "cancelling": cancelling, "subnormal": subnormal}
 
 
-def contraction(a: Tensor, b: Tensor) -> Zone:
+def contraction(a: Tensor, b: Tensor) -> Zones:
     """Of a @ b in any order."""
     return zones.contraction(zones.norms(a, -1), zones.norms(b, -2), a.shape[-1] - 1)
 
@@ -177,7 +177,7 @@ def test_nothing_is_known_of_angles_beyond_reduction(name: str) -> None:
     assert round_to_grid(getattr(torch, name)(x), zones.elementary(name, x)).candidates.tolist() == [1, 2]
 
 
-def share(f: Tensor, zone: Zone) -> float:
+def share(f: Tensor, zone: Zones) -> float:
     """The part of the elements near a midpoint."""
     return len(round_to_grid(f, zone).candidates) / f.numel()
 

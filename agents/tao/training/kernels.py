@@ -21,7 +21,7 @@ from tao.graph.operators import CONTRACTION, EMBEDDING_GRADIENT
 from tao.graph.rounding import PREFIX, Kind, kind
 from tao.training import memory, zones
 from tao.training.reductions import row_sums
-from tao.training.rounding import Zone
+from tao.training.rounding import Zones
 from tao.training.rules import ROUNDOFFS
 
 _FEWEST_ROWS = 256
@@ -44,7 +44,7 @@ class Piece:
 
     first: int
     f: Tensor
-    zone: Callable[[], Zone]
+    zone: Callable[[], Zones]
     rows: Tensor | None = None
     terms: Callable[[Tensor], Iterator[Tensor]] | None = None
     factors: tuple[Tensor, Tensor] | None = None
@@ -173,7 +173,7 @@ class _Product:
     def piece(self, first: int) -> Piece:
         f, additions = add_in_runs(self.left, self.right)
 
-        def zone() -> Zone:
+        def zone() -> Zones:
             return zones.contraction(zones.norms(self.left, -1), self.norms, additions)
 
         return Piece(first, f, zone, terms=self.terms, factors=(self.left, self.right))

@@ -34,7 +34,7 @@ _CANDIDATE, _NOT_FINITE = 1, 2
 
 
 @dataclass(frozen=True)
-class Zone:
+class Zones:
     """Distances around float64 results f[R, C], or f of any shape where there are no rows:
 
         zone[i, j] = relative |f[i, j]| + rows[i] * absolute[j]
@@ -46,7 +46,7 @@ class Zone:
     absolute: float | Tensor = 0.0
     rows: Tensor | None = None
 
-    def scaled(self, factor: float) -> Zone:
+    def scaled(self, factor: float) -> Zones:
         return replace(self, relative=self.relative * factor, absolute=self.absolute * factor)
 
     def at(self, elements: Tensor, f: Tensor) -> Tensor:
@@ -75,7 +75,7 @@ class Zone:
             absolute = absolute.reshape(f.shape)
         return absolute + self.relative * f.abs()
 
-    def widened(self) -> Zone:
+    def widened(self) -> Zones:
         """A zone that still holds the true one when f +- zone is evaluated in float64."""
         return replace(
             self,
@@ -94,7 +94,7 @@ class Rounded(NamedTuple):
 
 
 def round_to_grid(
-    f: Tensor, zone: Zone | None = None, bits: int = FLOAT32_BITS, out: Tensor | None = None
+    f: Tensor, zone: Zones | None = None, bits: int = FLOAT32_BITS, out: Tensor | None = None
 ) -> Rounded:
     """Round f to the grid, and name the elements for which RN(f - zone) and RN(f + zone) differ.
 
@@ -139,7 +139,7 @@ def nearest(f: Tensor, bits: int = FLOAT32_BITS) -> Tensor:
     return torch.where(f.isfinite(), rounded, f).float().add_(0.0)
 
 
-def _round_torch(f: Tensor, zone: Zone | None, bits: int, out: Tensor) -> tuple[Tensor | None, bool]:
+def _round_torch(f: Tensor, zone: Zones | None, bits: int, out: Tensor) -> tuple[Tensor | None, bool]:
     out.view(-1).copy_(nearest(f, bits).view(-1))
     finite = bool(torch.isfinite(out).all())
     if zone is None:
@@ -149,7 +149,7 @@ def _round_torch(f: Tensor, zone: Zone | None, bits: int, out: Tensor) -> tuple[
     return differ.flatten().nonzero().flatten(), finite
 
 
-def _round_compiled(f: Tensor, zone: Zone | None, out: Tensor) -> tuple[Tensor | None, bool]:
+def _round_compiled(f: Tensor, zone: Zones | None, out: Tensor) -> tuple[Tensor | None, bool]:
     flat, rounded = f.view(-1).numpy(), out.view(-1).numpy()
     is_much = flat.size >= _PARALLEL_FROM
     if zone is None or not isinstance(zone.absolute, Tensor):

@@ -19,7 +19,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from tao.training.rounding import Zone
+from tao.training.rounding import Zones
 from tao.training.rules import ROUNDOFFS
 
 UNIT_ROUNDOFF = 2.0**-53
@@ -35,7 +35,7 @@ def gamma(n: int) -> float:
     return n * UNIT_ROUNDOFF / (1 - n * UNIT_ROUNDOFF)
 
 
-def contraction(rows: Tensor, columns: Tensor, additions: int) -> Zone:
+def contraction(rows: Tensor, columns: Tensor, additions: int) -> Zones:
     """Of a @ b, float64[..., M, K] and float64[..., K, N] of float32 numbers, where a product goes through no
     more than n additions:
 
@@ -45,22 +45,22 @@ def contraction(rows: Tensor, columns: Tensor, additions: int) -> Zone:
     exact in float64 (48 bits, at least 2^-298), so only the additions round: gamma_n sum |a_ik b_kj| (Higham,
     4.2), by Cauchy-Schwarz at most the above. An upper bound of the sum for each element costs as much as the
     product itself; the norms cost as much as reading the operands."""
-    return Zone(
+    return Zones(
         absolute=torch.atleast_2d(columns).flatten(0, -2), rows=rows.flatten() * (gamma(additions) * _SLACK)
     )
 
 
-def summation(magnitudes: Tensor, terms: int) -> Zone:
+def summation(magnitudes: Tensor, terms: int) -> Zones:
     """Of sums of `terms` numbers, given T = sum |x|, in float64 and any order, for each:
 
         tau = gamma_(n-1) T    (Higham, 4.2)
 
     A sum of one number is exact.
     """
-    return Zone(absolute=bounded_total(magnitudes.flatten(), terms) * gamma(max(terms - 1, 0)))
+    return Zones(absolute=bounded_total(magnitudes.flatten(), terms) * gamma(max(terms - 1, 0)))
 
 
-def elementary(name: str, x: Tensor) -> Zone:
+def elementary(name: str, x: Tensor) -> Zones:
     """Of a function in `ROUNDOFFS` at x, float64:
 
         tau = c u |S| + 2 MIN,  MIN = 2^-1022
@@ -69,12 +69,12 @@ def elementary(name: str, x: Tensor) -> Zone:
     beyond 2^30, where reductions of the argument differ, no more is known than that they are from -1 to 1: their
     zone is infinite there.
     """
-    zone = Zone(relative=ROUNDOFFS[name] * UNIT_ROUNDOFF * _SLACK, absolute=2 * SMALLEST_NORMAL)
+    zone = Zones(relative=ROUNDOFFS[name] * UNIT_ROUNDOFF * _SLACK, absolute=2 * SMALLEST_NORMAL)
     if name in ("sin", "cos"):
         far = x.abs() > _REDUCIBLE
         if bool(far.any()):
             beyond = torch.where(far, torch.inf, zone.absolute)
-            return Zone(relative=zone.relative, absolute=beyond.flatten())
+            return Zones(relative=zone.relative, absolute=beyond.flatten())
     return zone
 
 
