@@ -33,7 +33,7 @@ from tao.execution import Executor
 from tao.model import ModelBundle, trace
 from tao.numerics.bounds import FAMILIES, tolerance
 from tao.numerics.calibrate import calibrate
-from tao.numerics.process import VariantProcess, ask_all, processes, step_together
+from tao.numerics.process import VariantProcess, processes, segment_ends, step_together
 from tao.numerics.profile import Profile
 from tao.numerics.segments import segment_statistics
 from tao.numerics.settings import SAFETY, SEGMENT_SAFETY
@@ -202,8 +202,7 @@ def judge(
 
     def judge_segments(lo: int) -> None:
         for hi in segments[lo]:
-            singles = ask_all(workers, "segment", hi, False)
-            (double,) = ask_all(workers[:1], "segment", hi, True)
+            singles, double = segment_ends(workers, hi)
             for claimed, own in permutations(singles, 2):
                 compared = segment_statistics(claimed, own, double, profile.grid)
                 found.segments.append(profile.segment_exceedance(lo, hi, compared))

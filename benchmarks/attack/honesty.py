@@ -11,7 +11,7 @@ from tao.execution.layout import view_operand
 from tao.graph.canonical import Node
 from tao.model import ModelBundle
 from tao.numerics.bounds import Bound, bound
-from tao.numerics.process import VariantProcess, ask_all, step_together
+from tao.numerics.process import VariantProcess, segment_ends, step_together
 from tao.numerics.segments import segment_statistics
 from tao.numerics.statistics import deviation_statistics
 
@@ -64,8 +64,7 @@ def count_rejections(
         for region in regions:
             for segment in region.profile.segments if region.segments else ():
                 if segment.lo == cut:
-                    own, *claims = ask_all(workers, "segment", segment.hi, False)
-                    (exact,) = ask_all(workers[:1], "segment", segment.hi, True)
+                    (own, *claims), exact = segment_ends(workers, segment.hi)
                     bad, judged = counts[region.name]
                     for claimed in claims:
                         found = segment_statistics(claimed, own, exact, region.profile.grid)

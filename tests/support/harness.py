@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-import tempfile
 from functools import cache
 from hashlib import sha256
 from pathlib import Path
@@ -14,6 +12,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from support.wire import Contract, Wire
+from tao.files import write_whole
 
 ROOT = Path(__file__).parents[2]
 SOLC = "0.8.30"
@@ -68,9 +67,7 @@ def _output(description: dict[str, Any]) -> dict[str, Any]:
     if not kept.exists():
         output = compile_standard(description, solc_version=SOLC)
         KEPT.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile("w", dir=KEPT, delete=False) as file:
-            json.dump(output, file)
-        os.replace(file.name, kept)  # whole or not at all: other processes look for it too
+        write_whole(kept, json.dumps(output).encode())  # other processes look for it too
     return json.loads(kept.read_text())
 
 

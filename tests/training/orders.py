@@ -61,7 +61,7 @@ def compute_in(monkeypatch: pytest.MonkeyPatch, order: Order, seed: int = 0) -> 
     def product(a: Tensor, b: Tensor) -> Tensor:
         return order(a[..., :, None, :] * b.mT[..., None, :, :]).contiguous()
 
-    def add_up(x: Tensor) -> tuple[Tensor, Tensor]:
+    def row_sums(x: Tensor) -> tuple[Tensor, Tensor]:
         return order(x.double()), order(x.abs().double())
 
     def add_rows(x: Tensor, places: Tensor, rows: int) -> Tensor:
@@ -76,7 +76,7 @@ def compute_in(monkeypatch: pytest.MonkeyPatch, order: Order, seed: int = 0) -> 
 
     for name, function in (
         ("product", product),
-        ("add_up", add_up),
+        ("row_sums", row_sums),
         ("add_rows", add_rows),
         ("apply", apply),
     ):

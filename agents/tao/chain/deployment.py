@@ -1,9 +1,7 @@
 """The record of a deployment: what was put where, and whether it is still what is there."""
 
 import json
-import os
 import subprocess
-import tempfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +11,7 @@ from web3 import Web3
 
 from tao.chain.build import ROOT, Build, matches
 from tao.errors import DeploymentError
+from tao.files import write_whole
 
 ADJUDICATORS = (
     "ContractionAdjudicator",
@@ -76,9 +75,7 @@ class Deployment:
         """Write the record, whole or not at all; raises DeploymentError rather than replace another one."""
         require_free(path, force)
         path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile("w", dir=path.parent, suffix=".part", delete=False) as file:
-            file.write(json.dumps(asdict(self), indent=2) + "\n")
-        os.replace(file.name, path)
+        write_whole(path, (json.dumps(asdict(self), indent=2) + "\n").encode())
 
     @classmethod
     def load(cls, path: Path) -> "Deployment":

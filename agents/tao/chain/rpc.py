@@ -55,8 +55,6 @@ class PatientProvider(HTTPProvider):
             session=_session(url),
             request_kwargs={"timeout": TIMEOUTS},
             exception_retry_configuration=None,
-            cache_allowed_requests=True,  # web3 asks for the chain id before every call
-            cacheable_requests={"eth_chainId"},
         )
         self.patience = patience
 

@@ -7,8 +7,6 @@ Thresholds are the largest statistics over all inputs and all pairs of devices.
 
 import json
 import math
-import os
-import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,13 +16,14 @@ from torch import Tensor
 
 from tao.errors import ProfileError
 from tao.execution import node_values
+from tao.files import write_whole
 from tao.model import ModelBundle
 from tao.numerics.bounds import FAMILIES
 from tao.numerics.contraction import has_theta
 from tao.numerics.dot import THETA_ONE
 from tao.numerics.merge import merge
 from tao.numerics.pairs import Envelope, accused, segment_envelope
-from tao.numerics.process import Remote, ask_all, processes, step_together
+from tao.numerics.process import Remote, processes, segment_ends, step_together
 from tao.numerics.profile import Device, NodeTolerance, Profile, SegmentTolerance
 from tao.numerics.schedules import SPREAD, WORST, sample_elements, worst_schedule
 from tao.numerics.settings import FAN_OUT, SAFETY, SEGMENT_SAFETY, is_factor
@@ -110,7 +109,8 @@ def calibrate_on(
         else:
             profile = _Sample(devices, bundle, sample, settings).measure(number + 1, advance)
             if path is not None:
-                _write(path, profile.to_json())
+                path.parent.mkdir(parents=True, exist_ok=True)
+                write_whole(path, profile.to_json())
         advance(count)
         found.append(profile)
     return merge(found)
@@ -138,14 +138,6 @@ def _key(
         ["theta", LEAST_THETA, WORST, SPREAD, sorted(UNITS), sorted(FAMILIES)],
     ]
     return keccak(json.dumps(bound).encode()).hex()
-
-
-def _write(path: Path, data: bytes) -> None:
-    """The file, whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".part", delete=False) as file:
-        file.write(data)
-    os.replace(file.name, path)
 
 
 @dataclass
@@ -210,9 +202,7 @@ class _Sample:
 
     def _segment(self, lo: int, hi: int) -> None:
         """Thresholds of a segment from the state that all devices hold, if finite ones cover it."""
-        singles = ask_all(self.devices, "segment", hi, False)
-        (double,) = ask_all(self.devices[:1], "segment", hi, True)
-        found = segment_envelope(singles, double, self.settings.grid)
+        found = segment_envelope(*segment_ends(self.devices, hi), self.settings.grid)
         if found is not None:
             self.ends.append(SegmentTolerance(lo, hi, *found))
 

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
 from tao.errors import StoreError
+from tao.files import write_whole
 from tao.protocol.views import Vote
 
 _OTHERS = 0o077
@@ -58,17 +57,11 @@ class Ballots:
             "vote": int(ballot.vote),
             "statistics": ballot.statistics.hex(),
         }
-        self._write(self._path(case_id), json.dumps(record))
+        if self._folder is not None:
+            write_whole(self._path(case_id), json.dumps(record).encode())
 
-    def _path(self, case_id: bytes) -> Path | None:
-        return None if self._folder is None else self._folder / f"{case_id.hex()}.json"
-
-    def _write(self, path: Path | None, text: str) -> None:
-        if path is not None:
-            # Such a file is its owner's alone from the start.
-            with tempfile.NamedTemporaryFile("w", dir=path.parent, suffix=".part", delete=False) as part:
-                part.write(text)
-            os.replace(part.name, path)
+    def _path(self, case_id: bytes) -> Path:
+        return self._folder / f"{case_id.hex()}.json"
 
 
 def _close(folder: Path) -> None:

@@ -117,11 +117,6 @@ def product(a: Tensor, b: Tensor) -> Tensor:
     return out
 
 
-def add_up(x: Tensor) -> tuple[Tensor, Tensor]:
-    """The sums of the rows of float32[R, T] and of their magnitudes, in float64."""
-    return row_sums(x)
-
-
 def add_rows(x: Tensor, places: Tensor, rows: int) -> Tensor:
     """[T, D] -> [rows, D]: the sum of the rows at each place."""
     return x.new_zeros(rows, x.shape[1]).index_add_(0, places, x)
@@ -208,7 +203,7 @@ def summation(node: Node, tensors: list[Tensor], size: int) -> Iterator[Piece]:
 
 
 def _summed(rows: Tensor, first: int) -> Piece:
-    total, magnitudes = add_up(rows)
+    total, magnitudes = row_sums(rows)
 
     def terms(places: Tensor) -> Iterator[Tensor]:
         for some in _split(places, rows.shape[1]):
