@@ -23,6 +23,7 @@ from tao.training import memory, zones
 from tao.training.reductions import row_sums
 from tao.training.rounding import Zones
 from tao.training.rules import ROUNDOFFS
+from tao.training.widening import widened
 
 _FEWEST_ROWS = 256
 """Of a product computed at once: fewer would read the other factor too often."""
@@ -140,12 +141,11 @@ def contraction(node: Node, tensors: list[Tensor], size: int) -> Iterator[Piece]
     together = max(size // max(rows * columns, 1), 1)
     step = rows if rows * columns <= size else max(size // max(columns, 1), _FEWEST_ROWS)
     for batch in range(0, a.shape[0], together):
-        right = memory.wide(b[batch : batch + together])
-        norms = zones.norms(right, -2)
+        right, right_norms = widened(b[batch : batch + together], -2)
         for start in range(0, rows, step):
-            left = memory.wide(a[batch : batch + together, start : start + step])
+            left, left_norms = widened(a[batch : batch + together, start : start + step], -1)
             first = (batch * rows + start) * columns
-            yield _Product(left, right, norms).piece(first)
+            yield _Product(left, right, left_norms, right_norms).piece(first)
 
 
 def add_in_runs(a: Tensor, b: Tensor) -> tuple[Tensor, int]:
@@ -159,17 +159,19 @@ def add_in_runs(a: Tensor, b: Tensor) -> tuple[Tensor, int]:
 
 @dataclass(frozen=True)
 class _Product:
-    """left @ right, float64[B, M, K] and [B, K, N]. norms: at least those of the columns of right."""
+    """left @ right, float64[B, M, K] and [B, K, N]. left_norms, right_norms: at least those of the rows of left and
+    of the columns of right."""
 
     left: Tensor
     right: Tensor
-    norms: Tensor
+    left_norms: Tensor
+    right_norms: Tensor
 
     def piece(self, first: int) -> Piece:
         f, additions = add_in_runs(self.left, self.right)
 
         def zone() -> Zones:
-            return zones.contraction(zones.norms(self.left, -1), self.norms, additions)
+            return zones.contraction(self.left_norms, self.right_norms, additions)
 
         return Piece(first, f, zone, terms=self.terms, factors=(self.left, self.right))
 
