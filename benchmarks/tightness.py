@@ -142,7 +142,7 @@ class Judged:
     exceedances: the worst of each run of an operator that rounds, by family. runs_bit_equal: those among them
     that every judge reproduced. exact_runs, exact_rejected: of the other operators, compared bit by bit. where:
     rejected runs by the operator's name and the variant that ran it. segments: the exceedance of each run of a
-    segment, as each of the other variants finds it.
+    segment, as each of the other variants finds it. segments_where: what is known of those above 1.
     """
 
     runs_bit_equal: int = 0
@@ -151,6 +151,7 @@ class Judged:
     exceedances: defaultdict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
     where: Counter[tuple[str, str]] = field(default_factory=Counter)
     segments: list[float] = field(default_factory=list)
+    segments_where: list[dict[str, Any]] = field(default_factory=list)
 
     @property
     def all_exceedances(self) -> list[float]:
@@ -183,6 +184,7 @@ class Judged:
                 "false_positives": sum(exceedance > 1 for exceedance in self.segments),
                 "largest_exceedance": max(self.segments),
                 "exceedance_p99": statistics.quantiles(self.segments, n=100)[-1],
+                "rejected": self.segments_where,
             },
         }
 
@@ -203,9 +205,22 @@ def judge(
     def judge_segments(lo: int) -> None:
         for hi in segments[lo]:
             singles, double = segment_ends(workers, hi)
-            for claimed, own in permutations(singles, 2):
+            ends = [(worker.name, end) for worker, end in zip(workers, singles, strict=True)]
+            for (prover, claimed), (member, own) in permutations(ends, 2):
                 compared = segment_statistics(claimed, own, double, profile.grid)
-                found.segments.append(profile.segment_exceedance(lo, hi, compared))
+                exceedance = profile.segment_exceedance(lo, hi, compared)
+                found.segments.append(exceedance)
+                if exceedance > 1:
+                    names = bundle.graph.names
+                    found.segments_where.append(
+                        {
+                            "first": names[lo],
+                            "last": names[hi - 1],
+                            "variant": prover,
+                            "judge": member,
+                            "exceedance": exceedance,
+                        }
+                    )
 
     for index, outputs in enumerate(step_together(workers, len(bundle.graph), inputs, judge_segments)):
         target, worst = bundle.graph.nodes[index].target, [0.0] * len(outputs)
