@@ -135,5 +135,6 @@ def _measured(
     if bundle.profile is not None:
         exceedance = measure(bundle, node, before, after).exceedance
     elif is_implausible:
-        exceedance = measure_segment(bundle, node, before, node + 1, after).drift_ratio / DRIFT_THRESHOLD
+        found = measure_segment(bundle, node, before, node + 1, after)
+        exceedance = inf if found.differs else found.drift_ratio / DRIFT_THRESHOLD
     return find_refutable_element(bundle, node, before, of_outputs(bundle.graph, node, after)), exceedance

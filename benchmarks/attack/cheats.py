@@ -13,9 +13,7 @@ from tao.execution import capture
 from tao.execution.run import Override
 from tao.graph.states import of_outputs
 from tao.model import ModelBundle
-from tao.numerics.drift import DRIFT_THRESHOLD
-from tao.numerics.measure import SegmentMeasurement, measure, measure_segment
-from tao.numerics.segments import ESCALATION_MARGIN
+from tao.numerics.measure import measure, measure_segment
 from tao.proofs import find_refutable_element
 from tao.protocol.partition import child, degree
 
@@ -121,7 +119,7 @@ def dispute(bundle: ModelBundle, states: States, fan_out: int = FAN_OUT) -> str 
 
     def deviation(lo: int, hi: int) -> float:
         if hi - lo > 1:
-            return over_limit(measure_segment(bundle, lo, states[lo], hi, states[hi]))
+            return measure_segment(bundle, lo, states[lo], hi, states[hi]).excess()
         return torch.inf if _is_refutable(lo) else measure(bundle, lo, states[lo], states[hi]).exceedance
 
     def _is_refutable(node: int) -> bool:
@@ -138,18 +136,13 @@ def dispute(bundle: ModelBundle, states: States, fan_out: int = FAN_OUT) -> str 
                 worst, chosen = found, segment
             if found > 1:
                 break
-        whole = measure_segment(bundle, lo, states[lo], hi, states[hi]).exceedance if worst <= 1 else 0.0
-        if whole > ESCALATION_MARGIN:
+        whole = measure_segment(bundle, lo, states[lo], hi, states[hi])
+        if worst <= 1 < whole.excess() and whole.is_calibrated:
             return "segment"
         lo, hi = chosen
     if _is_refutable(lo):
         return "proof"
     return "vote" if measure(bundle, lo, states[lo], states[hi]).exceedance > 1 else None
-
-
-def over_limit(found: SegmentMeasurement) -> float:
-    """As a challenger judges a segment's end; above 1 it is implausible."""
-    return max(found.drift_ratio / DRIFT_THRESHOLD, found.exceedance / ESCALATION_MARGIN)
 
 
 @dataclass(frozen=True)
@@ -170,5 +163,5 @@ def judge(subject: Subject, cheat: Cheat, inputs: tuple[Tensor, ...]) -> Verdict
     honest = capture(bundle.graph, bundle.parameters, inputs, [end])[end]
     found = measure_segment(bundle, 0, inputs, end, states[end])
     claimed, own = (subject.logits(outputs).argmax(1) for outputs in (states[end], honest))
-    route = dispute(bundle, states) if over_limit(found) > 1 else None
+    route = dispute(bundle, states) if found.excess() > 1 else None
     return Verdict(found.drift_ratio, route, float((claimed != own).double().mean()))

@@ -67,6 +67,7 @@ def test_a_factor_is_followed_only_where_the_kernel_repeats_each_place(factor):
         lambda x: x * 1e-60,
         lambda x: x.clamp(min=float("nan"), max=1.0),
         lambda x: x.long() > float(2**24),
+        lambda x: x.long() == -float(2**24),
         lambda x: x.long() == 2**40,
     ],
 )

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from tao.execution import capture, replay
 from tao.model import ModelBundle, trace
+from tao.numerics.drift import DRIFT_THRESHOLD
 from tao.numerics.measure import measure, measure_segment
 from tao.numerics.profile import NodeTolerance, Profile, SegmentTolerance
 from tao.numerics.segments import (
@@ -214,4 +215,5 @@ def test_a_segment_without_thresholds_exceeds_nothing(bundle, inputs):
     wrong = tuple(y + 1 for y in states[4])
     assert bundle.profile.segment(1, 4) is None
     found = measure_segment(bundle, 1, states[1], 4, wrong)
-    assert found.exceedance == 0 and found.statistics == () and found.drift_ratio > 1000
+    assert found.exceedance == 0 and found.statistics == () and not found.is_calibrated
+    assert found.excess() == found.drift_ratio / DRIFT_THRESHOLD > 50

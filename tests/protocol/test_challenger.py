@@ -14,9 +14,9 @@ from .factories import CHALLENGER, MODEL, NOW, STRANGER, case, claim, dispute, v
 class FakeJudge:
     """Answers from tables and counts what it was asked."""
 
-    def __init__(self, deviations=(), finding=None, suspicious=True, whole=0.0):
+    def __init__(self, deviations=(), finding=None, suspicious=True, whole=0.0, differing=()):
         self.deviations, self.finding, self.verdict = deviations, finding, suspicious
-        self.whole = whole
+        self.whole, self.differing = whole, differing
         self.asked = []
 
     def suspicious(self, claim, now):
@@ -26,6 +26,9 @@ class FakeJudge:
     def deviation(self, dispute, child):
         self.asked.append(child)
         return self.deviations[child]
+
+    def differs(self, dispute, child):
+        return child in self.differing
 
     def accumulated(self, dispute):
         return self.whole
@@ -77,7 +80,7 @@ def test_what_is_withheld_is_waited_for_and_then_left_to_the_committee_if_that_r
     whole, spans_steps, used, expected
 ):
     """Choosing the hidden child at once, the challenger would lose when its end is shown to be right."""
-    judge = FakeJudge([0.5, None, 3.0], whole=whole)
+    judge = FakeJudge([0.5, None, 0.7, 0.0], whole=whole)
     found = dispute(Phase.SELECT, hi=30 if spans_steps else 10, challenger_left=50)
     move = {
         None: [],
@@ -85,7 +88,26 @@ def test_what_is_withheld_is_waited_for_and_then_left_to_the_committee_if_that_r
         "select": [actions.Select(found, 1, float("inf"))],
     }
     assert moves(judge, found, now=NOW + used) == move[expected]
-    assert judge.asked == [0, 1]
+
+
+def test_an_implausible_child_is_chosen_at_once_though_an_earlier_end_is_withheld():
+    """Its own start is there, so that it can be shown whatever comes of the other."""
+    found = dispute(Phase.SELECT)
+    assert moves(FakeJudge([0.5, None, None, 3.0], whole=7.0), found) == [actions.Select(found, 3, 3.0)]
+
+
+@pytest.mark.parametrize(
+    ("deviations", "whole", "expected"),
+    [
+        ([0.5, 0.2, 3.0, 0.0], 7.0, actions.Select(dispute(Phase.SELECT), 2, 3.0)),
+        ([0.5, 0.2, 0.7, 0.0], 7.0, actions.Escalate(dispute(Phase.SELECT), 7.0)),
+        ([0.5, 0.2, 0.7, 0.0], 1.0, actions.Select(dispute(Phase.SELECT), 1, 0.2)),
+        ([0.5, 0.2, None, 0.0], 1.0, actions.Select(dispute(Phase.SELECT), 1, 0.2)),
+    ],
+)
+def test_a_child_that_only_differs_leads_away_from_nothing_that_can_be_shown(deviations, whole, expected):
+    """A prover may flip a tie before the operator that it computes wrongly."""
+    assert moves(FakeJudge(deviations, whole=whole, differing=(1, 3)), dispute(Phase.SELECT)) == [expected]
 
 
 def test_not_a_number_never_hides_a_later_implausible_child():

@@ -57,12 +57,13 @@ def attributes(call: Call) -> tuple[int, ...] | None:
 
     A number that float32 does not hold is rounded to nearest, an infinity beyond its range. None where no word says
     what the number says: a limit that is NaN (the word for no limit), a factor or a summand that rounds to zero, a
-    compared number beyond 32 bits or, as beside a fraction integers count as float32, a float beyond 2^24.
+    compared number beyond 32 bits or, as beside a float integers count as float32, one of 2^24 or more.
     """
     target, args = call.target, call.args
     if target in _COMPARISONS and not call.types[0].dtype.torch.is_floating_point:
-        most = 2**24 if isinstance(args[1], float) else 2**31
-        if not math.isfinite(args[1]) or args[1] != int(args[1]) or not -most <= args[1] < most:
+        # Beside -2^24 as a float, too, an integer beyond it may be rounded to it.
+        least, most = (1 - 2**24, 2**24) if isinstance(args[1], float) else (-(2**31), 2**31)
+        if not math.isfinite(args[1]) or args[1] != int(args[1]) or not least <= args[1] < most:
             return None
         return (int(args[1]) & 0xFFFFFFFF,)
     if len(call.views) == 1 and target in _SCALAR_FORMS:

@@ -10,10 +10,11 @@ from tao.errors import NoResult
 from tao.execution import node_values, replay
 from tao.graph.states import of_outputs
 from tao.model import ModelBundle
+from tao.numerics import ties
 from tao.numerics.contraction import has_theta
-from tao.numerics.drift import drift_ratio
+from tao.numerics.drift import DRIFT_THRESHOLD, drift_ratio
 from tao.numerics.schedules import SCHEDULE_TOLERANCE, over_schedules
-from tao.numerics.segments import SegmentStatistics, segment_statistics
+from tao.numerics.segments import ESCALATION_MARGIN, SegmentStatistics, segment_statistics
 from tao.numerics.statistics import Statistics, deviation_statistics
 
 
@@ -29,12 +30,23 @@ class Measurement:
 class SegmentMeasurement:
     """A segment replayed from the prover's start: drift ratio and statistics of its end, worst exceedance.
 
-    Without thresholds there are no statistics, and nothing is exceeded.
+    differs: an integer or a boolean is another one, and no tie explains it (`tao.numerics.ties`); all else is of
+    floating-point values alone. is_calibrated: whether there are thresholds; without, there are no statistics, and
+    nothing is exceeded.
     """
 
     drift_ratio: float
     statistics: tuple[SegmentStatistics, ...]
     exceedance: float
+    differs: bool
+    is_calibrated: bool = True
+
+    def excess(self, drift_threshold: float = DRIFT_THRESHOLD) -> float:
+        """How implausible the end is, above 1 if it is: by ESCALATION_MARGIN what a committee decides by where the
+        segment has thresholds, and else the drift ratio, which nobody votes by."""
+        if self.is_calibrated:
+            return self.exceedance / ESCALATION_MARGIN
+        return self.drift_ratio / drift_threshold
 
 
 def measure(
@@ -77,9 +89,12 @@ def measure_segment(
         single = replay(graph, parameters, lo, start, hi)
         double = replay(graph, parameters, lo, start, hi, dtype=torch.float64)
     except NoResult:
-        return SegmentMeasurement(math.inf, (), math.inf)
-    ratio = drift_ratio(end, single, double)
+        return SegmentMeasurement(math.inf, (), math.inf, True)
+    floats = [place for place, own in enumerate(single) if own.is_floating_point()]
+    ratio = drift_ratio(*([state[place] for place in floats] for state in (end, single, double)))
+    differs = not ties.explain(bundle, lo, start, hi, end, single)
     if bundle.profile is None or bundle.profile.segment(lo, hi) is None:
-        return SegmentMeasurement(ratio, (), 0.0)
+        return SegmentMeasurement(ratio, (), 0.0, differs, is_calibrated=False)
     statistics = segment_statistics(end, single, double, bundle.profile.grid)
-    return SegmentMeasurement(ratio, statistics, bundle.profile.segment_exceedance(lo, hi, statistics))
+    exceedance = bundle.profile.segment_exceedance(lo, hi, statistics)
+    return SegmentMeasurement(ratio, statistics, exceedance, differs)

@@ -68,6 +68,9 @@ class Judge(Protocol):
     def deviation(self, dispute: DisputeView, child: int) -> float | None:
         """How implausible the end of this child is, given the prover's own start of it; None if one is withheld."""
 
+    def differs(self, dispute: DisputeView, child: int) -> bool:
+        """Whether the end of this child differs in a way that is suspicious, but no evidence by itself."""
+
     def accumulated(self, dispute: DisputeView) -> float:
         """How far the end of the disputed segment itself is beyond what a committee accepts of it."""
 
@@ -76,16 +79,21 @@ class Judge(Protocol):
 
 
 def choose(dispute: DisputeView, judge: Judge) -> tuple[int, float | None]:
-    """The first child that is implausible or whose end is withheld, else the worst; children after the choice are
-    never computed."""
-    worst = (0, -1.0)
+    """The first child that is implausible, else the first that differs, else the first whose end is withheld, else the
+    worst; children after an implausible one are never computed."""
+    worst, differing, withheld = (0, -1.0), None, None
     for child in range(len(dispute.cuts) - 1):
         deviation = judge.deviation(dispute, child)
-        if deviation is None or deviation > 1:
+        if deviation is None:
+            withheld = withheld or (child, None)
+        elif deviation > 1:
             return child, deviation
-        if deviation > worst[1]:
-            worst = (child, deviation)
-    return worst
+        else:
+            worst = max(worst, (child, deviation), key=lambda found: found[1])
+            # What a prover moves within every tolerance may differ, to lead away from where the fault can be shown.
+            if differing is None and judge.differs(dispute, child):
+                differing = child, deviation
+    return differing or withheld or worst
 
 
 def finish(dispute: DisputeView, judge: Judge, given_up: GivenUp = ()) -> actions.Action:

@@ -134,6 +134,10 @@ class AuditJudge:
         is_open = {c.claim_id for c in view.claims if c.status in (Status.PENDING, Status.DISPUTED)}
         self.cases = {claim: case for claim, case in self.cases.items() if claim in is_open}
 
+    def differs(self, dispute: DisputeView, child: int) -> bool:
+        """What differs is evidence."""
+        return False
+
     def accumulated(self, dispute: DisputeView) -> float:
         """Bits are equal or not: nothing adds up."""
         return 0.0

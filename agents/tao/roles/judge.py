@@ -8,7 +8,6 @@ from tao.graph.states import is_consistent, of_outputs
 from tao.model import ModelBundle
 from tao.numerics.contraction import has_theta
 from tao.numerics.measure import SegmentMeasurement, measure, measure_segment
-from tao.numerics.segments import ESCALATION_MARGIN
 from tao.proofs import find_accusable_element, find_refutable_element
 from tao.protocol.challenger import Exceeding, Finding, GivenUp, Inconsistent, Measured, Missing, Refutable
 from tao.protocol.views import ClaimView, DisputeView
@@ -22,10 +21,11 @@ LATE = 4
 class ReplayJudge:
     """A challenger.Judge on a model bundle and a store.
 
-    A segment of several operators is implausible if its drift ratio is above `threshold` or if its thresholds are
-    exceeded by ESCALATION_MARGIN, so that members whose kernels differ reject it too. Outputs that nobody can have
-    are disputed late in the window: a prover that shows right ones once it is disputed wins. Verdicts are cached; a
-    lost cache costs a replay. is_measured: whether the adjudicator of an operator, by its name, decides what exceeds
+    A segment of several operators is implausible if its thresholds are exceeded by ESCALATION_MARGIN, so that members
+    whose kernels differ reject it too; where it has none, if its drift ratio is above `threshold`. Integers at its end
+    that no tie explains make a claim suspicious, but are no evidence that a committee looks at. Outputs that nobody can
+    have are disputed late in the window: a prover that shows right ones once it is disputed wins. Verdicts are cached;
+    a lost cache costs a replay. is_measured: whether the adjudicator of an operator, by its name, decides what exceeds
     a calibrated threshold.
     """
 
@@ -41,7 +41,7 @@ class ReplayJudge:
         self.claims: dict[bytes, SegmentMeasurement] = {}
         self.is_measured = is_measured
         self._deviations: dict[Ends, float] = {}
-        self._accumulated: dict[Ends, float] = {}
+        self._segments: dict[Ends, SegmentMeasurement] = {}
 
     def suspicious(self, claim: ClaimView, now: int) -> bool:
         """True iff the outputs are implausible, or cannot be had late in the challenge window."""
@@ -56,17 +56,25 @@ class ReplayJudge:
 
     def is_implausible(self, found: SegmentMeasurement) -> bool:
         """Whether a segment's end is beyond a limit."""
-        return found.drift_ratio > self.threshold or found.exceedance > ESCALATION_MARGIN
+        return found.excess(self.threshold) > 1 or found.differs
 
     def deviation(self, dispute: DisputeView, child: int) -> float | None:
         """In units of the limit: of the segment for several operators, of the tolerance profile for one. None where
         a value is missing, for as long as it is."""
-        return self._judged(dispute, dispute.cuts[child], dispute.cuts[child + 1])
+        return self._judged(ends(dispute, dispute.cuts[child], dispute.cuts[child + 1]))
+
+    def differs(self, dispute: DisputeView, child: int) -> bool:
+        """Whether integers at the end of a child are others, where no tie explains it."""
+        about = ends(dispute, dispute.cuts[child], dispute.cuts[child + 1])
+        self._judged(about)
+        return about in self._segments and self._segments[about].differs
 
     def accumulated(self, dispute: DisputeView) -> float:
         """The disputed segment's exceedance of its own thresholds, over ESCALATION_MARGIN."""
-        self._judged(dispute, dispute.lo, dispute.hi)
-        return self._accumulated.get(ends(dispute, dispute.lo, dispute.hi), 0.0)
+        about = ends(dispute, dispute.lo, dispute.hi)
+        self._judged(about)
+        found = self._segments.get(about)
+        return found.excess() if found is not None and found.is_calibrated else 0.0
 
     def examine(self, dispute: DisputeView, given_up: GivenUp = ()) -> Finding:
         """What is wrong with the operator left, in the order of what it costs to show.
@@ -98,11 +106,7 @@ class ReplayJudge:
         node = self.bundle.graph.nodes[index]
         return has_theta(node) and self.is_measured(node.operator)
 
-    def _over_limit(self, found: SegmentMeasurement) -> float:
-        return max(found.drift_ratio / self.threshold, found.exceedance / ESCALATION_MARGIN)
-
-    def _judged(self, dispute: DisputeView, lo: int, hi: int) -> float | None:
-        about = ends(dispute, lo, hi)
+    def _judged(self, about: Ends) -> float | None:
         if about not in self._deviations:
             try:
                 self._deviations[about] = self._deviation(*about)
@@ -116,9 +120,8 @@ class ReplayJudge:
             return math.inf
         start, end = fetch_segment(self.store, graph, lo, before, hi, after)
         if hi - lo > 1:
-            found = measure_segment(self.bundle, lo, start, hi, end)
-            self._accumulated[lo, hi, before, after] = found.exceedance / ESCALATION_MARGIN
-            return self._over_limit(found)
+            found = self._segments[lo, hi, before, after] = measure_segment(self.bundle, lo, start, hi, end)
+            return found.excess(self.threshold)
         if find_refutable_element(self.bundle, lo, start, of_outputs(graph, lo, end)) is not None:
             return math.inf
         return measure(self.bundle, lo, start, end).exceedance
