@@ -17,7 +17,9 @@ from tao.commands.wallets import ApeSigner, network_name
     "--profile", help="Profile of deployments/parameters.yaml; default `local` or `testnet` by network."
 )
 @click.option(
-    "--out", type=click.Path(path_type=Path), help="Where to record the deployment; default by network."
+    "--out",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Where to record the deployment; default by network.",
 )
 @click.option("--force", is_flag=True, help="Replace the record of an earlier deployment.")
 @one_sentence

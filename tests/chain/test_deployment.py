@@ -14,6 +14,7 @@ from tao.chain.deploy import create_address, deploy
 from tao.chain.deployment import CONTRACTS, Deployment
 from tao.chain.local import account
 from tao.chain.parameters import check_parameters, load_parameters
+from tao.commands.deploy import run_deploy
 from tao.errors import ChainError, DeploymentError
 
 
@@ -47,6 +48,31 @@ def test_a_record_is_not_replaced_without_force(deployed, tmp_path):
     other.save(path, force=True)
     assert Deployment.load(path) == other
     assert [file.name for file in tmp_path.iterdir()] == ["record.json"]
+
+
+def test_a_record_that_could_not_be_written_costs_no_transaction(w3, chain_url, tmp_path):
+    (tmp_path / "file").touch()
+    signer = account(OWNER)
+    sent = w3.eth.get_transaction_count(signer.address)
+    with pytest.raises(
+        DeploymentError, match="cannot be recorded: the folder .* cannot be made: File exists"
+    ):
+        run_deploy(chain_url, signer, "ethereum-local", "local", tmp_path / "file" / "record.json")
+    assert w3.eth.get_transaction_count(signer.address) == sent
+
+
+def test_a_record_that_cannot_be_written_after_all_is_printed(
+    chain_url, deployed, tmp_path, monkeypatch, capsys
+):
+    def full_disk(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("tao.commands.deploy.deploy", lambda *_: deployed)
+    monkeypatch.setattr("tao.chain.deployment.write_whole", full_disk)
+    with pytest.raises(DeploymentError, match="deployed, but not recorded .*No space left"):
+        run_deploy(chain_url, account(OWNER), "ethereum-local", "local", tmp_path / "record.json")
+    (tmp_path / "saved.json").write_text(capsys.readouterr().out)
+    assert Deployment.load(tmp_path / "saved.json") == deployed
 
 
 def test_a_missing_record_names_the_remedy(tmp_path):

@@ -71,11 +71,16 @@ class Deployment:
         """Block before which no event of the protocol can be."""
         return min(deployed.block for deployed in self.contracts.values())
 
+    def to_json(self) -> str:
+        """The record's text."""
+        return json.dumps(asdict(self), indent=2)
+
     def save(self, path: Path, force: bool = False) -> None:
-        """Write the record, whole or not at all; raises DeploymentError rather than replace another one."""
+        """Write the record, whole or not at all; raises DeploymentError rather than replace another one, OSError where
+        it cannot be written."""
         require_free(path, force)
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(path, (json.dumps(asdict(self), indent=2) + "\n").encode())
+        write_whole(path, (self.to_json() + "\n").encode())
 
     @classmethod
     def load(cls, path: Path) -> "Deployment":

@@ -11,6 +11,8 @@ from tao.chain.parameters import PARAMETERS, load_parameters
 from tao.chain.rpc import connect
 from tao.chain.sender import Signer
 from tao.display import Display
+from tao.errors import DeploymentError
+from tao.files import require_writable
 
 
 def record_path(network: str) -> Path:
@@ -30,14 +32,26 @@ def run_deploy(
     """Check everything that can be checked, deploy, and write the record.
 
     network: `<ecosystem>-<network>`. profile: of the parameters file. Raises DeploymentError or
-    ChainError; a record is written of a complete deployment only, and never over another one without `force`.
+    ChainError; a record is written of a complete deployment only, and never over another one without `force`. Where it
+    cannot be written after all, it is printed.
     """
     path = out or record_path(network)
     require_free(path, force)
+    try:
+        require_writable(path)
+    except OSError as error:
+        raise DeploymentError(f"the deployment cannot be recorded: {error}") from error
     checked = load_parameters(profile, parameters)
     console = Console(highlight=False, soft_wrap=True)
     waiting = Display(console).waiting
     deployment = deploy(connect(rpc), signer, checked, load_build(), network, console.print, waiting)
-    deployment.save(path, force)
+    try:
+        deployment.save(path, force)
+    except (OSError, DeploymentError) as error:
+        print(deployment.to_json())
+        raise DeploymentError(
+            f"the contracts are deployed, but not recorded ({error}); save the record printed above, which "
+            "--deployment takes"
+        ) from error
     console.print(f"recorded in {path}")
     return deployment

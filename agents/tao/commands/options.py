@@ -1,7 +1,6 @@
 """Options that commands share, and the context they describe."""
 
 import functools
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from tao import files
 from tao.chain.build import ROOT
 from tao.display import printable
 from tao.errors import TaoError
@@ -92,21 +92,12 @@ segment_safety_option = click.option(
 def require_writable(
     ctx: click.Context, param: click.Parameter, path: Path | None, mode: int = 0o777
 ) -> Path | None:
-    """Callback of options that name a file, or a folder: make the folder, with the permissions `mode`, and refuse what
-    cannot be written before any work is done for it."""
-    if path is None:
-        return None
-    is_folder = isinstance(param.type, click.Path) and not param.type.file_okay
-    folder = path if is_folder else path.parent
-    try:
-        folder.mkdir(mode, parents=True, exist_ok=True)
-    except OSError as error:
-        raise click.BadParameter(
-            f"the folder {folder} cannot be made: {error.strerror}", ctx, param
-        ) from error
-    found = path if path.exists() else folder
-    if not os.access(found, os.W_OK):
-        raise click.BadParameter(f"{found} may not be written by this user", ctx, param)
+    """Callback of options that name a file, or a folder; see files.require_writable."""
+    if path is not None:
+        try:
+            files.require_writable(path, not param.type.file_okay, mode)
+        except OSError as error:
+            raise click.BadParameter(str(error), ctx, param) from error
     return path
 
 
