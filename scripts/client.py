@@ -43,7 +43,7 @@ def request(settings, **options):
 @out_option
 @one_sentence
 def read(settings, **options):
-    """Show what became of a request, with the outputs.
+    """Show what became of a request, with the outputs. The exit status is 3 while nobody serves it.
 
     Example: ape run client read --network ethereum:sepolia:node --account me --request 0x5e…
     """

@@ -115,7 +115,8 @@ def test_the_ids_of_the_status_are_what_other_commands_take(world, run, monkeypa
     ((model, *_),) = shown(run, "Models")
     ((request, fee, *_, who),) = shown(run, "Open requests")
     assert (request, fee, who) == ("0x" + posted.hex(), "0.01", account(CLIENT).address)
-    assert "nobody serves the request yet" in run("client read", request=request).output
+    unserved = run("client read", request=request)
+    assert unserved.exit_code == 3 and "nobody serves the request yet" in unserved.output
     served = run("prover --once", PROVER, model=model)
     assert served.exit_code == 0, served.output
     assert shown(run, "Open requests") == []
@@ -201,6 +202,29 @@ def test_outputs_that_cannot_be_saved_are_told_once_they_are_shown(world, run, m
     assert result.exit_code == 1 and "cannot be saved" in result.output and "No space left" in result.output
 
 
+def test_outputs_are_saved_although_nobody_reads_what_is_said_of_them(world, run, monkeypatch):
+    def closed(*_, **__):
+        raise BrokenPipeError(32, "Broken pipe")
+
+    request = "0x" + world.request().hex()
+    world.prover().tick()
+    monkeypatch.setattr("rich.console.Console.print", closed)
+    out = world.folder / "out.safetensors"
+    assert run("client read", request=request, out=str(out)).exit_code == 1
+    assert list(load_file(out)) == ["0"]
+
+
+def test_many_values_are_saved_and_not_printed(world, run, monkeypatch):
+    request = "0x" + world.request().hex()
+    world.prover().tick()
+    out = str(world.folder / "out.safetensors")
+    assert "tensor([[" in run("client read", request=request, out=out).output
+    monkeypatch.setattr("tao.commands.client.MOST_SHOWN", 1)
+    saved = run("client read", request=request, out=out).output
+    assert "output 0: torch.float32 (2, " in saved and "tensor([[" not in saved
+    assert "tensor([[" in run("client read", request=request).output
+
+
 def test_what_became_of_a_request_is_told_although_an_output_is_missing(world, run):
     request = world.request()
     world.prover().tick()
@@ -210,7 +234,7 @@ def test_what_became_of_a_request_is_told_although_an_output_is_missing(world, r
     result = run("client read", request="0x" + request.hex(), out=str(out))
     said = " ".join(result.output.split())
     assert result.exit_code == 1 and not out.exists()
-    assert f"of {claim.prover}: claimed, open to challenge" in said
+    assert f"of {claim.prover}: pending, open to challenge" in said
     assert f"output 0: tensors/{claim.outputs[0].hex()}.safetensors is missing" in said
     assert said.endswith("1 of 1 outputs cannot be had; none is saved")
 
@@ -220,10 +244,13 @@ def test_claims_that_were_refuted_are_told_of_their_request(world, run):
     world.play(world.prover(Cheat(world.bundle, node(world.bundle, "contraction"))), world.challenger())
     (claim,) = world.reader.view().claims
     said = " ".join(run("client read", request=request).output.split())
-    assert f"claim 0x{claim.claim_id.hex()} of {claim.prover}: refuted nobody serves the request now" in said
+    assert (
+        f"claim 0x{claim.claim_id.hex()} of {claim.prover}: refuted Error: nobody serves the request now"
+        in said
+    )
     ProverRole(world.actor(FIRST_MEMBER), world.bundle).tick()
     said = " ".join(run("client read", request=request).output.split())
-    assert said.count(": refuted") == 1 and ": claimed, open to challenge" in said and "output 0" in said
+    assert said.count(": refuted") == 1 and ": pending, open to challenge" in said and "output 0" in said
 
 
 def full_disk(*_):
@@ -302,7 +329,8 @@ def test_a_request_that_nobody_serves_is_taken_back_with_its_fee(world, run):
     assert cancelled.exit_code == 0 and "cancelled request" in cancelled.output
     vault = world.context(CLIENT).contracts.vault.functions
     assert vault.creditOf(account(CLIENT).address).call() == FEE
-    assert "was cancelled" in run("client read", request=request).output
+    read = run("client read", request=request)
+    assert read.exit_code == 1 and "was cancelled" in read.output
     assert run("withdraw", CLIENT).exit_code == 0
     assert vault.creditOf(account(CLIENT).address).call() == 0
     again = run("client cancel", CLIENT, request=request)

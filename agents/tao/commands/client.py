@@ -1,6 +1,7 @@
 """Commands of the client: ask for a run, read the result, cancel a request, withdraw credit."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -13,7 +14,20 @@ from tao.commands.options import (
     out_option,
     request_option,
 )
-from tao.errors import ModelError, StoreError
+from tao.display import printable
+from tao.errors import ChainError, ModelError, StoreError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+MOST_SHOWN = 100
+"""Values of an output that are printed although they are saved."""
+
+
+class Unserved(click.ClickException):
+    """No claim serves a request: its exit status lets a script ask again."""
+
+    exit_code = 3
 
 
 def post_request(settings: Settings, model_id: bytes, inputs: Path, fee: int) -> str:
@@ -28,55 +42,71 @@ def post_request(settings: Settings, model_id: bytes, inputs: Path, fee: int) ->
 
 
 def read_result(settings: Settings, request_id: bytes, out: Path | None) -> None:
-    """Print what became of a request, then its outputs, and save them.
+    """Save a request's outputs, and print what became of it.
 
-    Raises StoreError, once all else is printed, where an output cannot be had.
+    Raises Unserved where no claim serves it; once all else is printed, ChainError where it was cancelled, StoreError
+    where an output cannot be had, and ModelError where they cannot be saved.
     """
     from rich.console import Console
 
-    from tao.display import printable, utc
+    from tao.display import utc
     from tao.protocol.views import Status
     from tao.roles import client as role
 
     context = settings.context(with_account=False)
     result = role.read(context, request_id)
+    claim, outputs, missing = result.claim, {}, {}
+    for slot in range(len(claim.outputs) if claim else 0):
+        try:
+            outputs[str(slot)] = role.output(context, claim, slot).contiguous()
+        except StoreError as error:
+            missing[str(slot)] = printable(str(error))
+    unsaved = (
+        _save(outputs, out) if outputs and out and not missing else None
+    )  # before anything can stop the printing
+
     console = Console(soft_wrap=True)  # ids and paths stay whole
     for refuted in result.refuted:
         console.print(f"claim 0x{refuted.claim_id.hex()} of {refuted.prover}: refuted")
-    claim = result.claim
     if claim is None:
-        served = "now" if result.refuted else "yet"
-        console.print(
-            "the request was cancelled" if result.request.closed else f"nobody serves the request {served}"
-        )
-        return
+        if result.request.closed:
+            raise ChainError("the request was cancelled")
+        raise Unserved(f"nobody serves the request {'now' if result.refuted else 'yet'}")
     state = {
-        Status.PENDING: f"claimed, open to challenge until {utc(claim.window_end)}",
+        Status.PENDING: f"pending, open to challenge until {utc(claim.window_end)}",
         Status.DISPUTED: f"disputed by {claim.open_disputes} challengers",
-        Status.FINALISABLE: "unchallenged, ready to be finalised",
-        Status.FINALISED: "final",
+        Status.FINALISABLE: "finalisable, as nobody challenged it in time",
+        Status.FINALISED: "finalised",
     }[claim.status]
     console.print(f"claim 0x{claim.claim_id.hex()} of {claim.prover}: {state}")
-    outputs = {}
-    for slot in range(len(claim.outputs)):
-        try:
-            tensor = outputs[str(slot)] = role.output(context, claim, slot).contiguous()
-            said = f"{tensor.dtype} {tuple(tensor.shape)}\n{tensor}"
-        except StoreError as error:
-            said = printable(str(error))
+    for slot in map(str, range(len(claim.outputs))):
+        said = _shown(outputs[slot], is_saved=out is not None) if slot in outputs else missing[slot]
         console.print(f"output {slot}: {said}", markup=False)
-    if len(outputs) < len(claim.outputs):
-        missing, unsaved = len(claim.outputs) - len(outputs), "" if out is None else "; none is saved"
-        raise StoreError(f"{missing} of {len(claim.outputs)} outputs cannot be had{unsaved}")
+    if missing:
+        lost = "" if out is None else "; none is saved"
+        raise StoreError(f"{len(missing)} of {len(claim.outputs)} outputs cannot be had{lost}")
+    if unsaved is not None:
+        raise unsaved
     if out is not None:
-        from safetensors import SafetensorError
-        from safetensors.torch import save_file
-
-        try:
-            save_file(outputs, out)
-        except (OSError, SafetensorError) as error:
-            raise ModelError(f"the outputs cannot be saved to {out}: {error}") from error
         console.print(f"outputs saved to {out}", markup=False)
+
+
+def _save(outputs: "dict[str, Tensor]", out: Path) -> ModelError | None:
+    """Write the outputs; what went wrong, if anything did."""
+    from safetensors import SafetensorError
+    from safetensors.torch import save_file
+
+    try:
+        save_file(outputs, out)
+    except (OSError, SafetensorError) as error:
+        return ModelError(f"the outputs cannot be saved to {out}: {error}")
+    return None
+
+
+def _shown(tensor: "Tensor", is_saved: bool) -> str:
+    """Type and shape, and the values unless they are many and saved."""
+    said = f"{tensor.dtype} {tuple(tensor.shape)}"
+    return said if is_saved and tensor.numel() > MOST_SHOWN else f"{said}\n{tensor}"
 
 
 def cancel_request(settings: Settings, request_id: bytes) -> None:
@@ -132,7 +162,7 @@ def request(settings, **options):
 @request_option
 @out_option
 def read(settings, **options):
-    """Show what became of a request, with the outputs.
+    """Show what became of a request, with the outputs. The exit status is 3 while nobody serves it.
 
     Example: tao client read --request 0x5e… --out outputs.safetensors
     """
