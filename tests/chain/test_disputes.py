@@ -61,6 +61,34 @@ def test_a_wrong_transcendental_is_voted_down(world, operator):
     votes = [each.details for each in done if each.action == "reveal-vote"]
     assert {vote["vote"] for vote in votes} == {"reject"}
     assert all(json.loads(vote["statistics"])["exceedance"] > 1 for vote in votes)
+    (settled,) = told(world, "settle")
+    assert settled.endswith("by the committee's tally: the challenger won")
+
+
+def test_winner_and_loser_of_a_dispute_are_told_once(world):
+    world.request()
+    prover, challenger = (
+        world.prover(Cheat(world.bundle, node(world.bundle, "contraction"))),
+        world.challenger(),
+    )
+    world.play(prover, challenger)
+    prover.tick()
+    challenger.tick()
+    said = told(world, "won", "lost")
+    dispute, claim = (
+        f"0x{each.hex()[:8]}" for each in (world.dispute().dispute_id, world.dispute().claim.claim_id)
+    )
+    assert said == {
+        f"claim {claim} was refuted: its bond of 0.1 ETH is lost",
+        f"dispute {dispute} won: 0.13 ETH credited; `tao withdraw` pays it out",
+    }
+    assert all(world.log().count(each) == 1 for each in said)
+
+
+def told(world, *actions):
+    """What the roles said that they did, of these kinds."""
+    lines = map(json.loads, world.log().splitlines())
+    return {line["what"] for line in lines if line["action"] in actions}
 
 
 def test_a_value_changed_while_it_passes_by_loses_without_arithmetic(world):
@@ -103,6 +131,10 @@ def test_a_malicious_challenger_of_an_honest_claim_loses_its_bond(world):
     liar = world.challenger(threshold=-1.0)
     done = world.play(prover, liar, each_round=lambda: let_pass(world.w3, 100))
     assert "timeout" in actions(done) and world.dispute().outcome is Outcome.PROVER_WON
+    liar.tick()
+    (lost,), (won,) = told(world, "lost"), told(world, "won")
+    assert lost.endswith(" lost: its bond of 0.05 ETH is lost")
+    assert won.endswith(" won: 0.04 ETH credited; `tao withdraw` pays it out")
     let_pass(world.w3, 601)
     assert actions(prover.tick()) == ["finalise"]
 

@@ -23,7 +23,9 @@ PAGES = {"README.md": 2, "docs/guide.md": 1}
 """Blocks of Python that the tests below run."""
 STEPS = 3
 
-CALL = re.compile(r"(?:^|\(|; |while )(?:\w+=\S+ )*((?:tao|ape run|python -m demo\S*) [^);\n]+)", re.MULTILINE)
+CALL = re.compile(
+    r"(?:^|\(|; |while )(?:\w+=\S+ )*((?:tao|ape run|python -m demo\S*) [^);\n]+)", re.MULTILINE
+)
 """A command of the project, behind what variables are set for it alone."""
 
 

@@ -1,7 +1,7 @@
 """Builds the roles' view of the chain from calls and logs, anew at every tick."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -57,6 +57,7 @@ class Reader:
             contracts.sums.events.SumAsserted(),
             contracts.sums.events.SumDoubted(),
             contracts.sums.events.SumSplit(),
+            contracts.vault.events.Credited(),
         )
         self._logs = EventLog(w3, events, first_block)
         self._models = EventLog(w3, (contracts.models.events.ModelRegistered(),), first_block)
@@ -96,6 +97,11 @@ class Reader:
             raise ChainError(
                 f"the node's events and state are of different blocks ({error!r}); try again"
             ) from error
+
+    def credited(self, account: str, locks: Collection[bytes]) -> int:
+        """Wei that an account was credited with out of these claims, disputes or requests, as of the last view."""
+        logs = (log["args"] for log in self._at_head.get("Credited", ()))
+        return sum(log["amount"] for log in logs if log["account"] == account and log["lockId"] in locks)
 
     def models(self) -> dict[bytes, dict[str, Any]]:
         """Registered models: the arguments of ModelRegistered by model id; none whose URI is not text."""

@@ -13,9 +13,11 @@ from dataclasses import dataclass
 
 from web3 import Web3
 
+from tao.errors import ChainError, sentence
 from tao.roles.context import Context
 from tao.roles.journal import Done
-from tao.roles.role import Role
+from tao.roles.outcomes import outcomes
+from tao.roles.role import SLICE, Role
 
 WITHDRAWAL_GAS = 50_000
 """Credit that is worth less than this gas is left where it is."""
@@ -58,11 +60,24 @@ class Bonded(Role):
         self._under_way = 0
         self._is_short = False
         self._looked_at: int | None = None
+        self._told_ends: set[bytes] = set()
 
     @property
     @abstractmethod
     def bond(self) -> int:
         """Wei at stake in each of its claims, or disputes."""
+
+    def tick(self, seconds: float = SLICE) -> list[Done]:
+        """See Role.tick; then say what has become of its bonds, once each."""
+        done = super().tick(seconds)
+        try:
+            for identifier, action, what in outcomes(self.view(), self.address, self.context.reader):
+                if identifier not in self._told_ends:
+                    self._told_ends.add(identifier)
+                    self.context.journal.done(self.done(action, what, time.monotonic()))
+        except ChainError as error:
+            self.context.journal.problem(self.name, "outcomes", sentence(error))
+        return done
 
     def upkeep(self, action: object) -> Done | None:
         if isinstance(action, Withdraw):

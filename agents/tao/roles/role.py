@@ -5,11 +5,13 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, TypeVar
 
+from web3.logs import DISCARD
+
 from tao.chain.sender import Sent
 from tao.errors import sentence
 from tao.protocol import actions
 from tao.protocol.actions import Action
-from tao.protocol.views import ChainView, ClaimView, DisputeView
+from tao.protocol.views import ChainView, ClaimView, DisputeView, Outcome
 from tao.roles.context import Context
 from tao.roles.journal import Done
 
@@ -17,6 +19,13 @@ P = TypeVar("P", bound=DisputeView | ClaimView)
 
 OVER = ("AlreadyClosed", "ClaimRefutedElsewhere", "WrongPhase")
 """Refusals by which a dispute says that it has moved on without us."""
+
+_WON = {
+    Outcome.CHALLENGER_WON: "the challenger won",
+    Outcome.PROVER_WON: "the prover won",
+    Outcome.UNDECIDED: "too few voted, so nobody won",
+    Outcome.MOOT: "its claim was refuted in another one",
+}
 
 SLICE = 20.0
 """Seconds after which a tick begins nothing that can wait: in the next one what is urgent comes first."""
@@ -148,7 +157,14 @@ class Role(ABC):
             case _:
                 raise TypeError(f"{action} is not upkeep")
         sent = self.context.send(call, already=already)
-        return None if sent.already else self.done(name, what, start, sent, **facts)
+        if sent.already:
+            return None
+        if isinstance(action, actions.SettleVote):
+            (closed,) = self.context.contracts.game.events.DisputeClosed().process_receipt(
+                sent.receipt, DISCARD
+            )
+            what += f": {_WON[Outcome(closed['args']['outcome'])]}"
+        return self.done(name, what, start, sent, **facts)
 
 
 def short(identifier: bytes) -> str:
