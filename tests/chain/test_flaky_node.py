@@ -103,6 +103,21 @@ def test_a_node_that_never_answered_is_given_up_sooner_than_one_that_did(world):
     assert connect(world.url).provider.patience == PATIENCE
 
 
+def test_that_a_node_is_waited_for_is_told_once_until_it_answers(world, monkeypatch):
+    monkeypatch.setattr("tao.chain.rpc.TELL_AFTER", 0.1)
+    said = []
+    w3 = connect(world.url, tell=said.append)
+    w3.provider.patience = 0.5
+    for times in (1, 2):
+        w3.provider.endpoint_uri = "http://127.0.0.1:9/v3/secret-key"
+        for _ in range(2):
+            with pytest.raises(ChainError, match="cannot reach"):
+                w3.eth.get_block("latest")
+            assert said == ["waiting for the node at http://127.0.0.1:9"] * times
+        w3.provider.endpoint_uri = world.url
+        w3.eth.get_block("latest")
+
+
 def test_a_node_behind_a_proxy_of_the_environment_is_reached_through_it(chain_url, monkeypatch):
     with pytest.raises(ChainError, match="cannot reach the node at http://node.invalid"):
         connect("http://node.invalid", first=0.3)

@@ -9,10 +9,10 @@ from web3.exceptions import Web3RPCError
 from benchmarks.small import Cheat, inputs, node
 from chain.world import CLIENT
 from tao.chain import logs
-from tao.chain.local import let_pass, mine
+from tao.chain.local import let_pass, local_chain, mine
 from tao.chain.reader import Reader
 from tao.chain.rpc import connect
-from tao.errors import ChainError
+from tao.errors import ChainError, DeploymentError
 from tao.protocol.views import Phase, Stage, Status
 from tao.roles import client
 
@@ -236,6 +236,24 @@ def test_a_view_knows_every_state_that_was_revealed(world):
     assert dispute.phase is Phase.SELECT and len(dispute.hashes) == 3
     assert set(dispute.states) == {0, (len(world.bundle.graph) + 1) // 2, len(world.bundle.graph)}
     let_pass(world.w3, 1)
+
+
+def test_a_chain_that_began_anew_is_told_as_at_a_start(world):
+    context = world.context(CLIENT)
+    context.reader.view()
+    with local_chain() as other:
+        context.w3.provider.endpoint_uri = other
+        for _ in range(2):
+            with pytest.raises(DeploymentError, match="ClaimRegistry is not at .* was it reset. deploy anew"):
+                context.reader.view()
+
+
+def test_contracts_that_are_gone_are_told_whatever_the_height_of_the_chain(world):
+    world.request()
+    context = world.context(CLIENT)
+    world.w3.provider.make_request("anvil_setCode", [context.contracts.claims.address, "0x"])
+    with pytest.raises(DeploymentError, match="ClaimRegistry is not at .* was it reset. deploy anew"):
+        context.reader.view()
 
 
 def test_a_node_that_goes_away_is_told_in_one_sentence(world):

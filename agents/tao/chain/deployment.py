@@ -97,9 +97,9 @@ class Deployment:
             raise DeploymentError(
                 f"{path} is not a deployment record ({error}); deploy anew with --force"
             ) from error
-        missing = [name for name in CONTRACTS if name not in contracts]
-        if missing:
-            raise DeploymentError(f"{path} lacks {', '.join(missing)}; deploy anew with --force")
+        lacking = [name for name in CONTRACTS if name not in contracts]
+        if lacking:
+            raise DeploymentError(f"{path} lacks {', '.join(lacking)}; deploy anew with --force")
         return deployment
 
     def verify(self, w3: Web3, build: Build) -> None:
@@ -117,9 +117,7 @@ class Deployment:
         for name, deployed in self.contracts.items():
             code = bytes(w3.eth.get_code(Web3.to_checksum_address(deployed.address)))
             if not code:
-                raise DeploymentError(
-                    f"{name} is not at {deployed.address} on chain {chain_id}; was it reset? deploy anew"
-                )
+                raise missing(name, deployed.address, chain_id)
             if Web3.to_hex(keccak(code)) != deployed.code_hash:
                 raise DeploymentError(
                     f"the code of {name} at {deployed.address} is not the code that was recorded"
@@ -129,6 +127,11 @@ class Deployment:
                     f"the code of {name} at {deployed.address} is not what these sources build; check out "
                     f"{self.commit or 'the sources it was deployed from'} or deploy anew with --force"
                 )
+
+
+def missing(name: str, address: str, chain_id: int) -> DeploymentError:
+    """What to say of a contract that was deployed and is not there."""
+    return DeploymentError(f"{name} is not at {address} on chain {chain_id}; was it reset? deploy anew")
 
 
 def require_free(path: Path, force: bool) -> None:

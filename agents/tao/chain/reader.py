@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from web3 import Web3
-from web3.exceptions import Web3Exception
+from web3.exceptions import BadFunctionCallOutput, Web3Exception
 
 from tao.chain.contracts import Contracts
+from tao.chain.deployment import missing
 from tao.chain.logs import DEPTH, EventLog, Logs
 from tao.errors import ChainError
 from tao.protocol import committee
@@ -65,6 +66,7 @@ class Reader:
         self._head, self._views = b"", dict[tuple[frozenset[bytes] | None, int | None], ChainView]()
         self._at_head: Logs = {}
         self._seen: dict[bytes, Any] = {}
+        self._block = 0
         self.fan_out, self.challenger_bond, *_ = contracts.game.functions.parameters().call()
         self.window, self.prover_bond, _ = contracts.claims.functions.parameters().call()
         self.stake, *_, self.commit_period, _, _ = contracts.committee.functions.parameters().call()
@@ -75,12 +77,16 @@ class Reader:
         """The chain at its latest block. models: leave out what is about any other model. most_requests: of those
         that are open, the best paid; None for all.
 
-        Raises ChainError where the node does not answer, or contradicts itself in a reorganisation.
+        Raises ChainError where the node does not answer, or contradicts itself in a reorganisation, DeploymentError
+        where the chain began anew, without the contracts.
         """
         wanted = (None if models is None else frozenset(models), most_requests)
         try:
             head = self.w3.eth.get_block("latest")
             now, block = head["timestamp"], head["number"]
+            if block < self._block:
+                self._require_deployed()
+            self._block = block
             if head["hash"] != self._head:
                 self._at_head = self._logs.at(block)
                 self._head, self._views, self._seen = head["hash"], {}, {}
@@ -88,6 +94,9 @@ class Reader:
                 self._views[wanted] = _Snapshot(self, self._at_head, now, block).view(*wanted)
                 self._logs.confirm()
             return self._views[wanted]
+        except BadFunctionCallOutput as error:
+            self._require_deployed()
+            raise ChainError(f"the chain could not be read: {error}") from error
         except Web3Exception as error:
             raise ChainError(f"the chain could not be read: {error}") from error
         except (KeyError, IndexError, ValueError) as error:
@@ -97,6 +106,11 @@ class Reader:
             raise ChainError(
                 f"the node's events and state are of different blocks ({error!r}); try again"
             ) from error
+
+    def _require_deployed(self) -> None:
+        """Raise DeploymentError where the registry of claims is not on the chain any more."""
+        if not self.w3.eth.get_code(address := self.contracts.claims.address):
+            raise missing("ClaimRegistry", address, self.w3.eth.chain_id)
 
     def credited(self, account: str, locks: Collection[bytes]) -> int:
         """Wei that an account was credited with out of these claims, disputes or requests, as of the last view."""

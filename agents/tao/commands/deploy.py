@@ -44,7 +44,8 @@ def run_deploy(
     checked = load_parameters(profile, parameters)
     console = Console(highlight=False, soft_wrap=True)
     waiting = Display(console).waiting
-    deployment = deploy(connect(rpc), signer, checked, load_build(), network, console.print, waiting)
+    w3 = connect(rpc, tell=console.print)
+    deployment = deploy(w3, signer, checked, load_build(), network, console.print, waiting)
     try:
         deployment.save(path, force)
     except (OSError, DeploymentError) as error:

@@ -43,7 +43,9 @@ class Settings:
         if with_account:
             named = self.account is None or isinstance(self.account, str)
             signer = load_account(self.account, _ask) if named else self.account
-        return Context.connect(connect(self.rpc), self.deployment, signer, self.store, Journal(self.log))
+        journal = Journal(self.log)
+        w3 = connect(self.rpc, tell=lambda line: journal.note("chain", line))
+        return Context.connect(w3, self.deployment, signer, self.store, journal)
 
 
 def _ask(prompt: str) -> str:
