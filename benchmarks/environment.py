@@ -8,6 +8,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from tao.files import write_whole
+
 RESULTS = Path(__file__).resolve().parent.parent / "results"
 PACKAGES = ("torch", "numpy", "numba", "transformers", "web3", "eth-ape")
 
@@ -41,9 +43,7 @@ def write_result(name: str, measured: dict[str, Any]) -> dict[str, Any]:
     """Write `results/<name>.json`, whole or not at all: what was measured, with machine, versions and date."""
     result = {**measured, **environment()}
     RESULTS.mkdir(exist_ok=True)
-    written = RESULTS / f"{name}.json.new"
-    written.write_text(json.dumps(result, indent=2) + "\n")
-    written.replace(RESULTS / f"{name}.json")
+    write_whole(RESULTS / f"{name}.json", (json.dumps(result, indent=2) + "\n").encode())
     return result
 
 

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Set up everything inside the checkout: npm packages, a virtual environment, compiled contracts.
-# Does nothing when its inputs have not changed since it last succeeded.
+# Installs nothing, and compiles little, when its inputs have not changed since it last succeeded.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 . tools/env.sh
@@ -23,7 +23,7 @@ if [ ! -x .venv/bin/tao ] || [ "$(cat .setup-done 2>/dev/null || true)" != "$(fi
   [ -d .venv ] || python3 -m venv .venv
   .venv/bin/python -m pip install -qq --no-deps --require-hashes -r requirements.lock
   # Apart from the lock, so that each machine gets the build of torch meant for it.
-  .venv/bin/python -c 'import torch' 2>/dev/null || .venv/bin/python -m pip install -qq "$TORCH"
+  .venv/bin/python -m pip install -qq "$TORCH"
   .venv/bin/python -m pip install -qq --no-deps --no-build-isolation -e .
   fingerprint > .setup-done
 fi

@@ -18,8 +18,18 @@ def require_writable(path: Path, is_folder: bool = False, mode: int = 0o777) -> 
         raise OSError(f"{found} may not be written by this user")
 
 
-def write_whole(path: Path, data: bytes) -> None:
-    """Write a file whole or not at all, whoever else looks at it meanwhile; nobody but its owner may read it."""
+def write_whole(path: Path, data: bytes, mode: int = 0o644) -> None:
+    """Write a file whole or not at all, whoever else looks at it meanwhile. It is on the disk when this returns.
+
+    mode: who may read it. Raises OSError where it cannot be written; what was there before then stays.
+    """
     with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".part", delete=False) as file:
-        file.write(data)
-    os.replace(file.name, path)
+        try:
+            file.write(data)
+            file.flush()
+            os.fchmod(file.fileno(), mode)
+            os.fsync(file.fileno())
+            os.replace(file.name, path)
+        except BaseException:  # an interrupt leaves nothing, either
+            os.unlink(file.name)
+            raise

@@ -92,7 +92,7 @@ def test_a_result_that_was_tampered_with_is_refused(bundle, tmp_path):
     calibrate_on(devices(bundle), bundle, INPUTS[:1], settings=SETTINGS, work_dir=tmp_path)
     (path,) = tmp_path.glob("*.json")
     path.write_bytes(path.read_bytes()[:-9])
-    with pytest.raises(ProfileError, match="not JSON"):
+    with pytest.raises(ProfileError, match=f"not JSON.*; delete {path}"):
         calibrate_on(devices(bundle), bundle, INPUTS[:1], settings=SETTINGS, work_dir=tmp_path)
 
 

@@ -108,3 +108,20 @@ def test_a_wide_tensor_has_the_values_and_the_layout_of_the_narrow_one(size: int
     for view in (x, x.T, x[None].transpose(0, 2), x[::2], x[:, 3:9], x[:0], x[:1].expand(4, 300)):
         wide = memory.wide(view)
         assert torch.equal(wide, view.double()) and wide.stride() == view.double().stride()
+
+
+def test_memory_that_lies_idle_is_given_back_where_the_system_has_none_left(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    floats(*LARGE)
+    asked, mapped = [], mmap.mmap
+
+    def scarce(*args: int) -> mmap.mmap:
+        asked.append(any(memory._idle.values()))
+        if asked[-1]:
+            raise OSError(12, "Cannot allocate memory")
+        return mapped(*args)
+
+    monkeypatch.setattr(memory.mmap, "mmap", scarce)
+    assert floats(10 * LARGE[0], LARGE[1]).shape == (6000, 1000)
+    assert asked == [True, False]

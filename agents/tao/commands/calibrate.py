@@ -17,6 +17,7 @@ from tao.commands.options import (
 )
 from tao.display import Display
 from tao.errors import ProfileError
+from tao.files import write_whole
 from tao.numerics.settings import FAN_OUT, SAFETY, SEGMENT_SAFETY
 
 if TYPE_CHECKING:
@@ -149,7 +150,7 @@ def calibrate(sources, out, merge, **options):
     else:
         data = calibrate_model(sources[0], **options)
     try:
-        out.write_bytes(data + b"\n")
+        write_whole(out, data + b"\n")
     except OSError as error:
         raise ProfileError(f"the profile {out} cannot be written: {error.strerror}") from error
     click.echo(str(out))

@@ -105,7 +105,7 @@ def calibrate_on(
 
         path = None if work_dir is None else work_dir / f"{_key(devices, bundle, sample, settings)}.json"
         if path is not None and path.exists():
-            profile = Profile.from_json(path.read_bytes())
+            profile = _kept(path)
         else:
             profile = _Sample(devices, bundle, sample, settings).measure(number + 1, advance)
             if path is not None:
@@ -114,6 +114,14 @@ def calibrate_on(
         advance(count)
         found.append(profile)
     return merge(found)
+
+
+def _kept(path: Path) -> Profile:
+    """The result of an input that was measured before."""
+    try:
+        return Profile.from_json(path.read_bytes())
+    except ProfileError as error:
+        raise ProfileError(f"{error}; delete {path}, and that input is measured again") from error
 
 
 def _require_comparable(names: Sequence[str], inputs: Sequence[tuple[Tensor, ...]]) -> None:

@@ -77,6 +77,9 @@ class Judge(Protocol):
     def examine(self, dispute: DisputeView, given_up: GivenUp) -> Finding:
         """What is wrong with the single operator left."""
 
+    def forget(self, view: ChainView) -> None:
+        """Keep what is known about claims that may be disputed, and disputes that run, alone."""
+
 
 def choose(dispute: DisputeView, judge: Judge) -> tuple[int, float | None]:
     """The first child that is implausible, else the first that differs, else the first whose end is withheld, else the

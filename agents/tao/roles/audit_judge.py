@@ -311,7 +311,8 @@ class AuditJudge:
                     try:
                         mine = fetch_value(self.store, graph, value, commitment)
                     except StoreError:
-                        missing = read.index(value)
+                        place = read.index(value)
+                        missing = place if missing is None else min(missing, place)
             values.append(mine)
         return values, missing
 

@@ -9,7 +9,7 @@ from tao.errors import ModelError
 from tao.model import ModelBundle
 from tao.proofs import Plan
 from tao.proofs.leaf import Leaf
-from tao.protocol.views import ChainView, ClaimView, DisputeView
+from tao.protocol.views import ClaimView, DisputeView
 from tao.roles.audit_judge import AuditJudge
 from tao.roles.context import Context
 from tao.roles.disputant import Disputant
@@ -34,10 +34,6 @@ class AuditorRole(Disputant):
 
     def _summed(self, dispute: DisputeView) -> Leaf:
         return Leaf.before(self.bundle, dispute.node, self.judge.operands(dispute))
-
-    def _forget(self, view: ChainView) -> None:
-        super()._forget(view)
-        self.judge.forget(view)
 
     def _reason(self, claim: ClaimView) -> tuple[str, dict[str, Any]]:
         return self.judge.difference(claim), {}

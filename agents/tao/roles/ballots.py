@@ -58,7 +58,7 @@ class Ballots:
             "statistics": ballot.statistics.hex(),
         }
         if self._folder is not None:
-            write_whole(self._path(case_id), json.dumps(record).encode())
+            write_whole(self._path(case_id), json.dumps(record).encode(), mode=0o600)
 
     def _path(self, case_id: bytes) -> Path:
         return self._folder / f"{case_id.hex()}.json"

@@ -95,6 +95,7 @@ class Disputant(Bonded):
 
     def _forget(self, view: ChainView) -> None:
         """Keep what is known about the segments now disputed alone: it holds their tensors."""
+        self.judge.forget(view)
         running = disputed(view)
         self._plans = {key: plan for key, plan in self._plans.items() if key[0] in running}
         self._leaves = {key: leaf for key, leaf in self._leaves.items() if key in running}

@@ -72,12 +72,16 @@ class Journal:
         self._append(done.record())
 
     def problem(self, role: str, subject: str, sentence: str) -> None:
-        """Report what went wrong with `subject`, once per wording."""
+        """Report what went wrong with `subject`, once per wording until it is `solved`."""
         if self._problems.get(subject) == sentence:
             return
         self._problems[subject] = sentence
         self._print(role, "yellow", sentence)
         self._append({"time": round(time.time(), 3), "role": role, "action": "problem", "what": sentence})
+
+    def solved(self, subject: str) -> None:
+        """What went wrong with `subject` is over: if it comes back, it is told again."""
+        self._problems.pop(subject, None)
 
     def note(self, role: str, sentence: str) -> None:
         """Print a line that is no action, such as a verdict."""
@@ -95,6 +99,7 @@ class Journal:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             with self._path.open("a") as file:
                 file.write(json.dumps(record) + "\n")
+            self.solved("log")
         except OSError as error:
             why = f"the log {self._path} cannot be written ({error.strerror}); check --log and the disk"
             if self._problems.get("log") != why:

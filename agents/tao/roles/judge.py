@@ -10,9 +10,12 @@ from tao.numerics.contraction import has_theta
 from tao.numerics.measure import SegmentMeasurement, measure, measure_segment
 from tao.proofs import find_accusable_element, find_refutable_element
 from tao.protocol.challenger import Exceeding, Finding, GivenUp, Inconsistent, Measured, Missing, Refutable
-from tao.protocol.views import ClaimView, DisputeView
+from tao.protocol.views import ChainView, ClaimView, DisputeView, Phase, Status
 from tao.roles.states import Ends, around, chunk_numbered, ends, fetch_segment, fetch_value
 from tao.tensors.store import TensorStore
+
+_Part = tuple[bytes, Ends]
+"""A segment of a dispute, with the values at its ends."""
 
 LATE = 4
 """Outputs that nobody can have are disputed in the last part, one in so many, of the challenge window."""
@@ -40,8 +43,8 @@ class ReplayJudge:
         self.threshold = threshold
         self.claims: dict[bytes, SegmentMeasurement] = {}
         self.is_measured = is_measured
-        self._deviations: dict[Ends, float] = {}
-        self._segments: dict[Ends, SegmentMeasurement] = {}
+        self._deviations: dict[_Part, float] = {}
+        self._segments: dict[_Part, SegmentMeasurement] = {}
 
     def suspicious(self, claim: ClaimView, now: int) -> bool:
         """True iff the outputs are implausible, or cannot be had late in the challenge window."""
@@ -61,19 +64,19 @@ class ReplayJudge:
     def deviation(self, dispute: DisputeView, child: int) -> float | None:
         """In units of the limit: of the segment for several operators, of the tolerance profile for one. None where
         a value is missing, for as long as it is."""
-        return self._judged(ends(dispute, dispute.cuts[child], dispute.cuts[child + 1]))
+        return self._judged(_child(dispute, child))
 
     def differs(self, dispute: DisputeView, child: int) -> bool:
         """Whether integers at the end of a child are others, where no tie explains it."""
-        about = ends(dispute, dispute.cuts[child], dispute.cuts[child + 1])
-        self._judged(about)
-        return about in self._segments and self._segments[about].differs
+        part = _child(dispute, child)
+        self._judged(part)
+        return part in self._segments and self._segments[part].differs
 
     def accumulated(self, dispute: DisputeView) -> float:
         """The disputed segment's exceedance of its own thresholds, over ESCALATION_MARGIN."""
-        about = ends(dispute, dispute.lo, dispute.hi)
-        self._judged(about)
-        found = self._segments.get(about)
+        part = dispute.dispute_id, ends(dispute, dispute.lo, dispute.hi)
+        self._judged(part)
+        found = self._segments.get(part)
         return found.excess() if found is not None and found.is_calibrated else 0.0
 
     def examine(self, dispute: DisputeView, given_up: GivenUp = ()) -> Finding:
@@ -106,21 +109,29 @@ class ReplayJudge:
         node = self.bundle.graph.nodes[index]
         return has_theta(node) and self.is_measured(node.operator)
 
-    def _judged(self, about: Ends) -> float | None:
-        if about not in self._deviations:
+    def forget(self, view: ChainView) -> None:
+        """Keep what is known about claims that may be disputed, and disputes that run, alone."""
+        is_open = {c.claim_id for c in view.claims if c.status in (Status.PENDING, Status.DISPUTED)}
+        runs = {dispute.dispute_id for dispute in view.disputes if dispute.phase is not Phase.CLOSED}
+        self.claims = {claim: found for claim, found in self.claims.items() if claim in is_open}
+        self._deviations = {part: found for part, found in self._deviations.items() if part[0] in runs}
+        self._segments = {part: found for part, found in self._segments.items() if part[0] in runs}
+
+    def _judged(self, part: _Part) -> float | None:
+        if part not in self._deviations:
             try:
-                self._deviations[about] = self._deviation(*about)
+                self._deviations[part] = self._deviation(part)
             except StoreError:
                 return None
-        return self._deviations[about]
+        return self._deviations[part]
 
-    def _deviation(self, lo: int, hi: int, before: tuple[bytes, ...], after: tuple[bytes, ...]) -> float:
-        graph = self.bundle.graph
+    def _deviation(self, part: _Part) -> float:
+        graph, (lo, hi, before, after) = self.bundle.graph, part[1]
         if not is_consistent(graph, lo, before, hi, after):
             return math.inf
         start, end = fetch_segment(self.store, graph, lo, before, hi, after)
         if hi - lo > 1:
-            found = self._segments[lo, hi, before, after] = measure_segment(self.bundle, lo, start, hi, end)
+            found = self._segments[part] = measure_segment(self.bundle, lo, start, hi, end)
             return found.excess(self.threshold)
         if find_refutable_element(self.bundle, lo, start, of_outputs(graph, lo, end)) is not None:
             return math.inf
@@ -151,3 +162,7 @@ class ReplayJudge:
         except StoreError:
             return True
         return False
+
+
+def _child(dispute: DisputeView, number: int) -> _Part:
+    return dispute.dispute_id, ends(dispute, dispute.cuts[number], dispute.cuts[number + 1])

@@ -83,10 +83,13 @@ class Role(ABC):
     def _next(self, chosen: Iterator[Action]) -> Action | None:
         try:
             with self.context.journal.display.work(f"{self.name} looks and computes"):
-                return next(chosen, None)
+                action = next(chosen, None)
         except Exception as error:
             self.context.journal.problem(self.name, "decide", sentence(error))
             return None
+        if action is None:
+            self.context.journal.solved("decide")
+        return action
 
     def _performed(self, action: Action) -> list[Done]:
         """What was done, nothing where it failed."""
@@ -99,6 +102,7 @@ class Role(ABC):
             self._put_off.add(_subject(action))
             return []
         self._put_off.discard(_subject(action))
+        self.context.journal.solved(subject)
         if result is None:
             return []
         self.context.journal.done(result)
@@ -111,12 +115,14 @@ class Role(ABC):
     def _each(self, parts: Iterable[P], move: Callable[[P], Action | None]) -> Iterator[Action]:
         """The moves in parts of a view. A part that fails is reported and holds up no other."""
         for part in parts:
+            about = short(part.dispute_id if isinstance(part, DisputeView) else part.claim_id)
+            subject = f"decide {about}"
             try:
                 action = move(part)
             except Exception as error:
-                subject = short(part.dispute_id if isinstance(part, DisputeView) else part.claim_id)
-                self.context.journal.problem(self.name, f"decide {subject}", sentence(error))
+                self.context.journal.problem(self.name, subject, sentence(error))
             else:
+                self.context.journal.solved(subject)
                 if action is not None:
                     yield action
 
@@ -125,6 +131,7 @@ class Role(ABC):
         while not self.is_finished:
             try:
                 self.tick()
+                self.context.journal.solved("tick")
             except Exception as error:
                 self.context.journal.problem(self.name, "tick", sentence(error))
             time.sleep(poll)

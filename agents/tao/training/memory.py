@@ -61,8 +61,14 @@ def _fresh(size: int) -> np.ndarray:
     if sum(held * len(blocks) for held, blocks in list(_idle.items())) > _KEPT:
         release()
     try:
-        pages = mmap.mmap(-1, size, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
-    except OSError as error:
+        return _mapped(size)
+    except OSError:
         release()
+    try:
+        return _mapped(size)
+    except OSError as error:
         raise MemoryError(f"the system has no {size} bytes left for a tensor") from error
-    return np.frombuffer(pages, np.uint8)
+
+
+def _mapped(size: int) -> np.ndarray:
+    return np.frombuffer(mmap.mmap(-1, size, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS), np.uint8)
