@@ -119,7 +119,7 @@ def dispute(bundle: ModelBundle, states: States, fan_out: int = FAN_OUT) -> str 
 
     def deviation(lo: int, hi: int) -> float:
         if hi - lo > 1:
-            return measure_segment(bundle, lo, states[lo], hi, states[hi]).excess()
+            return measure_segment(bundle, lo, states[lo], hi, states[hi]).excess
         return torch.inf if _is_refutable(lo) else measure(bundle, lo, states[lo], states[hi]).exceedance
 
     def _is_refutable(node: int) -> bool:
@@ -137,7 +137,7 @@ def dispute(bundle: ModelBundle, states: States, fan_out: int = FAN_OUT) -> str 
             if found > 1:
                 break
         whole = measure_segment(bundle, lo, states[lo], hi, states[hi])
-        if worst <= 1 < whole.excess() and whole.is_calibrated:
+        if worst <= 1 < whole.excess and whole.is_calibrated:
             return "segment"
         lo, hi = chosen
     if _is_refutable(lo):
@@ -163,5 +163,5 @@ def judge(subject: Subject, cheat: Cheat, inputs: tuple[Tensor, ...]) -> Verdict
     honest = capture(bundle.graph, bundle.parameters, inputs, [end])[end]
     found = measure_segment(bundle, 0, inputs, end, states[end])
     claimed, own = (subject.logits(outputs).argmax(1) for outputs in (states[end], honest))
-    route = dispute(bundle, states) if found.excess() > 1 else None
+    route = dispute(bundle, states) if found.excess > 1 else None
     return Verdict(found.drift_ratio, route, float((claimed != own).double().mean()))

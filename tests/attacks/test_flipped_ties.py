@@ -18,7 +18,6 @@ from protocol.factories import CLAIM, DISPUTE, NOW
 from tao.execution import capture, replay
 from tao.graph.canonical import Graph
 from tao.model import ModelBundle, trace
-from tao.numerics.drift import DRIFT_THRESHOLD
 from tao.numerics.profile import NodeTolerance, Profile, SegmentTolerance
 from tao.protocol import actions, challenger
 from tao.protocol.partition import segments
@@ -111,7 +110,7 @@ def course(bundle: ModelBundle, states: States) -> list[actions.Action]:
     held = {cut: tuple(map(store.put_tensor, state)) for cut, state in states.items()}
     lo, hi = 0, len(bundle.graph)
     claim = replace(CLAIM, claim_id=b"".join(held[hi])[:32], inputs=held[lo], outputs=held[hi])
-    judge = ReplayJudge(bundle, store, DRIFT_THRESHOLD)
+    judge = ReplayJudge(bundle, store)
     done: list[actions.Action] = []
     if not judge.suspicious(claim, NOW):
         return done

@@ -136,7 +136,7 @@ class Ruthless(ReplayJudge):
 
 def ruthless(world):
     challenger = world.challenger()
-    challenger.judge = Ruthless(world.bundle, challenger.context.store, 0.0, 60)
+    challenger.judge = Ruthless(world.bundle, challenger.context.store)
     return challenger
 
 
@@ -196,7 +196,7 @@ def test_what_members_would_acquit_is_not_accused(world):
     client.request(world.actor(CLIENT), world.bundle, one_sided(), FEE)
     prover, challenger = world.prover(Kernel(world.bundle, sequential)), ruthless(world)
     until(world, Phase.LEAF, prover, challenger)
-    challenger.judge = ReplayJudge(world.bundle, challenger.context.store, 16.0)
+    challenger.judge = ReplayJudge(world.bundle, challenger.context.store)
     assert challenger.tick() == [] and "within tolerance" in world.log()
     assert world.dispute().phase is Phase.LEAF
 

@@ -128,7 +128,8 @@ def test_a_malicious_challenger_of_an_honest_claim_loses_its_bond(world):
     world.request()
     prover = world.prover()
     prover.tick()
-    liar = world.challenger(threshold=-1.0)
+    liar = world.challenger()
+    liar.judge.suspicious = lambda claim, now: True
     done = world.play(prover, liar, each_round=lambda: let_pass(world.w3, 100))
     assert "timeout" in actions(done) and world.dispute().outcome is Outcome.PROVER_WON
     liar.tick()

@@ -47,7 +47,7 @@ def mortal_challenger(world):
 def mortal_liar(world, target):
     def build(context):
         role = ChallengerRole(context, world.bundle)
-        role.judge = Liar(world.bundle, context.store, 1.0, 0)
+        role.judge = Liar(world.bundle, context.store)
         role.judge.target = target
         return role
 

@@ -24,7 +24,7 @@ def test_a_prover_killed_after_each_of_its_moves_continues_and_wins(world):
     world.request()
     members = world.members()
     attacker = ChallengerRole(world.actor(CHALLENGER), world.bundle)
-    attacker.judge = Liar(world.bundle, attacker.context.store, 1.0, 0)
+    attacker.judge = Liar(world.bundle, attacker.context.store)
     attacker.judge.target = 5
     for expected in (["claim"], ["claim", "reveal"], ["claim", "reveal", "reveal"]):
         with running(world, "prover", PROVER, model=named(world.bundle)):

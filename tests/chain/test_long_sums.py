@@ -115,7 +115,7 @@ def test_what_the_clock_has_no_time_to_post_goes_to_the_committee(requested):
 def test_an_honest_sum_of_many_lanes_is_not_refuted_by_its_pieces(requested):
     world = requested
     prover, liar = world.prover(), world.challenger()
-    liar.judge = Liar(world.bundle, liar.context.store, 0.0, 60)
+    liar.judge = Liar(world.bundle, liar.context.store)
     done = world.play(prover, liar, each_round=lambda: let_pass(world.w3, 20))
     posts = [each for each in done if each.action == "post"]
     assert posts[-1].details["posted"] == posts[-1].details["of"] > 10

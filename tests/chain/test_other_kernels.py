@@ -12,7 +12,6 @@ from tao.roles.challenger import ChallengerRole
 from tao.roles.prover import Honest
 
 ULPS = 2.0**-22
-TARGET = 5
 
 
 class Drifting(Honest):
@@ -49,7 +48,7 @@ def threads():
 def attacked(world, prover):
     """Let somebody attack a claim and choose its way to one operator; the dispute."""
     attacker = ChallengerRole(world.actor(CHALLENGER), world.bundle)
-    attacker.judge = Liar(world.bundle, attacker.context.store, 1.0, TARGET)
+    attacker.judge = Liar(world.bundle, attacker.context.store)
     for _ in range(8):
         attacker.tick()
         prover.tick()

@@ -47,6 +47,27 @@ def test_a_node_that_refuses_long_ranges_is_asked_for_shorter_ones(world, monkey
     assert max(asked) > 4 and min(asked) <= 4
 
 
+def test_a_block_that_is_replaced_while_it_is_read_gives_no_view(world, monkeypatch):
+    world.request()
+    reader = world.context(CLIENT).reader
+    w3 = reader.w3
+    snapshot = w3.provider.make_request("evm_snapshot", [])["result"]
+    mine(w3)
+    get_logs = w3.eth.get_logs
+
+    def replaced(wanted):
+        found = get_logs(wanted)
+        w3.provider.make_request("evm_revert", [snapshot])
+        let_pass(w3, 100)
+        monkeypatch.setattr(w3.eth, "get_logs", get_logs)
+        return found
+
+    monkeypatch.setattr(w3.eth, "get_logs", replaced)
+    with pytest.raises(ChainError, match="different blocks"):
+        reader.view()
+    assert len(reader.view().requests) == 1
+
+
 def test_a_model_whose_uri_is_not_text_hides_nothing(world):
     """Registering is open to anyone, and the contract does not look at the URI."""
     functions = world.context(CLIENT).contracts.models.functions
@@ -190,7 +211,7 @@ def test_a_block_is_read_once_whichever_models_are_asked_for(world, monkeypatch)
     assert context.reader.view([bytes(32)]).requests == ()
     assert context.reader.view([world.bundle.model_id]) == view
     assert context.reader.view() is view
-    assert asked == ["eth_getBlockByNumber"] * 4
+    assert asked == ["eth_getBlockByNumber"] * 6  # one more for each that was not asked for before
     mine(world.w3)
     assert context.reader.view() == replace(view, now=context.reader.view().now, block=view.block + 1)
 

@@ -112,7 +112,7 @@ def test_false_sums_cost_the_challenger_its_bond(requested, monkeypatch):
 
     monkeypatch.setattr(sums, "_known", false)
     prover, liar = world.prover(), world.challenger()
-    liar.judge = Liar(world.bundle, liar.context.store, 0.0, 60)
+    liar.judge = Liar(world.bundle, liar.context.store)
     done = world.play(prover, liar, each_round=lambda: let_pass(world.w3, 40))
     doubts = [each.details for each in done if each.action == "doubt"]
     assert all(each["from"] <= lane < each["to"] for each in doubts) and len(doubts) == 5
@@ -124,7 +124,7 @@ def test_false_sums_cost_the_challenger_its_bond(requested, monkeypatch):
 def test_true_sums_do_not_refute_an_honest_prover(requested):
     world = requested
     prover, liar = world.prover(), world.challenger()
-    liar.judge = Liar(world.bundle, liar.context.store, 0.0, 60)
+    liar.judge = Liar(world.bundle, liar.context.store)
     done = world.play(prover, liar, each_round=lambda: let_pass(world.w3, 40))
     assert "prove was refused: not refuted" in world.log() and "accept" in of_sums(done)
     assert world.dispute().outcome is Outcome.PROVER_WON

@@ -21,7 +21,8 @@ def test_after_its_slice_a_tick_serves_no_further_request(world):
 
 def test_a_dispute_is_defended_however_many_requests_wait(world):
     world.request()
-    prover, liar = world.prover(), world.challenger(threshold=-1.0)
+    prover, liar = world.prover(), world.challenger()
+    liar.judge.suspicious = lambda claim, now: True
     prover.tick()
     assert kinds(liar.tick()) == ["open"]
     world.request()

@@ -81,8 +81,8 @@ class World:
     def prover(self, behaviour=None) -> ProverRole:
         return ProverRole(self.actor(PROVER), self.bundle, behaviour)
 
-    def challenger(self, index: int = CHALLENGER, **options) -> ChallengerRole:
-        return ChallengerRole(self.actor(index), self.bundle, **options)
+    def challenger(self, index: int = CHALLENGER) -> ChallengerRole:
+        return ChallengerRole(self.actor(index), self.bundle)
 
     def members(self, count: int = 3) -> list[MemberRole]:
         """They vote on claims that are made from now on."""

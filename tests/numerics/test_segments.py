@@ -216,4 +216,4 @@ def test_a_segment_without_thresholds_exceeds_nothing(bundle, inputs):
     assert bundle.profile.segment(1, 4) is None
     found = measure_segment(bundle, 1, states[1], 4, wrong)
     assert found.exceedance == 0 and found.statistics == () and not found.is_calibrated
-    assert found.excess() == found.drift_ratio / DRIFT_THRESHOLD > 50
+    assert found.excess == found.drift_ratio / DRIFT_THRESHOLD > 50

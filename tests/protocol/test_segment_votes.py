@@ -1,6 +1,5 @@
 """A prover that drifts inside every operator's thresholds is disputed, and voted down over a segment."""
 
-import math
 from dataclasses import replace
 from unittest.mock import MagicMock
 
@@ -63,7 +62,7 @@ def verdict(member, view, now=NOW):
 def test_accumulated_drift_is_disputed_put_to_the_vote_and_rejected(bundle, inputs, store):  # noqa: F811
     count = len(bundle.graph)
     states = committed(bundle, store, inputs, 0.9)
-    judge = ReplayJudge(bundle, store, threshold=math.inf)  # only thresholds of segments count
+    judge = ReplayJudge(bundle, store)
     assert judge.suspicious(claim(inputs=states[0], outputs=states[count]), NOW)
     lo, hi = 0, count
     for _ in range(10):
@@ -84,7 +83,7 @@ def test_accumulated_drift_is_disputed_put_to_the_vote_and_rejected(bundle, inpu
 def test_an_honest_run_is_not_disputed_not_escalated_and_accepted(bundle, inputs, store):  # noqa: F811
     count = len(bundle.graph)
     states = committed(bundle, store, inputs, 0.0)
-    judge = ReplayJudge(bundle, store, threshold=16.0)
+    judge = ReplayJudge(bundle, store)
     assert not judge.suspicious(claim(inputs=states[0], outputs=states[count]), NOW)
     whole = dispute_at(states, 0, count)
     assert judge.accumulated(whole) <= 1 / 1.25
@@ -135,7 +134,7 @@ def test_a_child_that_is_hidden_until_it_is_chosen_does_not_cost_the_challenger_
     for tensor in (t for state in states.values() for t in state):
         if commit(tensor) in public:
             elsewhere.put_tensor(tensor)
-    judge = ReplayJudge(bundle, elsewhere, threshold=16.0)
+    judge = ReplayJudge(bundle, elsewhere)
     whole = dispute_at(held, 0, count)
     last = len(whole.cuts) - 2
     assert judge.deviation(whole, last - 1) is judge.deviation(whole, last) is None
@@ -152,7 +151,7 @@ def test_a_child_that_is_hidden_until_it_is_chosen_does_not_cost_the_challenger_
 def test_figures_of_other_states_at_the_same_cuts_are_not_taken(bundle, inputs, store):  # noqa: F811
     """After a reorganisation the prover may have revealed others."""
     count = len(bundle.graph)
-    judge = ReplayJudge(bundle, store, threshold=16.0)
+    judge = ReplayJudge(bundle, store)
     honest, pushed_far = (committed(bundle, store, inputs, share) for share in (0.0, 50.0))
     inner = cuts(0, count, FAN_OUT)
     first = dispute_at(honest, 0, count)
@@ -172,7 +171,7 @@ def test_a_profile_for_disputes_with_another_fan_out_is_not_registered(bundle): 
 
 @pytest.mark.parametrize("window", [40, 4000])
 def test_hidden_outputs_are_disputed_in_the_last_quarter_of_any_window(bundle, tmp_path, window):  # noqa: F811
-    judge = ReplayJudge(bundle, TensorStore(str(tmp_path / "empty")), threshold=16.0)
+    judge = ReplayJudge(bundle, TensorStore(str(tmp_path / "empty")))
     claimed = replace(claim(), claimed_at=NOW, window_end=NOW + window)
     late = NOW + window * 3 // 4
     assert [judge.suspicious(claimed, now) for now in (NOW, late, late + 1)] == [False, False, True]

@@ -91,7 +91,11 @@ class Reader:
                 self._at_head = self._logs.at(block)
                 self._head, self._views, self._seen = head["hash"], {}, {}
             if wanted not in self._views:
-                self._views[wanted] = _Snapshot(self, self._at_head, now, block).view(*wanted)
+                view = _Snapshot(self, self._at_head, now, block).view(*wanted)
+                # Nodes are asked by numbers, which a reorganisation in between gives to other blocks.
+                if self.w3.eth.get_block(block)["hash"] != head["hash"]:
+                    raise ValueError(f"block {block} was replaced")
+                self._views[wanted] = view
                 self._logs.confirm()
             return self._views[wanted]
         except BadFunctionCallOutput as error:

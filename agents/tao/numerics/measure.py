@@ -41,12 +41,13 @@ class SegmentMeasurement:
     differs: bool
     is_calibrated: bool = True
 
-    def excess(self, drift_threshold: float = DRIFT_THRESHOLD) -> float:
+    @property
+    def excess(self) -> float:
         """How implausible the end is, above 1 if it is: by ESCALATION_MARGIN what a committee decides by where the
         segment has thresholds, and else the drift ratio, which nobody votes by."""
         if self.is_calibrated:
             return self.exceedance / ESCALATION_MARGIN
-        return self.drift_ratio / drift_threshold
+        return self.drift_ratio / DRIFT_THRESHOLD
 
 
 def measure(

@@ -11,7 +11,6 @@ from tao.errors import TooLarge
 from tao.graph.states import of_outputs
 from tao.model import ModelBundle
 from tao.numerics.dot import THETA_ONE
-from tao.numerics.drift import DRIFT_THRESHOLD
 from tao.proofs import Plan, proof_plan
 from tao.proofs.leaf import Leaf
 from tao.protocol import actions
@@ -28,15 +27,15 @@ from tao.roles.states import around, fetch_read, fetch_segment
 
 
 class ChallengerRole(Disputant):
-    """Watches the claims of one model. See ReplayJudge for `threshold`."""
+    """Watches the claims of one model."""
 
     name = "challenger"
 
-    def __init__(self, context: Context, bundle: ModelBundle, threshold: float = DRIFT_THRESHOLD):
+    def __init__(self, context: Context, bundle: ModelBundle):
         super().__init__(context, bundle)
         require_calibrated(bundle)
         require_inference(bundle)
-        self.judge = ReplayJudge(bundle, context.store, threshold, self._is_measured)
+        self.judge = ReplayJudge(bundle, context.store, self._is_measured)
 
     def perform(self, action: Action) -> Done | None:
         match action:

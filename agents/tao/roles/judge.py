@@ -25,22 +25,20 @@ class ReplayJudge:
     """A challenger.Judge on a model bundle and a store.
 
     A segment of several operators is implausible if its thresholds are exceeded by ESCALATION_MARGIN, so that members
-    whose kernels differ reject it too; where it has none, if its drift ratio is above `threshold`. Integers at its end
-    that no tie explains make a claim suspicious, but are no evidence that a committee looks at. Outputs that nobody can
-    have are disputed late in the window: a prover that shows right ones once it is disputed wins. Verdicts are cached;
-    a lost cache costs a replay. is_measured: whether the adjudicator of an operator, by its name, decides what exceeds
-    a calibrated threshold.
+    whose kernels differ reject it too; where it has none, if its drift ratio is above DRIFT_THRESHOLD. Integers at its
+    end that no tie explains make a claim suspicious, but are no evidence that a committee looks at. Outputs that nobody
+    can have are disputed late in the window: a prover that shows right ones once it is disputed wins. Verdicts are
+    cached; a lost cache costs a replay. is_measured: whether the adjudicator of an operator, by its name, decides what
+    exceeds a calibrated threshold.
     """
 
     def __init__(
         self,
         bundle: ModelBundle,
         store: TensorStore,
-        threshold: float,
         is_measured: Callable[[str], bool] = lambda operator: True,
     ):
         self.bundle, self.store = bundle, store
-        self.threshold = threshold
         self.claims: dict[bytes, SegmentMeasurement] = {}
         self.is_measured = is_measured
         self._deviations: dict[_Part, float] = {}
@@ -59,7 +57,7 @@ class ReplayJudge:
 
     def is_implausible(self, found: SegmentMeasurement) -> bool:
         """Whether a segment's end is beyond a limit."""
-        return found.excess(self.threshold) > 1 or found.differs
+        return found.excess > 1 or found.differs
 
     def deviation(self, dispute: DisputeView, child: int) -> float | None:
         """In units of the limit: of the segment for several operators, of the tolerance profile for one. None where
@@ -77,7 +75,7 @@ class ReplayJudge:
         part = dispute.dispute_id, ends(dispute, dispute.lo, dispute.hi)
         self._judged(part)
         found = self._segments.get(part)
-        return found.excess() if found is not None and found.is_calibrated else 0.0
+        return found.excess if found is not None and found.is_calibrated else 0.0
 
     def examine(self, dispute: DisputeView, given_up: GivenUp = ()) -> Finding:
         """What is wrong with the operator left, in the order of what it costs to show.
@@ -132,7 +130,7 @@ class ReplayJudge:
         start, end = fetch_segment(self.store, graph, lo, before, hi, after)
         if hi - lo > 1:
             found = self._segments[part] = measure_segment(self.bundle, lo, start, hi, end)
-            return found.excess(self.threshold)
+            return found.excess
         if find_refutable_element(self.bundle, lo, start, of_outputs(graph, lo, end)) is not None:
             return math.inf
         return measure(self.bundle, lo, start, end).exceedance
