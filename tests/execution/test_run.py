@@ -86,8 +86,13 @@ def test_misfits_are_refused_by_name() -> None:
     executor = Executor(graph, parameters)
     with pytest.raises(ModelError, match="1 values are live at cut 0, but 2"):
         executor.run((torch.zeros(4, 6), torch.zeros(4, 6)))
-    with pytest.raises(ModelError, match=r"value 0 must be float32\[4, 6\], but is float32\[4, 7\]"):
+    with pytest.raises(ModelError, match=r"input 0 must be float32\[4, 6\], but is float32\[4, 7\]"):
         executor.run((torch.zeros(4, 7),))
+    with pytest.raises(ModelError, match="input 0 .* is no torch.Tensor; convert the ndarray with torch.as_"):
+        executor.run((torch.zeros(4, 6).numpy(),))
+    (value, *_) = graph.live(1)
+    with pytest.raises(ModelError, match=f"value {value} must be .*, but is bool"):
+        executor.advance(1, (torch.zeros(1, dtype=torch.bool),) * len(graph.live(1)), 2)
     with pytest.raises(ModelError, match="cuts 3 to 2 are not in order"):
         executor.advance(3, (), 2)
 

@@ -105,8 +105,9 @@ class Executor:
             raise ModelError(f"{len(live)} values are live at cut {start}, but {len(state)} were given")
         env: list[Any] = [None] * len(self.graph.types)
         env[self.graph.input_count : self.graph.input_count + self.graph.parameter_count] = self._parameters
+        what = "value" if start else "input"
         for value, tensor in zip(live, state, strict=True):
-            _check(self.graph, value, tensor, f"value {value}", self.dtype)
+            _check(self.graph, value, tensor, f"{what} {value}", self.dtype)
             env[value] = tensor if self.dtype is None else widen(tensor, self.dtype)
         return env
 
@@ -190,6 +191,11 @@ def _admit(graph: Graph, value: int, tensor: Tensor, what: str) -> Tensor:
 def _check(graph: Graph, value: int, tensor: Tensor, what: str, dtype: torch.dtype | None) -> None:
     """Raises ModelError unless the tensor has the value's type; its floats may already have `dtype`."""
     kind = graph.types[value]
+    if not isinstance(tensor, Tensor):
+        given = type(tensor).__name__
+        raise ModelError(
+            f"{what} must be {kind}, but is no torch.Tensor; convert the {given} with torch.as_tensor"
+        )
     same_kind = tensor.dtype == kind.dtype.torch
     if dtype is not None:
         same_kind |= kind.dtype.torch.is_floating_point and tensor.dtype == dtype
