@@ -8,12 +8,14 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
 from torch import nn
 
 import tao
 from benchmarks.small import Cheat, Rewriter, Tiny, inputs, node, tiny_bundle
 from tao.chain.build import ROOT
-from tao.errors import InvalidTensor, ModelError
+from tao.errors import InvalidTensor, ModelError, StoreError, TaoError
 from tao.execution import capture
 from tao.receipt import Receipt, run
 from tao.tensors import commit
@@ -136,6 +138,57 @@ def test_a_receipt_of_other_inputs_or_values_is_refused(model):
     forged = Receipt((receipt.values[0] + 1,), receipt.inputs, receipt.outputs)
     with pytest.raises(ModelError, match="not those it commits to"):
         model.verify(forged, inputs(0))
+
+
+def test_receipts_of_the_same_commitments_are_equal(model):
+    receipt, same, other = (model.run(inputs(seed)) for seed in (0, 0, 1))
+    assert receipt == same and hash(receipt) == hash(same) and receipt != other
+
+
+def test_a_receipt_is_read_as_it_was_saved(tmp_path):
+    module, given = Twice(), (torch.randn(2, 3),)
+    model = tao.trace(module, given)
+    receipt = run(module, given)
+    receipt.save(tmp_path / "receipt.safetensors")
+    loaded = Receipt.load(tmp_path / "receipt.safetensors")
+    assert loaded == receipt and all(map(torch.equal, loaded.values, receipt.values))
+    assert model.verify(loaded, given).plausible
+
+
+class Twice(nn.Module):
+    """Returns tensors that share memory."""
+
+    def forward(self, x):
+        y = x * 2
+        return y, y.t()
+
+
+def test_a_file_that_is_no_receipt_or_has_other_values_is_refused_in_one_sentence(tmp_path, model):
+    receipt, path = model.run(inputs()), tmp_path / "receipt.safetensors"
+    receipt.save(path)
+    with safe_open(path, "pt") as file:
+        metadata, values = file.metadata(), {name: file.get_tensor(name).clone() for name in file.keys()}
+    forged = {name: value + 1 for name, value in values.items()}
+    cases = [
+        (forged, metadata, "are not those that it commits to"),
+        (values, metadata | {"outputs": metadata["inputs"]}, "are not those that it commits to"),
+        (values, metadata | {"inputs": "zz"}, "is no receipt"),
+        (values, metadata | {"format": "another"}, "is no receipt"),
+        (values, None, "is no receipt"),
+        ({"x": values["0"]}, metadata, "is no receipt"),
+        ({"0": values["0"].to(torch.complex64)}, metadata, "complex64 cannot be committed"),
+    ]
+    for tensors, written, words in cases:
+        save_file(tensors, path, written)
+        with pytest.raises(TaoError, match=words) as refusal:
+            Receipt.load(path)
+        assert "\n" not in str(refusal.value)
+    path.write_bytes(b"junk")
+    for place in (path, tmp_path, tmp_path / "none"):
+        with pytest.raises(StoreError, match="is no receipt"):
+            Receipt.load(place)
+    with pytest.raises(StoreError, match="cannot be saved"):
+        receipt.save(tmp_path / "none" / "receipt.safetensors")
 
 
 def test_an_empty_batch_is_refused_in_one_sentence(model):
