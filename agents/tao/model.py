@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -12,9 +12,9 @@ from torch import Tensor
 
 from tao import receipt
 from tao.errors import ModelError
-from tao.execution.run import Executor
+from tao.execution import Executor, capture
 from tao.graph import Graph, export
-from tao.graph.export import require_tuple
+from tao.graph.export import arguments, input_names
 from tao.graph.literals import canonical_json
 from tao.numerics.profile import Profile
 from tao.receipt import Receipt
@@ -75,8 +75,14 @@ class CommittedModel:
         words = [v if isinstance(v, bytes) else v.to_bytes(32, "big") for v in self.commitment.values()]
         return keccak(tag("model") + b"".join(words))
 
+    def __repr__(self) -> str:
+        calibrated = "not calibrated" if self.profile is None else "calibrated"
+        steps = "" if self.steps == 1 else f", {self.steps} steps"
+        shown = f"0x{self.model_id[:4].hex()}…, {len(self.graph)} operators{steps}, {calibrated}"
+        return f"{type(self).__name__}({shown})"
 
-@dataclass(frozen=True, eq=False)
+
+@dataclass(frozen=True, eq=False, repr=False)
 class ModelOutline(CommittedModel):
     """A stored model of which no parameter is fetched: for who asks for a run."""
 
@@ -101,12 +107,17 @@ class ModelOutline(CommittedModel):
         return outline
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class ModelBundle(CommittedModel):
     """Everything a model id stands for. Two bundles are the same model iff their `model_id` is equal.
 
     parameters: by index, of the graph's types. profile: None while the model is not calibrated. steps: how
     often a run repeats the graph, each step from the state in which the one before ended; 1 for inference.
+    input_names: of a traced model; no id depends on them, and a model from a store knows its inputs by position alone.
+
+    A run takes its inputs as `trace` takes its examples: by position, in the graph's order, or by name, or the first
+    ones by position and the others by name.
+
     Raises ModelError or ProfileError where the parts do not belong together.
     """
 
@@ -114,6 +125,7 @@ class ModelBundle(CommittedModel):
     parameters: tuple[Tensor, ...]
     profile: Profile | None = None
     steps: int = 1
+    input_names: tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:
         if len(self.parameters) != self.graph.parameter_count:
@@ -153,32 +165,69 @@ class ModelBundle(CommittedModel):
     def _trees(self) -> dict[int, TensorTree]:
         return {}
 
-    def run(self, inputs: Sequence[Tensor]) -> Receipt:
+    def run(self, args: Sequence[Tensor], kwargs: Mapping[str, Tensor] | None = None) -> Receipt:
         """Run the model, or one of its steps, with this machine's kernels and commit to inputs and outputs.
 
-        inputs: a tuple of tensors, one for each of the graph's. Raises ModelError where they do not fit it.
+        The receipt's values are the tensors that the module returns, in the order of its tuple, dict or dataclass.
+        Raises ModelError where the inputs do not fit the graph.
         """
-        require_tuple(inputs)
-        return receipt.run(lambda *given: self._executor.run(given), inputs)
+        return receipt.run(lambda *given: self._executor.run(given), self._inputs(args, kwargs))
+
+    def capture(
+        self,
+        args: Sequence[Tensor],
+        kwargs: Mapping[str, Tensor] | None = None,
+        cuts: Iterable[int] | None = None,
+    ) -> dict[int, tuple[Tensor, ...]]:
+        """The states of a run for `verify`: the values live at cuts, or without any given at all 0 to n of them.
+
+        Cut i is before operator i, n after the last. Raises ModelError where inputs or cuts do not fit the graph.
+        """
+        cuts = range(len(self.graph) + 1) if cuts is None else cuts
+        return capture(self.graph, self.parameters, self._inputs(args, kwargs), cuts)
 
     def verify(
-        self, claimed: Receipt, inputs: Sequence[Tensor], states: Mapping[int, Sequence[Tensor]] | None = None
+        self,
+        claimed: Receipt,
+        args: Sequence[Tensor],
+        kwargs: Mapping[str, Tensor] | None = None,
+        states: Mapping[int, Sequence[Tensor]] | None = None,
     ) -> Report:
         """Whether a run's outputs are plausible, and given `states`, by cut, which operator is to blame.
 
-        See tao.verification. An honest prover gets the states with `tao.execution.capture`.
+        See tao.verification. An honest prover gets the states with `capture`.
         """
         from tao.verification import verify  # which itself builds on this module
 
-        require_tuple(inputs)
-        return verify(self, claimed, inputs, states)
+        return verify(self, claimed, self._inputs(args, kwargs), states)
+
+    def _inputs(self, args: Sequence[Tensor], kwargs: Mapping[str, Tensor] | None) -> tuple[Tensor, ...]:
+        """The graph's inputs in its order."""
+        args, kwargs = arguments(args, kwargs)
+        if kwargs and self.input_names is None:
+            raise ModelError(
+                "only a traced model knows its inputs by name; give them as a tuple, in the graph's order"
+            )
+        names = self.input_names[len(args) :] if kwargs else ()
+        if set(kwargs) != set(names):
+            given, known = (", ".join(map(str, each)) or "none" for each in (kwargs, names))
+            raise ModelError(f"inputs by name: {given}; the model has {known} there")
+        inputs = (*args, *(kwargs[name] for name in names))
+        if len(inputs) != self.graph.input_count:
+            raise ModelError(f"the model takes {self.graph.input_count} inputs, and {len(inputs)} are given")
+        return inputs
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Without what is cached: kernels cannot be pickled."""
+        return {field.name: getattr(self, field.name) for field in fields(self)}
 
     @cached_property
     def _executor(self) -> Executor:
         return Executor(self.graph, self.parameters)
 
-    def save(self, store: TensorStore) -> bytes:
+    def save(self, store: TensorStore | str) -> bytes:
         """Put graph, parameters (each once), profile and a manifest into a store; returns the model id."""
+        store = store if isinstance(store, TensorStore) else TensorStore(store)
         manifest = {
             "format": FORMAT,
             "graph": store.put_blob(self.graph.to_json()).hex(),
@@ -190,12 +239,14 @@ class ModelBundle(CommittedModel):
         return self.model_id
 
     @classmethod
-    def load(cls, store: TensorStore, model_id: bytes) -> ModelBundle:
-        """Read a model and verify all of it against its id.
+    def load(cls, store: TensorStore | str, model_id: bytes | str) -> ModelBundle:
+        """Read a model and verify all of it against its id: 32 bytes, or their hex.
 
         Raises StoreError where something is missing or corrupt, ModelError where the parts are not those of
         the id.
         """
+        store = store if isinstance(store, TensorStore) else TensorStore(store)
+        model_id = _model_id(model_id)
         outline = ModelOutline.load(store, model_id)
         graph, commitments = outline.graph, outline.parameter_commitments
         kinds = graph.types[graph.input_count : graph.input_count + graph.parameter_count]
@@ -210,10 +261,25 @@ class ModelBundle(CommittedModel):
         return bundle
 
 
-def trace(module: torch.nn.Module, args: tuple, kwargs: dict[str, Any] | None = None) -> ModelBundle:
-    """The uncalibrated model of a torch module at the shapes of `args` and `kwargs`; raises as `export`."""
+def trace(module: torch.nn.Module, args: tuple, kwargs: Mapping[str, Any] | None = None) -> ModelBundle:
+    """The uncalibrated model of a torch module at the shapes of `args` and `kwargs`; raises as `export`.
+
+    Its inputs are the tensors of `args` and then of `kwargs`, in the order given; whatever else is among them is part
+    of the model.
+    """
     graph, parameters = export(module, args, kwargs)
-    return ModelBundle(graph, tuple(parameters[i] for i in range(graph.parameter_count)))
+    names = input_names(module, args, kwargs)
+    return ModelBundle(graph, tuple(parameters[i] for i in range(graph.parameter_count)), input_names=names)
+
+
+def _model_id(given: bytes | str) -> bytes:
+    try:
+        model_id = bytes.fromhex(given.removeprefix("0x")) if isinstance(given, str) else given
+    except ValueError:
+        model_id = b""
+    if not isinstance(model_id, bytes) or len(model_id) != 32:
+        raise ModelError(f"{given!r} is no model id; give its 32 bytes, or these in hex")
+    return model_id
 
 
 def _manifest_name(model_id: bytes) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import subprocess
 import sys
 import warnings
@@ -282,8 +283,35 @@ def test_unsupported_modules_get_a_sentence_with_operator_and_path(
 def test_modules_without_tensors_are_refused() -> None:
     with pytest.raises(ModelError, match="returns no tensor"):
         graph_of(lambda m, x: 3)
-    with pytest.raises(ModelError, match="input x: .* empty; trace with at least one sample"):
+    with pytest.raises(ModelError, match="input 'x' is empty, of shape .*; trace with at least one"):
         graph_of(lambda m, x: x.sum(), 0, 4)
+
+
+def test_what_is_no_module_is_refused() -> None:
+    with pytest.raises(ModelError, match=r"a function cannot be traced; give a torch\.nn\.Module"):
+        export(lambda x: x + 1, (torch.ones(2),))
+
+
+def test_a_compiled_module_has_the_graph_of_the_module() -> None:
+    module, args = nn.Linear(4, 3), (torch.ones(2, 4),)
+    assert export(torch.compile(module), args)[0].root == export(module, args)[0].root
+
+
+def test_of_a_trace_that_fails_nothing_is_told_but_its_sentence_and_what_the_module_writes(
+    caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def branching(module: nn.Module, x: Tensor) -> Tensor:
+        print("the module's own", file=sys.stderr)
+        return x * 2 if x.sum() > 0 else x
+
+    log = logging.getLogger("torch")
+    monkeypatch.setattr(log, "handlers", [caplog.handler])
+    level = log.level
+    for module in (nn.Linear(4, 3), Lambda(branching)):
+        with pytest.raises(UnsupportedOperator):
+            export(module, (torch.ones(2, 5),))
+    assert not caplog.records and log.level == level
+    assert set(capsys.readouterr().err.splitlines()) == {"the module's own"}
 
 
 def test_of_what_follows_from_constants_only_exact_and_single_operations_are_folded() -> None:

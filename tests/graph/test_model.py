@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import os
+import pickle
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -174,10 +176,28 @@ def test_a_tensor_in_the_place_of_a_tuple_of_them_is_told() -> None:
         lambda: trace(torch.nn.Tanh(), x),
         lambda: model.run(x),
         lambda: model.verify(receipt, x),
+        lambda: model.capture(x),
     )
     for call in calls:
         with pytest.raises(ModelError, match=r"inputs are a tuple of tensors; give \(tensor,\)"):
             call()
+
+
+def test_a_model_can_be_pickled_and_copied_after_it_ran() -> None:
+    model, x = trace(torch.nn.Linear(3, 2), (torch.ones(2, 3),)), torch.ones(2, 3)
+    receipt = model.run((x,))
+    for copied in (pickle.loads(pickle.dumps(model)), copy.deepcopy(model)):
+        assert copied.model_id == model.model_id and copied.run((), {"input": x}) == receipt
+
+
+def test_a_store_is_named_by_its_place_and_an_id_by_its_hex(tmp_path: Path) -> None:
+    model = bundle("mlp")
+    model_id = model.save(str(tmp_path))
+    for given in (model_id, model_id.hex(), f"0x{model_id.hex()}"):
+        assert ModelBundle.load(str(tmp_path), given).model_id == model_id
+    for given in ("0x12", "zz", model_id[:31], None, 32):
+        with pytest.raises(ModelError, match="is no model id; give its 32 bytes, or these in hex"):
+            ModelBundle.load(str(tmp_path), given)
 
 
 def test_parameters_of_other_types_are_refused() -> None:

@@ -4,6 +4,9 @@ import ast
 import subprocess
 import sys
 import tomllib
+from collections import UserDict
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -16,7 +19,6 @@ import tao
 from benchmarks.small import Cheat, Rewriter, Tiny, inputs, node, tiny_bundle
 from tao.chain.build import ROOT
 from tao.errors import InvalidTensor, ModelError, StoreError, TaoError
-from tao.execution import capture
 from tao.receipt import Receipt, run
 from tao.tensors import commit
 
@@ -28,10 +30,6 @@ def model():
 
 def claimed(model, behaviour, given) -> Receipt:
     return run(lambda *tensors: behaviour.run(tensors), given)
-
-
-def states_of(model, given):
-    return capture(model.graph, model.parameters, given, range(len(model.graph) + 1))
 
 
 def test_an_honest_run_is_plausible_and_bit_equal_to_the_module():
@@ -46,11 +44,76 @@ def test_an_honest_run_is_plausible_and_bit_equal_to_the_module():
     assert model.verify(receipt, given).plausible
 
 
+class Named(nn.Module):
+    def forward(self, ids, mask, scale=1.0):
+        return {"sum": ids + mask * scale, "difference": ids - mask * scale}
+
+
+def tokens(seed=0):
+    """As tokenizers give them: no dict, and in an order of their own."""
+    torch.manual_seed(seed)
+    return UserDict({"mask": torch.randn(2, 3), "ids": torch.randn(2, 3)})
+
+
+def test_inputs_by_name_give_what_the_module_gives_in_whatever_order_they_stand():
+    model, given = tao.trace(Named(), (), tokens()), tokens(1)
+    expected = Named()(**given)
+    receipt = model.run((), given)
+    assert all(map(torch.equal, receipt.values, expected.values()))
+    assert model.run((), {"ids": given["ids"], "mask": given["mask"]}) == receipt
+    assert model.run((given["mask"], given["ids"])) == receipt
+    assert model.run([given["mask"]], {"ids": given["ids"]}) == receipt
+    report = model.verify(receipt, (), given, model.capture((), given))
+    assert report.plausible and len(report.operators) == len(model.graph)
+
+
+def test_inputs_by_position_can_be_given_by_name_too():
+    given = tokens()
+    model = tao.trace(Named(), (given["ids"], given["mask"]))
+    assert model.run((), given) == model.run((given["ids"], given["mask"]))
+
+
+def test_inputs_within_others_are_named_by_their_place():
+    class Cached(nn.Module):
+        def forward(self, x, *rest, cache):
+            return x + rest[0] + cache[0] + cache[1]["key"]
+
+    x = torch.ones(2)
+    model = tao.trace(Cached(), (x, x), {"cache": [x, {"key": x}]})
+    assert model.input_names == ("x", "rest[0]", "cache[0]", "cache[1]['key']")
+
+
+def test_inputs_of_other_names_or_kinds_are_refused_in_one_sentence():
+    named, given = tao.trace(Named(), (), {**tokens(), "scale": 2.0}), tokens()
+    one = given["ids"]
+    for args, kwargs, words in (
+        (given, None, "a tuple of tensors, not a UserDict; give inputs by name as a mapping, after it"),
+        (None, None, "a tuple of tensors, not a NoneType"),
+        ((), [one], "inputs by name are not a list"),
+        ((), {"ids": one}, "inputs by name: ids; the model has mask, ids there"),
+        ((one,), given, "inputs by name: mask, ids; the model has ids there"),
+        ((), {**given, "scale": 3.0}, "mask, ids, scale; the model has mask, ids there"),
+        ((one, one), {"ids": one}, "inputs by name: ids; the model has none there"),
+        ((one,), None, "the model takes 2 inputs, and 1 are given"),
+        ((one, one, one), None, "the model takes 2 inputs, and 3 are given"),
+    ):
+        for call in (named.run, named.capture, partial(named.verify, None)):
+            with pytest.raises(ModelError, match=words) as refusal:
+                call(args, kwargs)
+            assert "\n" not in str(refusal.value)
+    unnamed = replace(named, input_names=None)
+    with pytest.raises(
+        ModelError, match="only a traced model knows its inputs by name; give them as a tuple"
+    ):
+        unnamed.run((), given)
+    assert unnamed.model_id == named.model_id
+
+
 def test_states_let_the_report_name_the_operator_to_blame(model):
     guilty = node(model, "contraction")
     cheat, given = Cheat(model, guilty), inputs()
     states = cheat.capture(given, range(len(model.graph) + 1))
-    report = model.verify(claimed(model, cheat, given), given, states)
+    report = model.verify(claimed(model, cheat, given), given, states=states)
     assert not report.plausible
     assert report.culprit.node == guilty and report.culprit.refutable is not None
     assert [verdict.accepted for verdict in report.operators].count(False) == 1
@@ -60,14 +123,14 @@ def test_an_operator_without_a_proof_is_blamed_by_its_statistics(model):
     guilty = node(model, "mish")
     cheat, given = Cheat(model, guilty), inputs()
     states = cheat.capture(given, range(len(model.graph) + 1))
-    report = model.verify(claimed(model, cheat, given), given, states)
+    report = model.verify(claimed(model, cheat, given), given, states=states)
     assert report.culprit.node == guilty
     assert report.culprit.refutable is None and report.culprit.exceedance > 1
 
 
 def test_honest_states_are_all_accepted(model):
     given = inputs()
-    report = model.verify(model.run(given), given, states_of(model, given))
+    report = model.verify(model.run(given), given, states=model.capture(given))
     assert report.plausible and report.culprit is None and len(report.operators) == len(model.graph)
 
 
@@ -76,7 +139,7 @@ def test_who_changes_a_value_that_passes_by_an_operator_is_blamed_there(model):
     cheat, given = Rewriter(model, passed), inputs()
     states = cheat.capture(given, range(len(model.graph) + 1))
     receipt = run(lambda *_: states[len(model.graph)], given)
-    report = model.verify(receipt, given, states)
+    report = model.verify(receipt, given, states=states)
     assert not report.plausible
     assert report.culprit.node == passed and not report.culprit.consistent
     assert [verdict.accepted for verdict in report.operators].count(False) == 1
@@ -86,19 +149,19 @@ def test_an_output_that_the_states_do_not_end_with_is_blamed_on_the_last_operato
     given = inputs()
     receipt = run(lambda x: (model.run((x,)).values[0] + 1e-3,), given)
     last = len(model.graph) - 1
-    states = states_of(model, given)
-    assert model.verify(receipt, given, states).culprit.node == last
-    assert model.verify(receipt, given, {last: states[last]}).culprit.node == last
+    states = model.capture(given)
+    assert model.verify(receipt, given, states=states).culprit.node == last
+    assert model.verify(receipt, given, states={last: states[last]}).culprit.node == last
 
 
 @pytest.mark.parametrize("is_honest", [True, False])
 def test_states_of_another_run_are_no_defence_and_no_accusation(model, is_honest):
-    given, other = inputs(0), states_of(model, inputs(1))
+    given, other = inputs(0), model.capture(inputs(1))
     receipt = model.run(given) if is_honest else claimed(model, Cheat(model, node(model, "mish")), given)
     with pytest.raises(ModelError, match="begin with other inputs than the receipt"):
-        model.verify(receipt, given, other)
+        model.verify(receipt, given, states=other)
     del other[0]
-    report = model.verify(receipt, given, other)
+    report = model.verify(receipt, given, states=other)
     assert not report.plausible and report.culprit.node == 0
 
 
@@ -107,15 +170,16 @@ def test_without_tolerances_an_operator_without_a_proof_is_blamed_by_its_drift()
     bare = tao.trace(Tiny(), given)
     guilty = node(bare, "mish")
     cheat = Cheat(bare, guilty)
-    report = bare.verify(claimed(bare, cheat, given), given, cheat.capture(given, range(len(bare.graph) + 1)))
+    states = cheat.capture(given, range(len(bare.graph) + 1))
+    report = bare.verify(claimed(bare, cheat, given), given, states=states)
     assert report.culprit.node == guilty and report.culprit.refutable is None
-    honest = bare.verify(bare.run(given), given, states_of(bare, given))
+    honest = bare.verify(bare.run(given), given, states=bare.capture(given))
     assert honest.plausible and honest.culprit is None
 
 
 def test_malformed_states_are_refused_in_one_sentence(model):
     given, end = inputs(), len(model.graph)
-    receipt, (first, *rest) = model.run(given), capture(model.graph, model.parameters, given, [1])[1]
+    receipt, (first, *rest) = model.run(given), model.capture(given, cuts=[1])[1]
     for states, words in (
         ({1: ()}, "state at cut 1"),
         ({1: (first.double(), *rest)}, "state at cut 1"),
@@ -124,7 +188,7 @@ def test_malformed_states_are_refused_in_one_sentence(model):
         ({-1: (first,)}, f"cut -1, which is not within 0 to {end}"),
     ):
         with pytest.raises(ModelError, match=words) as refusal:
-            model.verify(receipt, given, states)
+            model.verify(receipt, given, states=states)
         assert "\n" not in str(refusal.value)
     for values in ((), (receipt.values[0][0],), (receipt.values[0].double(),)):
         with pytest.raises(ModelError, match="the receipt's values"):
@@ -138,6 +202,15 @@ def test_a_receipt_of_other_inputs_or_values_is_refused(model):
     forged = Receipt((receipt.values[0] + 1,), receipt.inputs, receipt.outputs)
     with pytest.raises(ModelError, match="not those it commits to"):
         model.verify(forged, inputs(0))
+
+
+def test_states_are_captured_at_the_cuts_that_are_asked_for(model):
+    given, end = inputs(), len(model.graph)
+    states = model.capture(given)
+    assert list(states) == list(range(end + 1))
+    assert all(map(torch.equal, states[end], model.run(given).values))
+    (chosen,) = model.capture(given, cuts=[end - 1]).items()
+    assert chosen[0] == end - 1 and all(map(torch.equal, chosen[1], states[end - 1]))
 
 
 def test_receipts_of_the_same_commitments_are_equal(model):

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import inspect
+import io
+import logging
 import re
+import sys
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, redirect_stderr
 from types import FrameType
 from typing import Any
 
@@ -14,6 +18,7 @@ from torch import Tensor
 from torch._ops import OpOverload
 from torch.export.graph_signature import ConstantArgument, InputKind, OutputKind, TensorArgument
 from torch.fx import Node as FxNode
+from torch.utils._pytree import keystr, tree_flatten_with_path
 
 from tao.errors import ModelError, UnsupportedOperator
 from tao.graph import operators
@@ -24,41 +29,81 @@ from tao.graph.walk import Walk, unsupported
 
 
 def export(
-    module: torch.nn.Module, args: tuple, kwargs: dict[str, Any] | None = None, strict: bool = False
+    module: torch.nn.Module, args: tuple, kwargs: Mapping[str, Any] | None = None, strict: bool = False
 ) -> tuple[Graph, dict[int, Tensor]]:
     """Trace a module into its canonical graph, with the parameter tensors by parameter index.
 
-    The module is put into evaluation mode. Shapes are those of `args` and `kwargs`. The graph does not depend
-    on names, on `strict` or on what the parameters hold. Parameters are detached, not copied.
+    The module is put into evaluation mode. Shapes are those of `args` and `kwargs`. The graph's inputs are the
+    tensors of `args` and then of `kwargs`, in the order given; its outputs those that the module returns, in the
+    order of its tuple, dict or dataclass. The graph does not depend on names, on `strict` or on what the
+    parameters hold. Parameters are detached, not copied.
 
     Raises UnsupportedOperator, naming operator and module path, for data-dependent shapes and control flow,
     random operators, mutation and types that cannot be committed; ModelError where an input or a parameter
-    cannot be committed, `args` is no tuple or there is no tensor among the inputs or outputs.
+    cannot be committed, `args` is no tuple, `module` no module or there is no tensor among the inputs or outputs.
     """
-    require_tuple(args)
+    if not isinstance(module, torch.nn.Module):
+        raise ModelError(f"a {type(module).__name__} cannot be traced; give a torch.nn.Module")
+    args, kwargs = arguments(args, kwargs)
     module = module.eval()
-    with torch.no_grad(), _without_its_warning():
+    with torch.no_grad():
         try:
-            program = torch.export.export(module, args, kwargs, strict=strict).run_decompositions({})
-            measure_layouts(program, args, kwargs or {})
+            with _quietly():
+                program = torch.export.export(module, args, kwargs, strict=strict).run_decompositions({})
+                measure_layouts(program, args, kwargs)
         except Exception as error:  # torch.export documents no common base of what it raises
             raise UnsupportedOperator(explain(error, module)) from error
         graph, parameters = _Exporter(program).run()
     return graph, dict(enumerate(parameters))
 
 
-@contextmanager
-def _without_its_warning() -> Iterator[None]:
-    """torch.export warns of a type that it copies itself; whoever traces a model can do nothing about that."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", r"`isinstance\(treespec, LeafSpec\)` is deprecated", FutureWarning)
-        yield
-
-
-def require_tuple(inputs: Any) -> None:
-    """Raises ModelError for a tensor in the place of a tuple of them."""
-    if isinstance(inputs, Tensor):
+def arguments(args: Any, kwargs: Any) -> tuple[tuple, dict[str, Any]]:
+    """Inputs by position and by name, as modules are called with them. Raises ModelError for anything but a tuple
+    or list, and a mapping or None."""
+    if isinstance(args, Tensor):
         raise ModelError("inputs are a tuple of tensors; give (tensor,)")
+    if not isinstance(args, tuple | list):
+        kind = type(args).__name__
+        raise ModelError(
+            f"inputs are a tuple of tensors, not a {kind}; give inputs by name as a mapping, after it"
+        )
+    if not isinstance(kwargs, Mapping | None):
+        kind = type(kwargs).__name__
+        raise ModelError(f"inputs by name are not a {kind}; give a mapping of names to tensors")
+    return tuple(args), dict(kwargs or {})
+
+
+def input_names(
+    module: torch.nn.Module, args: tuple, kwargs: Mapping[str, Any] | None = None
+) -> tuple[str, ...]:
+    """What `forward` calls the inputs of the module's graph, in their order; of a tensor within a list or dict with
+    its place there, such as `cache[0]`."""
+    args, kwargs = arguments(args, kwargs)
+    named = inspect.signature(module.forward).bind_partial(*args).arguments | kwargs
+    leaves = tree_flatten_with_path(named)[0]
+    return tuple(f"{path[0].key}{keystr(path[1:])}" for path, leaf in leaves if isinstance(leaf, Tensor))
+
+
+@contextmanager
+def _quietly() -> Iterator[None]:
+    """Without what torch tells of a trace besides its errors, which `explain` puts into a sentence: its log, the graph
+    of a program that it cannot trace, and a warning of a type that it copies itself."""
+    log, said, graph = logging.getLogger("torch"), io.StringIO(), ""
+    level = log.level
+    log.setLevel(logging.CRITICAL)
+    try:
+        with warnings.catch_warnings(), redirect_stderr(said):
+            warnings.filterwarnings(
+                "ignore", r"`isinstance\(treespec, LeafSpec\)` is deprecated", FutureWarning
+            )
+            yield
+    except Exception as error:
+        if hasattr(error, "partial_fx_graph"):
+            graph = f"{error.partial_fx_graph}\n"
+        raise
+    finally:
+        log.setLevel(level)
+        sys.stderr.write(said.getvalue().replace(graph, ""))  # the module's own words
 
 
 def explain(error: BaseException, module: torch.nn.Module) -> str:

@@ -52,14 +52,14 @@ class Walk:
         value = node.meta.get("val")
         if not isinstance(value, Tensor):
             kind = type(value).__name__
-            raise ModelError(f"input {name} is a {kind}; only tensors and constants are inputs")
+            raise ModelError(f"input {name!r} is a {kind}; only tensors and constants are inputs")
         if not value.numel():
             shape = tuple(value.shape)
-            raise ModelError(f"input {name}: shape {shape} is empty; trace with at least one sample")
+            raise ModelError(f"input {name!r} is empty, of shape {shape}; trace with at least one sample")
         try:
             self.env[node] = self.builder.input(value)
         except InvalidTensor as error:
-            raise ModelError(f"input {name}: {error}") from error
+            raise ModelError(f"input {name!r}: {error}") from error
 
     def parameter(self, node: FxNode, tensor: Tensor, name: str) -> None:
         """A placeholder that is a parameter. Raises ModelError, with the name, for what cannot be one."""
