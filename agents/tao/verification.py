@@ -45,7 +45,7 @@ class OperatorVerdict:
         return self.consistent and self.refutable is None and within
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Report:
     """drift_ratio: deviation of the outputs over honest drift. operators: those with both of their states known."""
 
@@ -54,13 +54,21 @@ class Report:
 
     @property
     def plausible(self) -> bool:
-        """The outputs could be an honest run's, and every operator examined is accepted."""
+        """The outputs could be an honest run's, and every operator examined is accepted.
+
+        Where an honest run has NaN, so must the claimed one, and is plausible; but NaN says nothing of what was
+        computed before it, and no honest prover claims a run that ends in one.
+        """
         return self.drift_ratio <= DRIFT_THRESHOLD and all(verdict.accepted for verdict in self.operators)
 
     @property
     def culprit(self) -> OperatorVerdict | None:
         """The first operator that is not accepted."""
         return next((verdict for verdict in self.operators if not verdict.accepted), None)
+
+    def __repr__(self) -> str:
+        culprit = "" if self.culprit is None else f", culprit={self.culprit}"
+        return f"Report(plausible={self.plausible}, drift_ratio={self.drift_ratio:.3g}{culprit})"
 
 
 def verify(
@@ -78,6 +86,8 @@ def verify(
     Raises ModelError where the receipt or the first state is not about these inputs, the receipt does not commit to
     its values, or values are not of the graph's types.
     """
+    if not isinstance(receipt, Receipt):
+        raise ModelError(f"a {type(receipt).__name__} is no receipt; give what `run` returned")
     if tuple(map(commit, inputs)) != receipt.inputs:
         raise ModelError("the receipt is about other inputs than those given")
     if tuple(map(commit, receipt.values)) != receipt.outputs:
@@ -85,7 +95,7 @@ def verify(
     graph, parameters = bundle.graph, bundle.parameters
     end = len(graph)
     _require_types(graph, end, receipt.values, "the receipt's values")
-    claimed = _claimed(graph, receipt, inputs, states or {})
+    claimed = _claimed(graph, receipt, inputs, {} if states is None else states)
     commitments = {cut: tuple(map(commit, state)) for cut, state in claimed.items()}
     single = replay(graph, parameters, 0, inputs, end)
     double = replay(graph, parameters, 0, inputs, end, dtype=torch.float64)
@@ -107,8 +117,12 @@ def _claimed(
 ) -> dict[int, tuple[Tensor, ...]]:
     """The values claimed at cuts: at the ends the receipt's."""
     end = len(graph)
+    if not isinstance(states, Mapping) or not all(
+        isinstance(state, tuple | list) for state in states.values()
+    ):
+        raise ModelError("states are a mapping of cuts to tuples of tensors; give them as `capture` does")
     for cut, state in states.items():
-        if not 0 <= cut <= end:
+        if cut not in range(end + 1):
             raise ModelError(f"a state is given for cut {cut}, which is not within 0 to {end}")
         _require_types(graph, cut, state, f"the state at cut {cut}")
     if 0 in states and tuple(map(commit, states[0])) != receipt.inputs:

@@ -20,7 +20,7 @@ from benchmarks.small import Cheat, Rewriter, Tiny, inputs, node, tiny_bundle
 from tao.chain.build import ROOT
 from tao.errors import InvalidTensor, ModelError, StoreError, TaoError
 from tao.receipt import Receipt, run
-from tao.tensors import commit
+from tao.tensors import TensorType, commit
 
 
 @pytest.fixture(scope="module")
@@ -186,6 +186,9 @@ def test_malformed_states_are_refused_in_one_sentence(model):
         ({1: (first[0], *rest)}, "state at cut 1"),
         ({end + 1: (first,)}, f"cut {end + 1}, which is not within 0 to {end}"),
         ({-1: (first,)}, f"cut -1, which is not within 0 to {end}"),
+        ({"1": (first,)}, f"cut 1, which is not within 0 to {end}"),
+        ({1: first}, "a mapping of cuts to tuples of tensors"),
+        ([(first,)], "a mapping of cuts to tuples of tensors"),
     ):
         with pytest.raises(ModelError, match=words) as refusal:
             model.verify(receipt, given, states=states)
@@ -204,6 +207,12 @@ def test_a_receipt_of_other_inputs_or_values_is_refused(model):
         model.verify(forged, inputs(0))
 
 
+def test_what_is_no_receipt_is_refused_in_one_sentence(model):
+    for other, kind in ((None, "NoneType"), (inputs()[0], "Tensor")):
+        with pytest.raises(ModelError, match=f"a {kind} is no receipt; give what `run` returned"):
+            model.verify(other, inputs())
+
+
 def test_states_are_captured_at_the_cuts_that_are_asked_for(model):
     given, end = inputs(), len(model.graph)
     states = model.capture(given)
@@ -211,6 +220,36 @@ def test_states_are_captured_at_the_cuts_that_are_asked_for(model):
     assert all(map(torch.equal, states[end], model.run(given).values))
     (chosen,) = model.capture(given, cuts=[end - 1]).items()
     assert chosen[0] == end - 1 and all(map(torch.equal, chosen[1], states[end - 1]))
+
+
+def test_an_honest_run_to_nan_is_plausible_and_any_other_output_is_not():
+    given = (torch.tensor([-1.0, -2.0]),)
+    model = tao.trace(Root(), given)
+    assert model.verify(model.run(given), given).plausible
+    assert not model.verify(run(lambda x: x, given), given).plausible
+
+
+class Root(nn.Module):
+    def forward(self, x):
+        return x.sqrt()
+
+
+def test_models_receipts_and_reports_show_themselves_in_a_line(model):
+    bare, given = tao.trace(Tiny(), inputs()), inputs()
+    start = f"ModelBundle(0x{bare.model_id.hex()[:8]}…, {len(bare.graph)} operators"
+    assert repr(bare) == f"{start}, not calibrated)"
+    assert repr(replace(bare, steps=1)) == repr(bare) and repr(model).endswith("operators, calibrated)")
+    receipt = bare.run(given)
+    (value,), (root,) = receipt.values, receipt.outputs
+    assert repr(receipt) == f"Receipt({TensorType.of(value)} 0x{root.hex()[:8]}…)"
+    report = model.verify(model.run(given), given)
+    assert repr(report) == f"Report(plausible=True, drift_ratio={report.drift_ratio:.3g})"
+    cheat = Cheat(model, node(model, "mish"))
+    states = cheat.capture(given, range(len(model.graph) + 1))
+    blaming = model.verify(claimed(model, cheat, given), given, states=states)
+    assert f"culprit=OperatorVerdict(node={cheat.node}, " in repr(blaming) and "plausible=False" in repr(
+        blaming
+    )
 
 
 def test_receipts_of_the_same_commitments_are_equal(model):
