@@ -280,6 +280,12 @@ def test_unsupported_modules_get_a_sentence_with_operator_and_path(
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("kind", [nn.LSTM, nn.GRU, nn.RNN])
+def test_a_recurrent_network_without_dropout_is_not_said_to_draw(kind: type[nn.Module]) -> None:
+    with pytest.raises(UnsupportedOperator, match="it is not in the set of supported operators"):
+        export(kind(4, 2).eval(), (torch.ones(3, 4),))
+
+
 def test_modules_without_tensors_are_refused() -> None:
     with pytest.raises(ModelError, match="returns no tensor"):
         graph_of(lambda m, x: 3)

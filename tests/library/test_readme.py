@@ -18,8 +18,10 @@ from examples.models import training
 from tao.chain.accounts import KEY_VARIABLE
 from tao.chain.build import ROOT
 from tao.commands.main import main
+from tao.tensors.store import TensorStore
+from tao.training.record import Recording
 
-PAGES = {"README.md": 2, "docs/guide.md": 1}
+PAGES = {"README.md": 2, "docs/guide.md": 2}
 """Blocks of Python that the tests below run."""
 STEPS = 3
 
@@ -84,6 +86,23 @@ def test_the_client_of_a_training_run_gets_the_trained_module(
     moments = [held["momentum_buffer"] for held in names["optimizer"].state.values()]
     recorded = [held["momentum_buffer"] for held in job["optimizer"].state.values()]
     assert moments and all(map(torch.equal, moments, recorded))
+
+
+def test_the_module_of_the_guide_mirrors_images_by_chance_and_its_run_is_equal(tmp_path) -> None:
+    """Of images that are 1 on their right, with a network that reads the right: the loss is the part not mirrored."""
+    names: dict = {}
+    exec(the_block("docs/guide.md", "Mirrored"), names)
+    network = nn.Sequential(nn.Flatten(), nn.Linear(2, 1, bias=False))
+    with torch.no_grad():
+        network[1].weight.copy_(torch.tensor([[0.0, 1.0]]))
+    module, images = names["Mirrored"](network), torch.tensor([0.0, 1.0]).expand(64, 1, 1, 2)
+    assert module.eval()(images).eq(1).all()
+    still = torch.optim.SGD(module.train().parameters(), lr=0.0)
+    agreed = tao.training.prepare(module, still, images, lambda m, x: m(x).mean(), steps=STEPS, batch_size=64)
+    run = Recording(agreed, TensorStore(tmp_path))
+    losses = [step.loss for step in run]
+    assert len(set(losses)) > 1 and all(0.2 < loss < 0.8 for loss in losses)
+    assert tao.training.audit(agreed, tmp_path, run.claim()).is_equal
 
 
 @pytest.mark.parametrize(("page", "count"), PAGES.items())

@@ -46,6 +46,13 @@ def test_a_sampler_that_leaves_samples_out_or_weighs_them_is_refused_in_a_senten
         tensors_of(DataLoader(SAMPLES, **options))
 
 
+def test_a_loader_that_drops_samples_is_refused_and_one_that_would_drop_none_is_not():
+    for shuffle in (False, True):
+        with pytest.raises(ModelError, match="leaves the last samples of an epoch out.* without drop_last$"):
+            tensors_of(DataLoader(SAMPLES, batch_size=4, shuffle=shuffle, drop_last=True))
+    assert len(tensors_of(DataLoader(SAMPLES, batch_size=5, drop_last=True))[0]) == 10
+
+
 class Stream(torch.utils.data.IterableDataset):
     def __iter__(self):
         return iter(SAMPLES)
@@ -56,11 +63,19 @@ REFUSED = {
     "a loader of a stream": (DataLoader(Stream(), batch_size=4), "can only be iterated over"),
     "noise in the data set": (
         DataLoader(Shuffling(), batch_size=4),
-        "another one when read again",
+        "another one when read again; draw by torch.nn.functional.dropout inside the module",
     ),
     "data without values": ((torch.zeros(9, 6, device="meta"),), "meta"),
     "an empty data set": (DataLoader([], batch_size=4), "the data set is empty"),
     "empty tensors": ((torch.zeros(0, 6), torch.zeros(0)), "at least one"),
+    "a sample that is no number": (
+        (torch.tensor([[0.0, 1.0], [2.0, torch.nan]]), torch.zeros(2)),
+        "^sample 1 of the data set has a NaN or infinite value",
+    ),
+    "an infinite sample": (
+        (torch.zeros(3, 2), torch.tensor([0, 1, -torch.inf])),
+        "^sample 2 of the data set has a NaN or infinite value",
+    ),
     "words": (["a", "b", "c", "d", "e"], "cannot be read as tensors"),
     "named parts": ([{"x": torch.zeros(6)}] * 5, "cannot be read as tensors"),
     "parts that come and go": (

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from tao.errors import ModelError
+from tao.errors import ModelError, UnsupportedOperator
 from tao.training import TrainingJob, prepare
 from training.cases import classified, mlp
 from training.runs import OPTIONS, parts
@@ -140,3 +140,30 @@ def test_what_python_draws_or_counts_in_a_step_is_told(before, reason) -> None:
     with pytest.raises(ModelError, match=reason):
         prepared(before)
     assert random.getstate() == state
+
+
+@pytest.mark.parametrize(
+    ("draw", "operator"),
+    [
+        (lambda module, x: x * torch.rand(4), "rand"),
+        (lambda module, x: x + torch.randn_like(x), "randn_like"),
+        (lambda module, x: x + torch.randint(2, (4,)), "randint"),
+        (lambda module, x: nn.functional.alpha_dropout(x, 0.5, True), "bernoulli_"),
+    ],
+)
+def test_what_draws_otherwise_than_by_dropout_is_told_how_to_draw(draw, operator) -> None:
+    said = rf"^aten\.{operator}\..* draw by torch\.nn\.functional\.dropout, .* or store several versions of the samples"
+    with pytest.raises(UnsupportedOperator, match=said):
+        prepared(draw)
+
+
+@pytest.mark.parametrize("steps", [0, -1, 1.5, None])
+def test_a_number_of_steps_that_is_none_is_told(steps) -> None:
+    with pytest.raises(ModelError, match=f"^steps is {steps}; it must be a whole number, 1 or more$"):
+        prepare(*parts(mlp()), **{**OPTIONS, "steps": steps})
+
+
+@pytest.mark.parametrize("seed", [0, 1, (1,), (1.5, 2), (0, 2**32), "ab"])
+def test_a_seed_that_is_none_is_told(seed) -> None:
+    with pytest.raises(ModelError, match=r"^the seed is .*; give two whole numbers of 32 bits"):
+        prepare(*parts(mlp()), **OPTIONS, seed=seed)

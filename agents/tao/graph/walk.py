@@ -21,6 +21,13 @@ from tao.graph.views import same_layout
 
 CLONES = ("aten.clone.default", "aten.contiguous.default")
 DROPOUT = "aten.dropout.default"
+RECURRENT = ("aten.lstm.", "aten.gru.", "aten.rnn_")
+"""Tagged as random for their dropout, whether there is any or not."""
+DRAWN_IN_A_STEP = (
+    "it draws random numbers; draw by torch.nn.functional.dropout, for example of a tensor of ones, or store several "
+    "versions of the samples in the data set"
+)
+"""Of a training step, which has no input for them."""
 MOVES = operators.overloads("""
     stack hstack vstack flip roll repeat repeat_interleave.self_int tile tril triu diag_embed pad reflection_pad1d
     reflection_pad2d reflection_pad3d replication_pad1d replication_pad2d replication_pad3d pixel_shuffle
@@ -124,8 +131,10 @@ class Walk:
                 reason = "the shape of its result depends on values; use a fixed shape and a mask"
                 raise unsupported(node, reason)
         draws = torch.Tag.nondeterministic_seeded in node.target.tags
-        if draws and name not in (operators.ATTENTION, DROPOUT):  # these have a rate, which is looked at
-            raise unsupported(node, "it draws random numbers; remove it or pass the numbers as an input")
+        has_rate = name in (operators.ATTENTION, DROPOUT)  # which is looked at
+        if draws and not has_rate and not name.startswith(RECURRENT):
+            inference = "it draws random numbers; remove it or pass the numbers as an input"
+            raise unsupported(node, inference if self.builder.log is None else DRAWN_IN_A_STEP)
         if name in LAYOUT_DEPENDENT:
             raise unsupported(node, "it depends on memory layout; use indexing or reshape instead")
         known = name in operators.SUPPORTED | operators.FACTORIES | operators.IDENTITIES

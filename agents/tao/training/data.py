@@ -27,7 +27,7 @@ def tensors_of(data: DataLoader | Sequence[Any] | Tensor) -> tuple[Tensor, ...]:
 
     data: a tuple of tensors, a map-style data set or a DataLoader over one, which draws all samples alike: batches
     follow from the seed. Raises ModelError where samples cannot be stacked, where reading one twice gives two
-    results, where there is none, and for a loader that draws otherwise.
+    results, where there is none or one is not finite, and for a loader that draws otherwise.
     """
     if isinstance(data, Tensor):
         data = (data,)
@@ -54,6 +54,12 @@ def tensors_of(data: DataLoader | Sequence[Any] | Tensor) -> tuple[Tensor, ...]:
         )
     if any(part.is_meta for part in parts):
         raise ModelError("the data set is on the meta device, which holds no values; load it first")
+    for part in filter(_is_broken, parts):
+        sample = int((~part.isfinite()).reshape(len(part), -1).any(1).nonzero()[0])
+        raise ModelError(
+            f"sample {sample} of the data set has a NaN or infinite value, with which no step can be recorded; "
+            "replace the value, or leave the sample out"
+        )
     return tuple(part.detach().cpu().contiguous() for part in parts)
 
 
@@ -72,6 +78,16 @@ def _check_sampling(loader: DataLoader) -> None:
             "the DataLoader has a sampler of its own, which a step cannot run; give the samples to train on as a "
             "torch.utils.data.Subset, or as tensors"
         )
+    if loader.drop_last and len(loader.dataset) % loader.batch_size:
+        raise ModelError(
+            "the DataLoader leaves the last samples of an epoch out, which a recording draws: its batches go on into "
+            "the next epoch; give it without drop_last"
+        )
+
+
+def _is_broken(part: Tensor) -> bool:
+    """Whether a value is NaN or infinite."""
+    return part.is_floating_point() and part.numel() > 0 and not torch.stack(part.aminmax()).isfinite().all()
 
 
 def _stacked(data: Any) -> tuple[Tensor, ...]:
@@ -94,8 +110,8 @@ def _stacked(data: Any) -> tuple[Tensor, ...]:
         for value, part in zip(again, parts, strict=True):
             if not torch.equal(default_collate([value])[0], part[index]):
                 raise ModelError(
-                    f"sample {index} of the data set is another one when read again; apply random transforms "
-                    "inside the module, or store their results"
+                    f"sample {index} of the data set is another one when read again; draw by "
+                    "torch.nn.functional.dropout inside the module, or store several versions of the samples"
                 )
     return parts
 

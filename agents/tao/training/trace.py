@@ -26,7 +26,7 @@ from tao.errors import ModelError, UnsupportedOperator
 from tao.graph.attributes import float32_number
 from tao.graph.builder import Builder
 from tao.graph.export import explain
-from tao.graph.walk import Walk, unsupported
+from tao.graph.walk import DRAWN_IN_A_STEP, Walk, unsupported
 from tao.training.decompositions import Composites, table
 from tao.training.optimizers import Optimizer
 from tao.training.state import Layout, StepGraph, layout_of
@@ -235,6 +235,8 @@ def _functional(node: FxNode) -> None:
     """
     if not isinstance(node.target, torch._ops.OpOverload) or not node.target._schema.is_mutable:
         return
+    if torch.Tag.nondeterministic_seeded in node.target.tags:
+        raise unsupported(node, DRAWN_IN_A_STEP)
     if node.target is not torch.ops.aten.copy_.default:
         raise unsupported(node, "it writes to its operand; use the form that returns a new tensor")
     written, source = node.args[:2]
