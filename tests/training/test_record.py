@@ -224,7 +224,10 @@ REFUSED = {
     "a batch larger than the data": (lambda: with_data(mlp().dataset, batch_size=11), "11 cannot be drawn"),
     "evaluation mode": (lambda: with_module(mlp().module.eval()), "in evaluation mode"),
     "no steps": (lambda: with_module(mlp().module, steps=0), "step"),
-    "a seed of another size": (lambda: with_module(mlp().module, seed=(1, 2**32)), "two numbers of 32 bits"),
+    "a seed of another size": (
+        lambda: with_module(mlp().module, seed=(1, 2**32)),
+        "two whole numbers of 32 bits",
+    ),
 }
 
 

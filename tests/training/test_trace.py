@@ -322,13 +322,17 @@ def _trace(
 REFUSED = {
     "evaluation": (lambda: _trace(mlp().module.eval(), mlp().description), "in evaluation mode"),
     "double": (lambda: _trace(m := mlp().module.double(), describe(_sgd(m))), "is torch.float64"),
-    "adam": (lambda: describe(torch.optim.Adam(mlp().module.parameters())), "a Adam cannot be traced"),
+    "adam": (lambda: describe(torch.optim.Adam(mlp().module.parameters())), "^Adam cannot be traced"),
     "nesterov": (lambda: describe(_sgd(mlp().module, momentum=0.9, nesterov=True)), "SGD with nesterov"),
     "amsgrad": (
         lambda: describe(torch.optim.AdamW(mlp().module.parameters(), amsgrad=True)),
         "AdamW with amsgrad",
     ),
     "clip": (lambda: describe(_sgd(mlp().module), clip_norm=0.0), "must be positive"),
+    "schedule": (
+        lambda: describe(_sgd(mlp().module), schedule=lambda step: 0.9**step),
+        r"schedule= is not of tao\.training\.schedules",
+    ),
     "scheduler": (_scheduled, "scheduler attached, which a recording does not run; give schedule="),
     "loss": (
         lambda: _trace(m := mlp().module, describe(_sgd(m)), nn.CrossEntropyLoss()),

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from tao.training import describe, schedules, trace_step
-from training.cases import BATCH, CASES, SEED, Case, eager_steps, gpt2, graph_steps, traced
+from tao.errors import ModelError
+from tao.training import describe, prepare, schedules, trace_step
+from training.cases import BATCH, CASES, SEED, Case, cnn, eager_steps, gpt2, graph_steps, mlp, traced
 
 STEPS = 4
 TOLERANCE = {torch.float32: 2e-4, torch.float64: 1e-6}
@@ -64,8 +67,6 @@ def test_training_goes_on_from_what_an_optimizer_holds() -> None:
 def test_an_optimizer_at_another_step_is_refused() -> None:
     case = CASES["gpt2"]()
     eager_steps(case, 2)
-    from tao.errors import ModelError
-
     with pytest.raises(ModelError, match="has taken 2 steps with parameter .*, not 5"):
         traced("gpt2").pack(case.module, case.optimizer, SEED, step=5)
 
@@ -156,3 +157,69 @@ def test_fused_attention_without_dropout_agrees_with_the_eager_loop() -> None:
 def test_schedules_give_their_factors(schedule, factors: list[float]) -> None:
     given = [float(schedule(torch.tensor([step]))) for step in range(len(factors))]
     assert given == pytest.approx(factors, abs=1e-6)
+
+
+def _prepared(schedule, steps: int = 4):
+    case = mlp()
+    return prepare(
+        case.module,
+        case.optimizer,
+        case.dataset,
+        case.loss,
+        steps=steps,
+        batch_size=BATCH,
+        log_capacity=32,
+        schedule=schedule,
+    )
+
+
+@pytest.mark.parametrize(
+    "schedule",
+    [
+        lambda i: 0.5 ** (i // 2),
+        lambda i: math.cos(math.pi * i / 20),
+        lambda i: 1.0 if i < 3 else 0.1,
+        lambda i: min(1, (i + 1) / 10),
+        lambda i: [1, 1, 0.5, 0.25][i],
+        lambda i: torch.tensor(0.9) ** i,
+    ],
+)
+def test_a_schedule_of_python_numbers_is_committed_to_by_its_values(schedule) -> None:
+    factors = [float(schedule(step)) for step in range(4)]
+    model_id = _prepared(schedule).bundle.model_id
+    assert model_id == _prepared(schedules.table(factors)).bundle.model_id
+    assert model_id != _prepared(schedules.table([1.0] * 4)).bundle.model_id
+
+
+def test_a_long_schedule_is_one_small_tensor() -> None:
+    bundle = _prepared(lambda i: 0.9999**i, steps=100_000).bundle
+    assert [p.numel() for p in bundle.parameters if p.dim() == 1 and p.is_floating_point()] == [100_000]
+
+
+@pytest.mark.parametrize(
+    ("schedule", "reason"),
+    [
+        (lambda i: None, r"fails at step 0 \(float\(\) argument"),
+        (
+            lambda i: [1, 1, 1][i],
+            r"fails at step 3 \(list index out of range\); give a function from the step, an",
+        ),
+        (lambda i: i.float(), r"fails at step 0 \('int' object has no attribute 'float'\)"),
+        ([1, 1, 1, 1], "fails at step 0 .*not callable"),
+        (lambda i: math.inf if i == 2 else 1, "gives inf at step 2; give finite factors"),
+        (lambda i: 1e300, r"gives 1e\+300 at step 0; give finite factors"),
+    ],
+)
+def test_a_schedule_that_gives_no_factor_is_told_with_its_step(schedule, reason: str) -> None:
+    with pytest.raises(ModelError, match=f"^schedule= {reason}") as caught:
+        _prepared(schedule)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_state_of_another_job_is_not_loaded() -> None:
+    ours, theirs = mlp(), cnn()
+    graph = ours.trace()
+    state = theirs.trace().pack(theirs.module, theirs.optimizer, SEED)
+    for other in (state, state[:2], []):
+        with pytest.raises(ModelError, match="^the state is another job's"):
+            graph.unpack(other, ours.module, ours.optimizer)

@@ -10,6 +10,7 @@ report = tao.training.audit(job, "runs", run.claim())
 copy of what was agreed on, with an optimizer of its own.
 """
 
+from tao.training import schedules
 from tao.training.audit import AuditReport, audit
 from tao.training.job import TrainingClaim, TrainingJob, prepare
 from tao.training.optimizers import Optimizer, describe
@@ -29,5 +30,6 @@ __all__ = [
     "describe",
     "prepare",
     "record",
+    "schedules",
     "trace_step",
 ]

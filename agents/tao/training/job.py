@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -18,7 +18,8 @@ from tao.tensors import TensorType, commit
 from tao.tensors.keccak import keccak
 from tao.tensors.tree import tag
 from tao.training.data import tensors_of
-from tao.training.optimizers import Schedule, describe
+from tao.training.optimizers import describe
+from tao.training.schedules import Schedule, tabulate
 from tao.training.state import StepGraph
 from tao.training.trace import Loss, trace_step
 
@@ -107,7 +108,7 @@ def prepare(
     batch_size: int | None = None,
     seed: tuple[int, int] | None = None,
     clip_norm: float | None = None,
-    schedule: Schedule | None = None,
+    schedule: Schedule | Callable[[int], float] | None = None,
     log_capacity: int = LOG_CAPACITY,
 ) -> TrainingJob:
     """Agree on a training job: trace one step of it and commit to model, data set, optimizer and first state.
@@ -115,11 +116,16 @@ def prepare(
     module, optimizer: an ordinary module in training mode, with its torch.optim.SGD or AdamW, as they stand.
     data: a DataLoader, a map-style data set or tensors; batches are drawn from it by the seed. loss:
     (module, *batch) -> scalar. batch_size: of the DataLoader unless given. seed: two 32-bit words; by
-    default they follow from the commitment to model and data, which therefore come first. clip_norm,
-    schedule: see `describe`.
+    default they follow from the commitment to model and data, which therefore come first. clip_norm: see
+    `describe`. schedule: from the step, an int, to the factor of the learning rate, as LambdaLR takes it, whose
+    values at all steps are committed to; or one of `tao.training.schedules`, which each step computes.
 
     Raises ModelError where the parts are no training job, UnsupportedOperator for what cannot be replayed.
     """
+    if not isinstance(steps, int) or steps < 1:
+        raise ModelError(f"steps is {steps!r}; it must be a whole number, 1 or more")
+    if schedule is not None and not isinstance(schedule, Schedule):
+        schedule = tabulate(schedule, steps)
     places = {str(tensor.device) for tensor in (*module.parameters(), *module.buffers())}
     if len(places) > 1:
         raise ModelError(f"the module is spread over {', '.join(sorted(places))}; move it to one device")
@@ -140,7 +146,7 @@ def prepare(
     device = next(module.parameters()).device
     graph = replace(graph, parameters=tuple(tensor.to(device) for tensor in graph.parameters))
     bundle = ModelBundle(graph.graph, graph.parameters, steps=steps)
-    initial = graph.pack(module, optimizer, seed or seed_of(bundle.model_id))
+    initial = graph.pack(module, optimizer, seed_of(bundle.model_id) if seed is None else seed)
     return TrainingJob(bundle, initial, graph)
 
 

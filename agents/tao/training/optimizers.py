@@ -11,9 +11,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from tao.errors import ModelError
-
-Schedule = Callable[[Tensor], Tensor]
-"""step int64[1] -> the factor float32[1] that learning rates are multiplied by, in tensor operations."""
+from tao.training.schedules import Schedule
 
 CLIP_EPSILON = 1e-6
 """As in torch.nn.utils.clip_grad_norm_."""
@@ -131,7 +129,7 @@ def describe(
     gradient are left out, as torch leaves them alone.
 
     clip_norm: as the max_norm of torch.nn.utils.clip_grad_norm_ over all parameters of the optimizer.
-    schedule: as the function of torch.optim.lr_scheduler.LambdaLR, on tensors. Raises ModelError for other
+    schedule: of `tao.training.schedules`, where `tabulate` makes one of a function. Raises ModelError for other
     optimizers, for options that have no description and for an attached scheduler or hook.
     """
     rules: dict[type, tuple[Callable[[dict[str, Any]], Rule], tuple[str, ...]]] = {
@@ -139,7 +137,7 @@ def describe(
         torch.optim.AdamW: (_adamw, ("amsgrad", "maximize")),
     }
     if type(optimizer) not in rules:
-        raise ModelError(f"a {type(optimizer).__name__} cannot be traced; use torch.optim.SGD or AdamW")
+        raise ModelError(f"{type(optimizer).__name__} cannot be traced; use torch.optim.SGD or AdamW")
     rule, without = rules[type(optimizer)]
     if any("initial_lr" in group for group in optimizer.param_groups):  # torch's schedulers put it there
         raise ModelError(
@@ -154,6 +152,8 @@ def describe(
         raise ModelError(f"gradients cannot be clipped to norm {clip_norm}; it must be positive")
     if optimizer._optimizer_step_pre_hooks or optimizer._optimizer_step_post_hooks:
         raise ModelError("the optimizer has step hooks, which a recording does not run; remove them")
+    if schedule is not None and not isinstance(schedule, Schedule):
+        raise ModelError("schedule= is not of tao.training.schedules; give tabulate(function, steps) of that")
     groups = []
     for group in optimizer.param_groups:
         trained = tuple(parameter for parameter in group["params"] if parameter.requires_grad)

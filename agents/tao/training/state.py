@@ -233,8 +233,9 @@ class StepGraph:
         module, optimizer: those traced or alike. seed: two 32-bit words. Raises ModelError where the
         optimizer is not at `step`.
         """
-        if len(seed) != 2 or not all(0 <= word <= WORD for word in seed):
-            raise ModelError("a seed is two numbers of 32 bits")
+        is_pair = isinstance(seed, tuple | list) and len(seed) == 2
+        if not is_pair or not all(isinstance(word, int) and 0 <= word <= WORD for word in seed):
+            raise ModelError(f"the seed is {seed!r}; give two whole numbers of 32 bits, such as (0, 1)")
         tensors = {**dict(module.named_parameters()), **dict(module.named_buffers())}
         with torch.no_grad(), torch.device(next(module.parameters()).device):
             state = [torch.tensor([step]), torch.tensor(seed)]
@@ -256,7 +257,13 @@ class StepGraph:
         self, state: Sequence[Tensor], module: nn.Module, optimizer: torch.optim.Optimizer | None = None
     ) -> None:
         """Load a state into a module, and its moments into an optimizer. The number of batches that BatchNorm
-        has counted becomes the step."""
+        has counted becomes the step. Raises ModelError for another job's state."""
+        shapes = [shape for shape, _ in self.layout.state]
+        if [tensor.shape for tensor in state[: len(shapes)]] != shapes:
+            raise ModelError(
+                f"the state is another job's: its {len(state)} tensors do not begin with the {len(shapes)} of this "
+                "one; prepare the job with the module and the optimizer that were trained"
+            )
         packed, step = self.layout.unpack(state), int(state[STEP])
         tensors = {**dict(module.named_parameters()), **dict(module.named_buffers())}
         with torch.no_grad():
