@@ -21,7 +21,7 @@ from tao.graph.rounding import EXACT, LOGGED, PREFIX, SINGLE, SUMS, Kind
 from tao.tensors import commit
 from tao.tensors.codec import DType
 from tao.training import describe, trace_step
-from training.cases import BATCH, CASES, classified, cnn, mlp, positions, traced
+from training.cases import BATCH, CASES, Case, classified, cnn, mlp, positions, traced
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -367,3 +367,25 @@ def test_what_is_no_training_step_is_refused(name: str) -> None:
 
     with pytest.raises((ModelError, UnsupportedOperator), match=message):
         act()
+
+
+def _compiled_whole(case: Case) -> tuple[Any, Any]:
+    return torch.compile(case.module), case.loss
+
+
+def _compiled_in_place(case: Case) -> tuple[Any, Any]:
+    case.module[0].compile()
+    return case.module, case.loss
+
+
+def _compiled_loss(case: Case) -> tuple[Any, Any]:
+    return case.module, torch.compile(case.loss)
+
+
+@pytest.mark.parametrize("compiled", [_compiled_whole, _compiled_in_place, _compiled_loss])
+@pytest.mark.filterwarnings("error::UserWarning")
+def test_what_is_compiled_has_the_graph_of_what_it_was_compiled_from(compiled: Any) -> None:
+    case = mlp()
+    module, loss = compiled(case)
+    step_graph = trace_step(module, loss, case.description, case.dataset, BATCH, log_capacity=32)
+    assert step_graph.graph.root == traced("mlp").graph.root

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import operator
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any
@@ -127,6 +128,7 @@ def _traced(
         stack.enter_context(sdpa_kernel(SDPBackend.MATH))
         stack.enter_context(Composites())
         stack.enter_context(_paths(whole))
+        stack.enter_context(_uncompiled())
         stack.enter_context(torch.random.fork_rng(devices=[]))
         try:
             return make_fx(step, table(*fakes[:2]))(*fakes)
@@ -200,6 +202,15 @@ def _attributes(module: nn.Module) -> dict[str, Tensor]:
     """The tensors that parts of a module have as plain attributes."""
     parts = ((f"{path}." if path else "", vars(child)) for path, child in module.named_modules())
     return {path + name: held for path, of in parts for name, held in of.items() if isinstance(held, Tensor)}
+
+
+@contextmanager
+def _uncompiled() -> Iterator[None]:
+    """Run what torch.compile was given in the place of what it made."""
+    with torch._dynamo.config.patch(error_on_nested_fx_trace=False), warnings.catch_warnings():
+        # The hooks that note paths also see the module that torch.compile made, which does no harm.
+        warnings.filterwarnings("ignore", message="Using `torch.compile")
+        yield
 
 
 @contextmanager
