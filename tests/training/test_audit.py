@@ -15,9 +15,9 @@ from tao.errors import ModelError, StoreError
 from tao.graph.log_format import ELEMENT_BITS, empty
 from tao.numerics import variants
 from tao.tensors.store import TensorStore
-from tao.training import audit, prepare
+from tao.training import AuditReport, TrainingClaim, audit, prepare
 from tao.training import log as logs
-from tao.training.audit import Audit
+from tao.training.audit import Audit, Difference
 from tao.training.kernels import is_logged
 from tao.training.record import Recording
 from training.cases import mlp
@@ -135,10 +135,48 @@ def test_a_claim_is_held_against_the_store_and_the_job(store, tmp_path):
     for field in ({"model_id": bytes(32)}, {"inputs": claim.outputs}):
         with pytest.raises(ModelError, match="the claim is about another job"):
             audit(job(), store, replace(claim, **field))
-    with pytest.raises(StoreError, match="missing"):
-        audit(job(1), store)
-    with pytest.raises(StoreError, match="missing"):
+    for absent in ((job(1), store), (job(), tmp_path / "empty"), (job(), tmp_path / "empty", claim)):
+        with pytest.raises(StoreError, match="^no run of this job is in the store"):
+            audit(*absent)
+    with pytest.raises(StoreError, match="^no run of this job is in the store"):
         audit(job(), store, claim, owner="somebody else")
+    with pytest.raises(ModelError, match="^the claim is 'abc'; give a TrainingClaim"):
+        audit(job(), store, "abc")
+
+
+def test_a_claim_that_was_written_to_a_file_is_the_claim(store):
+    claim = recorded(store).claim()
+    assert TrainingClaim.from_json(claim.to_json()) == claim
+
+
+NO_CLAIM = {
+    "nothing": b"",
+    "a list": b"[]",
+    "another record": b'{"format": "tao.model.v1"}',
+    "no state": dict(inputs=[]),
+    "a number": dict(model=5),
+    "no hash": dict(checkpoints="0g"),
+    "a short hash": dict(outputs=["00"]),
+}
+
+
+@pytest.mark.parametrize("what", NO_CLAIM)
+def test_a_file_that_is_no_claim_is_told_in_a_sentence(what, store):
+    data = NO_CLAIM[what]
+    if isinstance(data, dict):
+        data = json.dumps(json.loads(recorded(store).claim().to_json()) | data).encode()
+    with pytest.raises(ModelError, match="^the claim is malformed: ") as caught:
+        TrainingClaim.from_json(data)
+    assert "\n" not in str(caught.value)
+
+
+def test_claims_and_reports_are_shown_in_a_line(store):
+    claim = recorded(store).claim()
+    ids = claim.model_id[:4].hex(), len(claim.outputs), claim.checkpoint_root[:4].hex()
+    assert repr(claim) == "TrainingClaim(model 0x{}…, {} values, checkpoints 0x{}…)".format(*ids)
+    assert repr(audit(job(), store, claim)) == f"AuditReport(equal, {STEPS} steps)"
+    found = AuditReport(0, 4, Difference(4, (), ("group0.parameters.8",)))
+    assert repr(found) == f"AuditReport({found.difference}, 4 steps)"
 
 
 @pytest.mark.parametrize("first", [0, 4])

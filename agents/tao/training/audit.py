@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from torch import Tensor
 
-from tao.errors import ModelError
+from tao.errors import ModelError, StoreError
 from tao.tensors.store import TensorStore
 from tao.training import memory
 from tao.training.checkpoints import ClaimedTrail, Trail
@@ -49,7 +49,7 @@ class Replayed:
     seconds: float
 
 
-@dataclass
+@dataclass(repr=False)
 class AuditReport:
     """What an audit found. steps: replayed. corrections: values that this device rounds elsewhere and the log
     settled, by step. seconds: of wall time, by step."""
@@ -64,6 +64,10 @@ class AuditReport:
     def is_equal(self) -> bool:
         """Whether every replayed checkpoint is the recorded one, bit for bit."""
         return self.difference is None
+
+    def __repr__(self) -> str:
+        found = "equal" if self.difference is None else str(self.difference)
+        return f"AuditReport({found}, {self.steps} steps)"
 
 
 class Audit:
@@ -165,11 +169,18 @@ def audit(
 
 
 def _trail(job: TrainingJob, store: TensorStore, claim: TrainingClaim | None, owner: str) -> Trail:
-    """Raises ModelError for a claim of another job, StoreError where the store has other checkpoints."""
-    if claim is None:
-        return Trail(store, job.bundle.model_id, job.first, owner)
-    if (claim.model_id, claim.inputs) != (job.bundle.model_id, job.first):
+    """Raises ModelError for a claim of another job, StoreError where the store has other checkpoints, or none."""
+    if claim is not None and not isinstance(claim, TrainingClaim):
+        raise ModelError(f"the claim is {claim!r}; give a TrainingClaim, as claim() of the recording returns")
+    if claim is not None and (claim.model_id, claim.inputs) != (job.bundle.model_id, job.first):
         raise ModelError("the claim is about another job: model, data, optimizer or first state differ")
+    trail = Trail(store, job.bundle.model_id, job.first, owner)
+    if not trail.is_begun:
+        raise StoreError(
+            f"no run of this job is in the store {store.url}; check its address, and that the job is the trainer's"
+        )
+    if claim is None:
+        return trail
     return ClaimedTrail(
         store, claim.model_id, claim.inputs, claim.outputs, claim.checkpoint_root, job.steps, owner
     )

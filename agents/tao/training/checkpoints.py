@@ -109,7 +109,7 @@ class Trail:
         cannot be written; the head then is the one before.
         """
         step, data = checkpoint.step, checkpoint.to_json()
-        self.store.put_named(f"{self._folder}/{step}.json", data)
+        self.store.put_named(self._name(step), data)
         seal = b"" if self._key is None else self._seal(step, data)
         if seal:
             self.store.put_named(self._seal_name(step), seal)
@@ -132,6 +132,11 @@ class Trail:
             return int(data)
         return int(data) if is_step and self.store.has_named(self._seal_name(int(data))) else None
 
+    @property
+    def is_begun(self) -> bool:
+        """Whether the store has the run's first checkpoint."""
+        return self.store.has_named(self._name(0))
+
     def read(self, step: int) -> Checkpoint:
         """The checkpoint of a step. Raises StoreError where it is missing, ModelError where it is malformed or has
         not the owner's seal."""
@@ -152,7 +157,7 @@ class Trail:
         return root_of(self.leaves(steps))
 
     def _data(self, step: int) -> bytes:
-        return self.store.get_named(f"{self._folder}/{step}.json")
+        return self.store.get_named(self._name(step))
 
     def _is_sealed(self, step: int, data: bytes) -> bool:
         """Whether the owner wrote this; True without a key."""
@@ -166,6 +171,9 @@ class Trail:
     def _seal(self, step: int, data: bytes) -> bytes:
         """HMAC-SHA256 of the checkpoint, its step and its run."""
         return hmac.new(self._key, self.run_id + step.to_bytes(8, "big") + data, hashlib.sha256).digest()
+
+    def _name(self, step: int) -> str:
+        return f"{self._folder}/{step}.json"
 
     def _seal_name(self, step: int) -> str:
         return f"{self._folder}/{step}.seal"

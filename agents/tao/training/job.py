@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from tao.errors import ModelError
+from tao.graph.literals import canonical_json
 from tao.graph.operators import LOG
 from tao.model import ModelBundle
 from tao.tensors import TensorType, commit
@@ -22,12 +23,14 @@ from tao.training.optimizers import describe
 from tao.training.schedules import Schedule, tabulate
 from tao.training.state import StepGraph
 from tao.training.trace import Loss, trace_step
+from tao.untrusted import parse_json
 
+CLAIM_FORMAT = "tao.claim.v1"
 LOG_CAPACITY = 1 << 16
 """Values of one step that its rounding log holds, unless the job says otherwise."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class TrainingClaim:
     """What a trainer claims: that a job's steps lead from one state to another through these checkpoints.
 
@@ -39,6 +42,39 @@ class TrainingClaim:
     inputs: tuple[bytes, ...]
     outputs: tuple[bytes, ...]
     checkpoint_root: bytes
+
+    def __repr__(self) -> str:
+        model, checkpoints = self.model_id[:4].hex(), self.checkpoint_root[:4].hex()
+        return f"TrainingClaim(model 0x{model}…, {len(self.outputs)} values, checkpoints 0x{checkpoints}…)"
+
+    def to_json(self) -> bytes:
+        """The claim as a file, for the auditor's machine."""
+        return canonical_json(
+            {
+                "format": CLAIM_FORMAT,
+                "model": self.model_id.hex(),
+                "inputs": [value.hex() for value in self.inputs],
+                "outputs": [value.hex() for value in self.outputs],
+                "checkpoints": self.checkpoint_root.hex(),
+            }
+        )
+
+    @classmethod
+    def from_json(cls, data: bytes) -> TrainingClaim:
+        """Read what anybody may have written. Raises ModelError where it is no claim."""
+        try:
+            record = parse_json(data)
+            if record["format"] != CLAIM_FORMAT:
+                raise ValueError(f"its format is {record['format']!r}")
+            inputs, outputs = (tuple(map(bytes.fromhex, record[name])) for name in ("inputs", "outputs"))
+            if not inputs or not outputs:
+                raise ValueError("a state has no values")
+            model_id, root = bytes.fromhex(record["model"]), bytes.fromhex(record["checkpoints"])
+            if any(len(value) != 32 for value in (model_id, root, *inputs, *outputs)):
+                raise ValueError("a commitment has not 32 bytes")
+            return cls(model_id, inputs, outputs, root)
+        except (ValueError, TypeError, KeyError) as error:
+            raise ModelError(f"the claim is malformed: {error}") from error
 
 
 @dataclass(frozen=True, eq=False)
