@@ -1,19 +1,17 @@
 """Runs an auditor: ape run auditor --network ethereum:sepolia:node --account NAME --model ID"""
 
 import click
-from ape.cli import ConnectedProviderCommand
 
 from tao.commands.agents import run_auditor
-from tao.commands.options import grace_option, model_option, one_sentence, role_options
-from tao.commands.wallets import ape_options
+from tao.commands.options import grace_option, model_option, role_options
+from tao.commands.wallets import ApeCommand, ape_options
 
 
-@click.command(cls=ConnectedProviderCommand)
+@click.command(cls=ApeCommand)
 @ape_options
 @role_options
 @model_option
 @grace_option
-@one_sentence
 def cli(settings, **options):
     """Replay the claimed runs of a training job bit for bit, and prove what does not follow.
 

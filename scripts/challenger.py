@@ -1,18 +1,16 @@
 """Runs a challenger: ape run challenger --network ethereum:sepolia:node --account NAME --model ID"""
 
 import click
-from ape.cli import ConnectedProviderCommand
 
 from tao.commands.agents import run_challenger
-from tao.commands.options import model_option, one_sentence, role_options
-from tao.commands.wallets import ape_options
+from tao.commands.options import model_option, role_options
+from tao.commands.wallets import ApeCommand, ape_options
 
 
-@click.command(cls=ConnectedProviderCommand)
+@click.command(cls=ApeCommand)
 @ape_options
 @role_options
 @model_option
-@one_sentence
 def cli(settings, **options):
     """Re-execute the claims of a model and dispute the implausible ones to the end.
 

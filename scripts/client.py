@@ -1,18 +1,16 @@
 """A client's calls: ape run client request --network ethereum:sepolia:node --account NAME --model ID --inputs FILE"""
 
 import click
-from ape.cli import ConnectedProviderCommand
 
 from tao.commands.client import cancel_request, post_request, read_result, withdraw_credit
 from tao.commands.options import (
     fee_option,
     inputs_option,
     model_option,
-    one_sentence,
     out_option,
     request_option,
 )
-from tao.commands.wallets import ape_options
+from tao.commands.wallets import ApeCommand, ape_options
 
 
 @click.group()
@@ -23,12 +21,11 @@ def cli():
     """
 
 
-@cli.command(cls=ConnectedProviderCommand)
+@cli.command(cls=ApeCommand)
 @ape_options
 @model_option
 @inputs_option
 @fee_option
-@one_sentence
 def request(settings, **options):
     """Store the inputs and post a request for one run; prints the request's id.
 
@@ -37,11 +34,10 @@ def request(settings, **options):
     click.echo(post_request(settings, **options))
 
 
-@cli.command(cls=ConnectedProviderCommand)
+@cli.command(cls=ApeCommand)
 @ape_options
 @request_option
 @out_option
-@one_sentence
 def read(settings, **options):
     """Show what became of a request, with the outputs. The exit status is 3 while nobody serves it.
 
@@ -50,10 +46,9 @@ def read(settings, **options):
     read_result(settings, **options)
 
 
-@cli.command(cls=ConnectedProviderCommand)
+@cli.command(cls=ApeCommand)
 @ape_options
 @request_option
-@one_sentence
 def cancel(settings, **options):
     """Take back a request that no claim serves; its fee becomes credit, which `withdraw` pays out.
 
@@ -62,9 +57,8 @@ def cancel(settings, **options):
     cancel_request(settings, **options)
 
 
-@cli.command(cls=ConnectedProviderCommand)
+@cli.command(cls=ApeCommand)
 @ape_options
-@one_sentence
 def withdraw(settings):
     """Pull the account's credit (bonds, fees, rewards) from the vault.
 

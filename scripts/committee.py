@@ -1,28 +1,25 @@
 """Runs a committee member: ape run committee --network ethereum:sepolia:node --account NAME"""
 
 import click
-from ape.cli import ConnectedProviderCommand
 
 from tao.commands.agents import run_member
 from tao.commands.options import (
     join_option,
     leave_option,
     models_option,
-    one_sentence,
     role_options,
     state_option,
 )
-from tao.commands.wallets import ape_options
+from tao.commands.wallets import ApeCommand, ape_options
 
 
-@click.command(cls=ConnectedProviderCommand)
+@click.command(cls=ApeCommand)
 @ape_options
 @role_options
 @join_option
 @leave_option
 @state_option
 @models_option
-@one_sentence
 def cli(settings, **options):
     """Sit on the committee: re-execute what is in dispute, one operator or several, and vote.
 

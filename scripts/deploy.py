@@ -3,14 +3,13 @@
 from pathlib import Path
 
 import click
-from ape.cli import ConnectedProviderCommand, account_option, network_option
+from ape.cli import account_option, network_option
 
 from tao.commands.deploy import run_deploy
-from tao.commands.options import one_sentence
-from tao.commands.wallets import ApeSigner, network_name
+from tao.commands.wallets import ApeCommand, ApeSigner, network_name
 
 
-@click.command(cls=ConnectedProviderCommand)
+@click.command(cls=ApeCommand)
 @network_option(default="ethereum:local:http://127.0.0.1:8545")
 @account_option()
 @click.option(
@@ -22,7 +21,6 @@ from tao.commands.wallets import ApeSigner, network_name
     help="Where to record the deployment; default by network.",
 )
 @click.option("--force", is_flag=True, help="Replace the record of an earlier deployment.")
-@one_sentence
 def cli(ecosystem, network, provider, account, profile, out, force):
     """Deploy all contracts and record them in deployments/<ecosystem>-<network>.json.
 

@@ -1,20 +1,18 @@
 """Runs a trainer: ape run trainer --network ethereum:sepolia:node --account NAME --model ID"""
 
 import click
-from ape.cli import ConnectedProviderCommand
 
 from tao.commands.agents import run_trainer
-from tao.commands.options import keep_option, minimum_fee_option, model_option, one_sentence, role_options
-from tao.commands.wallets import ape_options
+from tao.commands.options import keep_option, minimum_fee_option, model_option, role_options
+from tao.commands.wallets import ApeCommand, ape_options
 
 
-@click.command(cls=ConnectedProviderCommand)
+@click.command(cls=ApeCommand)
 @ape_options
 @role_options
 @model_option
 @minimum_fee_option
 @keep_option
-@one_sentence
 def cli(settings, **options):
     """Serve requests for a training job: record the run, claim it under a bond, defend the claim.
 

@@ -13,7 +13,7 @@ from benchmarks.small import inputs
 from chain.world import FEE, OWNER, World
 from tao.chain.build import ROOT
 from tao.chain.deployment import Deployment
-from tao.chain.local import account, local_chain
+from tao.chain.local import account, free_port, local_chain
 from tao.chain.rpc import connect
 from tao.roles import client
 
@@ -29,14 +29,14 @@ def run(tmp_path):
     key = Account.encrypt(account(OWNER).key, "open sesame", iterations=2)  # opened quickly
     keystore.write_text(json.dumps(key))
 
-    def run(url, *words):
+    def run(url, *words, network="ethereum:holesky:node", passphrase="open sesame", status=0):
         variables = {
             "HOLESKY_RPC_URL": url,
             "APE_DATA_FOLDER": str(tmp_path / "ape"),
-            "APE_ACCOUNTS_mine_PASSPHRASE": "open sesame",
+            "APE_ACCOUNTS_mine_PASSPHRASE": passphrase,
         }
         done = subprocess.run(
-            ["ape", "run", *words, "--network", "ethereum:holesky:node", "--account", "mine"],
+            ["ape", "run", *words, "--network", network, "--account", "mine"],
             cwd=ROOT,
             env=os.environ | variables,
             stdin=subprocess.DEVNULL,
@@ -44,7 +44,7 @@ def run(tmp_path):
             text=True,
             timeout=120,
         )
-        assert done.returncode == 0, done.stdout + done.stderr
+        assert done.returncode == status, done.stdout + done.stderr
         return done.stdout + done.stderr
 
     return run
@@ -67,6 +67,19 @@ def test_what_ape_run_deployed_serves_and_pays_an_account_of_apes(run, build, bu
         said = run(url, "client", "withdraw", "--deployment", str(record), "--store", str(tmp_path / "store"))
         assert "withdrew 0.01 ETH" in said
         assert credit.call() == 0
+
+
+def test_a_node_that_is_away_and_a_wrong_passphrase_are_told_in_one_sentence(run, chain_url):
+    local, away = f"ethereum:local:{chain_url}", f"http://127.0.0.1:{free_port()}"
+    said = [
+        run(away, "deploy", status=1),
+        run("", "client", "withdraw", network=f"ethereum:local:{away}", status=1),
+        run("", "client", "withdraw", network=local, passphrase="wrong", status=1),
+    ]
+    assert all("Traceback" not in each for each in said)
+    assert f"Error: No (supported) node found on '{away}'" in said[0]
+    assert "Error: no node answers; check --network and that the node is running" in said[1]
+    assert "Error: the account 'mine' does not open with this passphrase" in said[2]
 
 
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.stem)

@@ -8,13 +8,38 @@ from typing import Any
 
 import click
 from ape.api import AccountAPI, ProviderAPI
-from ape.cli import account_option, network_option
+from ape.cli import ConnectedProviderCommand, account_option, network_option
+from ape.exceptions import ApeException
 from ape.logging import LogLevel, logger
-from ape_accounts.accounts import KeyfileAccount
+from ape_accounts.accounts import InvalidPasswordError, KeyfileAccount
+from ape_node.provider import NodeSoftwareNotInstalledError
 from eth_utils import keccak
 
 from tao.commands.deploy import record_path
-from tao.commands.options import Settings, log_option, store_option
+from tao.commands.options import Settings, log_option, one_sentence, store_option
+from tao.errors import ChainError
+
+
+class ApeCommand(ConnectedProviderCommand):
+    """A command on a network of Ape's, whose errors and Ape's are told in one sentence."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        return one_sentence(_as_ours(super().invoke))(ctx)
+
+
+def _as_ours(command: Callable) -> Callable:
+    """Raises ChainError in the place of Ape's errors."""
+
+    @wraps(command)
+    def wrapped(*arguments, **options):
+        try:
+            return command(*arguments, **options)
+        except NodeSoftwareNotInstalledError as error:
+            raise ChainError("no node answers; check --network and that the node is running") from error
+        except ApeException as error:
+            raise ChainError(str(error)) from error
+
+    return wrapped
 
 
 class ApeSigner:
@@ -24,7 +49,12 @@ class ApeSigner:
         self._account, self._ecosystem = account, provider.network.ecosystem
         self.address = account.address
         if isinstance(account, KeyfileAccount):
-            account.set_autosign(True)  # Takes APE_ACCOUNTS_<alias>_PASSPHRASE, or asks once.
+            try:
+                account.set_autosign(True)  # Takes APE_ACCOUNTS_<alias>_PASSPHRASE, or asks once.
+            except InvalidPasswordError as error:
+                raise ChainError(
+                    f"the account {account.alias!r} does not open with this passphrase"
+                ) from error
 
     def sign_transaction(self, transaction: dict[str, Any]) -> SimpleNamespace:
         """`raw_transaction` and `hash` of the signed transaction."""
