@@ -10,6 +10,7 @@ import sys
 import pytest
 import torch
 from click.testing import CliRunner
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from benchmarks.small import Cheat, inputs, node
@@ -178,6 +179,12 @@ def test_the_status_says_who_has_to_move_in_a_dispute(world, run):
             "cannot be made: File exists",
         ),
         ("committee --once", 1, {"state": f"{MODELS}/x"}, "cannot be made: Not a directory"),
+        (
+            f"register {MODELS}:training --training",
+            1,
+            {"first-state": f"{MODELS}/x"},
+            "cannot be made: File exists",
+        ),
     ],
 )
 def test_a_wrong_start_is_told_in_one_sentence(run, command, index, options, sentence):
@@ -357,6 +364,15 @@ def test_a_training_job_is_registered_asked_for_and_served(world, run):
     assert [json.loads(line)["action"] for line in log.read_text().splitlines()] == ["start", "claim"]
 
 
+def test_a_first_state_that_cannot_be_written_after_all_is_told(run, tmp_path, monkeypatch):
+    def fail(*_):
+        raise SafetensorError("I/O error: No space left on device")
+
+    monkeypatch.setattr("safetensors.torch.save_file", fail)
+    result = run(f"register {MODELS}:training --training", OWNER, **{"first-state": str(tmp_path / "x")})
+    assert result.exit_code == 1 and "the first state cannot be written" in result.output
+
+
 def test_registering_shows_how_far_the_calibration_has_come(run, monkeypatch):
     def calibrate(bundle, samples, variants, store, progress, settings):
         for done in (1, 2):
@@ -444,6 +460,14 @@ def test_a_node_that_is_away_is_told(run, monkeypatch):
     monkeypatch.setattr("tao.chain.rpc.connect.__defaults__", (0.3, 0.3))
     result = run("status", rpc=f"http://127.0.0.1:{free_port()}")
     assert result.exit_code == 1 and "cannot reach the node at http://127.0.0.1" in result.output
+
+
+@pytest.mark.parametrize("text", ["# Notes", "[]", '{"address": "0x1"}', b"\xff"])
+def test_a_file_that_is_no_keystore_is_told_before_a_passphrase_is_asked_for(tmp_path, text):
+    path = tmp_path / "README.md"
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    with pytest.raises(ChainError, match="README.md is no keystore file"):
+        load_account(str(path), ask=lambda prompt: pytest.fail("asked"))
 
 
 def test_a_keystore_opens_with_its_passphrase_only(tmp_path, monkeypatch):

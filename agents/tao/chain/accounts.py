@@ -3,6 +3,7 @@
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 from eth_account import Account
 from eth_account.signers.local import LocalAccount
@@ -27,17 +28,34 @@ def load_account(name: str | None, ask=None) -> LocalAccount:
             return Account.from_key(key)
         except ValueError as error:
             raise ChainError(f"{KEY_VARIABLE} does not hold a private key of 32 bytes in hex") from error
-    path = Path(name)
-    if not path.is_file():
-        path = Path(os.environ.get("APE_DATA_FOLDER", Path.home() / ".ape")) / "accounts" / f"{name}.json"
-    if not path.is_file():
-        raise ChainError(f"there is no keystore file and no Ape account {name!r}; see `ape accounts list`")
+    path = _path(name)
+    keystore = _keystore(path)
     passphrase = os.environ.get(f"APE_ACCOUNTS_{path.stem}_PASSPHRASE", os.environ.get(PASSPHRASE_VARIABLE))
     if passphrase is None:
         if ask is None:
             raise ChainError(f"the account {name!r} needs its passphrase; set {PASSPHRASE_VARIABLE}")
         passphrase = ask(f"Passphrase of {name}")
     try:
-        return Account.from_key(Account.decrypt(json.loads(path.read_text()), passphrase))
+        return Account.from_key(Account.decrypt(keystore, passphrase))
     except (ValueError, TypeError, KeyError) as error:
         raise ChainError(f"the keystore {path} does not open with this passphrase") from error
+
+
+def _path(name: str) -> Path:
+    path = Path(name)
+    if not path.is_file():
+        path = Path(os.environ.get("APE_DATA_FOLDER", Path.home() / ".ape")) / "accounts" / f"{name}.json"
+    if not path.is_file():
+        raise ChainError(f"there is no keystore file and no Ape account {name!r}; see `ape accounts list`")
+    return path
+
+
+def _keystore(path: Path) -> dict[str, Any]:
+    refusal = ChainError(f"{path} is no keystore file; give --account one, or an account of Ape's")
+    try:
+        keystore = json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise refusal from error
+    if not isinstance(keystore, dict) or "crypto" not in {key.lower() for key in keystore}:
+        raise refusal
+    return keystore

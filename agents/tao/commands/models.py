@@ -12,6 +12,7 @@ from tao.commands.options import (
     Settings,
     apply_variant,
     chain_options,
+    require_writable,
     safety_option,
     segment_safety_option,
     variants_option,
@@ -72,6 +73,7 @@ def register_training(settings: Settings, source: str, first_state: Path = FIRST
     that the state before the first step is written to: the inputs of the request for this run.
     """
     apply_variant(None)
+    from safetensors import SafetensorError
     from safetensors.torch import save_file
 
     from tao.roles.client import register as send
@@ -80,9 +82,8 @@ def register_training(settings: Settings, source: str, first_state: Path = FIRST
     with context.journal.display.work("tracing the job"):
         job = load_job(source)
     try:
-        first_state.parent.mkdir(parents=True, exist_ok=True)
         save_file({str(i): tensor.contiguous() for i, tensor in enumerate(job.initial)}, first_state)
-    except OSError as error:
+    except (OSError, SafetensorError) as error:
         raise ModelError(f"the first state cannot be written to {first_state}: {error}") from error
     model = send(context, job.bundle).details["model"]
     click.echo(f"first state in {first_state}; ask for the run with it as --inputs", err=True)
@@ -107,6 +108,7 @@ def decidable(graph: "Graph") -> str:
 @click.option(
     "--first-state",
     type=click.Path(dir_okay=False, path_type=Path),
+    callback=require_writable,
     help=f"With --training: safetensors file for the first state; default: {FIRST_STATE}.",
 )
 @variants_option
