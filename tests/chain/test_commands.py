@@ -10,6 +10,7 @@ import sys
 import pytest
 import torch
 from click.testing import CliRunner
+from eth_account import Account
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
@@ -23,6 +24,7 @@ from tao.commands.models import decidable
 from tao.errors import ChainError, ProfileError
 from tao.model import trace
 from tao.numerics.settings import SAFETY, SEGMENT_SAFETY
+from tao.roles import client
 from tao.roles.prover import ProverRole
 
 MODELS = ROOT / "examples" / "models.py"
@@ -53,7 +55,9 @@ def run(world, monkeypatch):
         monkeypatch.delenv("TAO_PRIVATE_KEY", raising=False)
         if index is not None:
             monkeypatch.setenv("TAO_PRIVATE_KEY", account(index).key.hex())
-        given = {"rpc": world.url, "deployment": str(record), "store": str(world.folder / "store")} | options
+        given = {"rpc": world.url, "deployment": str(record)} | options
+        if command != "status":
+            given = {"store": str(world.folder / "store")} | given
         words = [word for name, value in given.items() for word in (f"--{name}", value)]
         return CliRunner().invoke(main, [*command.split(), *words])
 
@@ -108,6 +112,20 @@ def test_the_status_counts_what_a_model_is_made_of(world, run):
     graph = world.bundle.graph
     counts = f"operators {len(graph)}, steps 1 inputs {graph.input_count}, outputs {len(graph.outputs)},"
     assert " ".join(said) == counts
+
+
+def test_the_status_shows_what_an_account_has_without_its_passphrase(world, run, tmp_path):
+    world.members(1)
+    member, path = account(FIRST_MEMBER).address, tmp_path / "member.json"
+    path.write_text(json.dumps(Account.encrypt(account(FIRST_MEMBER).key, "open sesame", iterations=2)))
+    said = run("status", account=str(path)).output
+    assert re.search(
+        rf"account {member}: 99\d\d\.\d+ ETH, 0 ETH to withdraw, a seat .* with 0.1 ETH staked", said
+    )
+    request = world.request()
+    client.cancel(world.actor(CLIENT), request)
+    assert "ETH, 0.01 ETH to withdraw, no seat on the committee" in run("status", CLIENT).output
+    assert "\naccount " not in run("status").output
 
 
 def test_the_ids_of_the_status_are_what_other_commands_take(world, run, monkeypatch):
@@ -282,8 +300,6 @@ def test_the_status_shows_what_a_stranger_registered_and_obeys_none_of_it(world,
 
 
 def test_an_account_without_funds_is_told_what_it_holds(world, run, monkeypatch):
-    from eth_account import Account
-
     poor = Account.create()
     save_file({"0": inputs()[0]}, world.folder / "in.safetensors")
     monkeypatch.setattr("chain.test_commands.account", lambda index: poor)
@@ -471,8 +487,6 @@ def test_a_file_that_is_no_keystore_is_told_before_a_passphrase_is_asked_for(tmp
 
 
 def test_a_keystore_opens_with_its_passphrase_only(tmp_path, monkeypatch):
-    from eth_account import Account
-
     path = tmp_path / "mine.json"
     path.write_text(json.dumps(Account.encrypt(account(1).key, "open sesame", iterations=2)))
     monkeypatch.setenv("TAO_PASSPHRASE", "open sesame")

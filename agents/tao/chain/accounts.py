@@ -7,6 +7,7 @@ from typing import Any
 
 from eth_account import Account
 from eth_account.signers.local import LocalAccount
+from eth_utils import is_hex_address, to_checksum_address
 
 from tao.errors import ChainError
 
@@ -39,6 +40,20 @@ def load_account(name: str | None, ask=None) -> LocalAccount:
         return Account.from_key(Account.decrypt(keystore, passphrase))
     except (ValueError, TypeError, KeyError) as error:
         raise ChainError(f"the keystore {path} does not open with this passphrase") from error
+
+
+def address_of(name: str | None) -> str | None:
+    """The address of an account as `load_account` takes it, without its passphrase; None where none is given.
+
+    Raises ChainError where there is no such account, or its keystore does not name its address.
+    """
+    if name is None:
+        return load_account(None).address if os.environ.get(KEY_VARIABLE) else None
+    path = _path(name)
+    address = _keystore(path).get("address")
+    if not is_hex_address(address):
+        raise ChainError(f"the keystore {path} does not say its address")
+    return to_checksum_address(address)
 
 
 def _path(name: str) -> Path:

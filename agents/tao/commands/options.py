@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from tao.roles.context import Context
 
 DEPLOYMENT = ROOT / "deployments" / "ethereum-local.json"
+STORE = str(ROOT / ".runs" / "store")
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,7 @@ class Settings:
 
     deployment: Path
     rpc: str
-    store: str
+    store: str = STORE
     account: Any = None
     log: Path | None = None
 
@@ -52,10 +53,30 @@ def _ask(prompt: str) -> str:
     return click.prompt(prompt, hide_input=True, err=True)
 
 
+deployment_option = click.option(
+    "--deployment",
+    type=click.Path(path_type=Path),
+    envvar="TAO_DEPLOYMENT",
+    default=DEPLOYMENT,
+    show_default=True,
+    show_envvar=True,
+    help="Record of the deployment.",
+)
+rpc_option = click.option(
+    "--rpc",
+    envvar="TAO_RPC",
+    default="http://127.0.0.1:8545",
+    show_default=True,
+    show_envvar=True,
+    help="HTTP address of a node.",
+)
+account_option = click.option(
+    "--account", help="Ape account or keystore file; without it the key in TAO_PRIVATE_KEY."
+)
 store_option = click.option(
     "--store",
     envvar="TAO_STORE",
-    default=str(ROOT / ".runs" / "store"),
+    default=STORE,
     show_default=True,
     show_envvar=True,
     help="Where tensors and models are: a directory or any fsspec URL.",
@@ -106,25 +127,10 @@ def require_writable(
 def chain_options(command: Callable) -> Callable:
     """--deployment, --rpc, --store, --account and --log, passed on as `settings`."""
 
-    @click.option(
-        "--deployment",
-        type=click.Path(path_type=Path),
-        envvar="TAO_DEPLOYMENT",
-        default=DEPLOYMENT,
-        show_default=True,
-        show_envvar=True,
-        help="Record of the deployment.",
-    )
-    @click.option(
-        "--rpc",
-        envvar="TAO_RPC",
-        default="http://127.0.0.1:8545",
-        show_default=True,
-        show_envvar=True,
-        help="HTTP address of a node.",
-    )
+    @deployment_option
+    @rpc_option
     @store_option
-    @click.option("--account", help="Ape account or keystore file; without it the key in TAO_PRIVATE_KEY.")
+    @account_option
     @log_option
     @functools.wraps(command)
     def wrapped(deployment, rpc, store, account, log, **rest):

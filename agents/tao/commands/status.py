@@ -1,23 +1,27 @@
 """What is on the chain, object by object, each with the id that other commands take."""
 
 from collections.abc import Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 from rich.markup import escape
 
-from tao.commands.options import Settings, chain_options
+from tao.commands.options import Settings, account_option, deployment_option, rpc_option
 from tao.display import duration, printable, utc
 from tao.protocol.views import CHALLENGER_MOVES, PROVER_MOVES, ChainView, DisputeView, Phase, Status
+
+if TYPE_CHECKING:
+    from tao.roles.context import Context
 
 Entry = tuple[bytes, str, str]
 """An object's id, how it stands, and what it belongs to."""
 
 
 def show_status(settings: Settings) -> None:
-    """Print deployment, models, open requests, claims and disputes."""
+    """Print deployment, what the account has in it, models, open requests, claims and disputes."""
     from rich.console import Console
 
+    from tao.chain.accounts import address_of
     from tao.chain.reader import MOST_REQUESTS
 
     context = settings.context(with_account=False)
@@ -32,6 +36,9 @@ def show_status(settings: Settings) -> None:
     locked, credited, burned = (context.w3.from_wei(amount.call(), "ether") for amount in amounts)
     console.print(f"vault: {locked} ETH locked, {credited} ETH to withdraw, {burned} ETH burned")
 
+    if (address := address_of(settings.account)) is not None:
+        console.print(_account(context, address))
+
     requests = list(_requests(view, context.w3))
     which = "Open requests" if len(requests) < MOST_REQUESTS else "Open requests, the best paid"
     for title, entries in (
@@ -43,6 +50,16 @@ def show_status(settings: Settings) -> None:
         console.print(f"\n[bold]{title}[/bold]")
         for identifier, state, about in entries:
             console.print(f"0x{identifier.hex()}  {state}\n    [dim]{about}[/dim]")
+
+
+def _account(context: "Context", address: str) -> str:
+    """What an account holds, can withdraw and has staked."""
+    held = context.w3.eth.get_balance(address)
+    credit = context.contracts.vault.functions.creditOf(address).call()
+    stake = context.contracts.committee.functions.stakeOf(address).call()
+    held, credit, stake = (context.w3.from_wei(wei, "ether") for wei in (held, credit, stake))
+    seat = f"a seat on the committee with {stake} ETH staked" if stake else "no seat on the committee"
+    return f"account {address}: {held} ETH, {credit} ETH to withdraw, {seat}"
 
 
 def _models(registered: dict[bytes, dict[str, Any]]) -> Iterable[Entry]:
@@ -95,12 +112,14 @@ def _short(identifier: bytes) -> str:
 
 
 @click.command()
-@chain_options
-def status(settings):
-    """Show the deployment, its models, open requests, claims and disputes.
+@deployment_option
+@rpc_option
+@account_option
+def status(deployment, rpc, account):
+    """Show the deployment, its models, open requests, claims and disputes, and what an account has in it.
 
     The ids are those that --model and --request of the other commands take.
 
     Example: tao status --rpc https://rpc.example.org --deployment deployments/ethereum-sepolia.json
     """
-    show_status(settings)
+    show_status(Settings(deployment, rpc, account=account))
