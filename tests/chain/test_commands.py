@@ -335,6 +335,7 @@ def test_inputs_of_the_wrong_names_are_told(world, run):
         ),
         ([torch.zeros(2, 12, dtype=torch.float64)], "must be float32[2, 12], but is float64[2, 12]"),
         ([torch.zeros(2, 12)] * 2, "2 inputs are given and the model takes 1"),
+        ([torch.full((2, 12), torch.nan)], "input 0 is not a number somewhere; nobody would claim"),
     ],
 )
 def test_inputs_that_nobody_could_serve_are_refused_before_anything_is_paid(world, run, tensors, sentence):
@@ -357,14 +358,21 @@ def test_a_request_that_nobody_serves_is_taken_back_with_its_fee(world, run):
     assert run("withdraw", CLIENT).exit_code == 0
     assert vault.creditOf(account(CLIENT).address).call() == 0
     again = run("client cancel", CLIENT, request=request)
-    assert again.exit_code == 1 and "request not open" in again.output
+    assert again.exit_code == 1 and f"the request {request[:10]} was cancelled before" in again.output
 
 
 def test_a_served_request_cannot_be_taken_back(world, run):
     request = "0x" + world.request().hex()
     world.prover().tick()
+    (claim,) = world.reader.view().claims
     result = run("client cancel", CLIENT, request=request)
-    assert result.exit_code == 1 and "request not open" in result.output
+    served = f"the request {request[:10]} is served by claim 0x{claim.claim_id.hex()[:8]}, which is pending"
+    assert result.exit_code == 1 and served in result.output
+
+
+def test_a_model_that_is_registered_already_is_told_as_such(world):
+    client.register(world.actor(PROVER), world.bundle)
+    assert f"model 0x{world.bundle.model_id.hex()} is registered already" in world.log()
 
 
 def test_a_training_job_is_registered_asked_for_and_served(world, run):

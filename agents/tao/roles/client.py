@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from torch import Tensor
 from web3.logs import DISCARD
 
+from tao.chain.reverts import Refused
 from tao.errors import ChainError, ModelError
 from tao.model import CommittedModel, ModelBundle, ModelOutline
 from tao.protocol.views import ClaimView, RequestView, Status
@@ -28,7 +29,8 @@ class Result:
 
 
 def register(context: Context, bundle: ModelBundle) -> Done:
-    """Store the bundle and register its commitments; counts as done where the model is registered already.
+    """Store the bundle and register its commitments; counts as done where the model is registered already, of which
+    what the store has lost is put back.
 
     Raises ModelError where it has no tolerance profile, or one for disputes with another fan-out, or more values
     live at once than can be revealed.
@@ -42,7 +44,8 @@ def register(context: Context, bundle: ModelBundle) -> Done:
     call = context.contracts.models.functions.register(bundle.commitment, context.store.url)
     sent = context.send(call, already=("AlreadyRegistered",))
     model = "0x" + bundle.model_id.hex()
-    return _report(context, "register", f"registered model {model}", start, sent, model=model)
+    what = f"model {model} is registered already" if sent.already else f"registered model {model}"
+    return _report(context, "register", what, start, sent, model=model)
 
 
 def load_model(context: Context, model_id: bytes) -> ModelBundle:
@@ -106,9 +109,22 @@ def cancel(context: Context, request_id: bytes) -> Done:
     Raises ChainError where it is another's, unknown, served or cancelled already.
     """
     start = time.monotonic()
-    sent = context.send(context.contracts.claims.functions.cancel(request_id))
+    try:
+        sent = context.send(context.contracts.claims.functions.cancel(request_id))
+    except Refused as refused:
+        if refused.error != "RequestNotOpen":
+            raise
+        raise ChainError(f"the request {short(request_id)} {_standing(context, request_id)}") from refused
     what = f"cancelled request {short(request_id)}; `tao withdraw` pays its fee out"
     return _report(context, "cancel", what, start, sent, request="0x" + request_id.hex())
+
+
+def _standing(context: Context, request_id: bytes) -> str:
+    """Why a request is not open."""
+    claim = read(context, request_id).claim
+    if claim is None:
+        return "was cancelled before"
+    return f"is served by claim {short(claim.claim_id)}, which is {claim.status.name.lower()}"
 
 
 def withdraw(context: Context) -> Done:
@@ -132,6 +148,8 @@ def _require_inputs(model: CommittedModel, inputs: Sequence[Tensor]) -> None:
             raise ModelError(
                 f"input {index} must be {expected}, but is {found}; the model is registered for these shapes"
             )
+        if tensor.is_floating_point() and bool(tensor.isnan().any()):
+            raise ModelError(f"input {index} is not a number somewhere; nobody would claim what comes of it")
 
 
 def _report(context, action, what, start, sent, **details) -> Done:

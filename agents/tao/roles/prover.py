@@ -110,15 +110,18 @@ class ProverRole(Defender):
         then.
         """
         start = time.monotonic()
+        asked = f" of request {short(request.request_id)}" if request else ""
         self._require_types(inputs)
         try:
             outputs = self._behaviour.run(inputs)
         except NoResult as error:
-            raise ModelError(f"the model has no result on these inputs: {error}") from error
+            raise ModelError(f"the model has no result on the inputs{asked}: {error}") from error
         computed = time.monotonic()
         for slot, output in enumerate(outputs):
             if output.is_floating_point() and bool(output.isnan().any()):
-                raise ModelError(f"output {slot} of the run is not a number somewhere; it is not claimed")
+                raise ModelError(
+                    f"output {slot} of the run{asked} is not a number somewhere; it is not claimed"
+                )
         store, request_id = self.context.store, request.request_id if request else bytes(32)
         input_commitments = [store.put_tensor(tensor) for tensor in inputs]
         output_commitments = [self._behaviour.publish(store, tensor) for tensor in outputs]
