@@ -140,6 +140,17 @@ def test_a_malicious_challenger_of_an_honest_claim_loses_its_bond(world):
     assert actions(prover.tick()) == ["finalise"]
 
 
+def test_a_challenger_says_once_that_it_leaves_the_claims_of_its_own_account_alone(world):
+    world.request()
+    world.prover().tick()
+    challenger = world.challenger(PROVER)
+    challenger.tick()
+    challenger.tick()
+    (claim,) = world.reader.view().claims
+    own = f"claim 0x{claim.claim_id.hex()[:8]} is this account's own, which another one has to check"
+    assert (world.folder / "console.txt").read_text().count(own) == 1
+
+
 def test_two_challengers_win_once_and_the_other_is_refunded(world):
     world.request()
     cheat = Cheat(world.bundle, node(world.bundle, "contraction"))

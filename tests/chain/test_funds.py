@@ -46,6 +46,14 @@ def test_a_challenger_disputes_nothing_that_it_could_not_play_to_the_end(world):
     assert kinds(challenger.tick()) == ["open"]
 
 
+def test_a_challenger_says_at_its_first_look_that_it_has_too_little(world):
+    challenger = world.challenger()
+    give(world, challenger, 0)
+    assert challenger.tick() == [] == challenger.tick()
+    said = " for the gas of a dispute; send it ether"
+    assert world.log().count(said + '"') == 1
+
+
 def kinds(done):
     return [each.action for each in done]
 

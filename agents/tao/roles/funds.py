@@ -85,7 +85,8 @@ class Bonded(Role):
         return super().upkeep(action)
 
     def _withdrawals(self, block: int) -> Iterator[Withdraw]:
-        """The withdrawal that is due: of credit, where the rest is short. Looks once at each block."""
+        """The withdrawal that is due: of credit, where the rest is short; what is short without it is said. Looks
+        once at each block."""
         if block == self._looked_at:
             return
         self._looked_at = block
@@ -94,6 +95,8 @@ class Bonded(Role):
         credit = self.context.contracts.vault.functions.creditOf(self.address).call()
         if credit > WITHDRAWAL_GAS * self.context.sender.fee:
             yield Withdraw(credit)
+        else:
+            self._may_bond()
 
     def _shortage(self) -> str | None:
         """What is missing for one more bond, in a sentence; None where nothing is."""
@@ -103,9 +106,11 @@ class Bonded(Role):
         held, bond, kept = (
             f"{Web3.from_wei(wei, 'ether'):.4f} ETH" for wei in (funds.balance, self.bond, funds.reserve)
         )
+        disputes = f"{funds.under_way + 1} disputes" if funds.under_way else "a dispute"
+        remedy = "send it ether" + (", or wait for what is under way" if funds.under_way else "")
         return (
             f"the account {self.address} holds {held}, too little to put up {bond} and keep {kept} for the gas of "
-            f"{funds.under_way + 1} disputes; send it ether, or wait for what is under way"
+            f"{disputes}; {remedy}"
         )
 
     def _may_bond(self) -> bool:
