@@ -4,6 +4,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 
@@ -373,6 +374,49 @@ def test_a_served_request_cannot_be_taken_back(world, run):
 def test_a_model_that_is_registered_already_is_told_as_such(world):
     client.register(world.actor(PROVER), world.bundle)
     assert f"model 0x{world.bundle.model_id.hex()} is registered already" in world.log()
+
+
+@pytest.mark.parametrize(
+    ("command", "role", "status"),
+    [("prover", "prover", 0), ("prover --once", "prover", 130), ("committee --no-join", "member", 0)],
+)
+@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
+def test_a_role_that_is_interrupted_says_what_remains(world, run, monkeypatch, command, role, status, signum):
+    def interrupted(*_):
+        signal.raise_signal(signum)
+
+    terminated = signal.getsignal(signal.SIGTERM)
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    monkeypatch.setattr(f"tao.roles.{role}.{role.title()}Role.tick", interrupted)
+    monkeypatch.setattr("tao.roles.examiner.ExaminerProcess.prepare", lambda examiner: None)
+    state = role == "member" and {"state": str(world.folder / "state")}
+    options = state or {"model": "0x" + world.bundle.model_id.hex()}
+    try:
+        result = run(command, PROVER, **options)
+        assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert signal.getsignal(signal.SIGTERM) is terminated
+    votes = f", in the store and, of votes, in {world.folder / 'state'}" if state else " and in the store"
+    said = f"stopped; everything is on the chain{votes}, and the same command goes on from there"
+    assert result.exit_code == status and said in result.output.replace("\n", " ")
+
+
+def test_a_calibration_that_is_interrupted_says_where_it_goes_on(tmp_path, monkeypatch):
+    def interrupted(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("tao.commands.calibrate.calibrate_model", interrupted)
+    words = [
+        "calibrate",
+        f"{MODELS}:classifier",
+        "--out",
+        str(tmp_path / "p.json"),
+        "--work",
+        str(tmp_path / "w"),
+    ]
+    result = CliRunner().invoke(main, words)
+    assert result.exit_code == 130 and f"are kept in {tmp_path / 'w'}, and the same command" in result.output
 
 
 def test_a_training_job_is_registered_asked_for_and_served(world, run):

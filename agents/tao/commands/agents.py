@@ -4,12 +4,14 @@ Imports of torch and of what imports it stand in the functions, after `apply_var
 """
 
 import math
+import signal
 import time
 from pathlib import Path
 
 import click
 
 from tao.commands.options import (
+    INTERRUPTED,
     Settings,
     apply_variant,
     chain_options,
@@ -27,15 +29,23 @@ from tao.commands.options import (
 
 
 def watch(role, what: str, poll: float, once: bool) -> None:
-    """Say what the role starts to do, and tick once, or until interrupted."""
+    """Say what the role starts to do, and tick once, or until interrupted, by SIGINT or SIGTERM."""
     role.context.journal.done(role.done("start", what, time.monotonic()))
-    if once:
-        role.tick(math.inf)
-        return
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        role.run(poll)
+        if once:
+            role.tick(math.inf)
+        else:
+            role.run(poll)
     except KeyboardInterrupt:
-        role.context.journal.note(role.name, "stopped; everything is on the chain and in the store")
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # another one would interrupt the end
+        role.context.journal.note(
+            role.name, f"stopped; {role.remains}, and the same command goes on from there"
+        )
+        if once:
+            raise SystemExit(INTERRUPTED) from None
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def run_prover(

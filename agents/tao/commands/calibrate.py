@@ -8,6 +8,7 @@ import click
 
 from tao.chain.build import ROOT
 from tao.commands.options import (
+    INTERRUPTED,
     apply_variant,
     require_writable,
     safety_option,
@@ -148,7 +149,12 @@ def calibrate(sources, out, merge, **options):
             "--variant chooses among this machine's kernels, --ray takes a cluster's nodes"
         )
     else:
-        data = calibrate_model(sources[0], **options)
+        try:
+            data = calibrate_model(sources[0], **options)
+        except KeyboardInterrupt:
+            kept = f"the inputs that are done are kept in {options['work']}"
+            click.echo(f"stopped; {kept}, and the same command goes on from there", err=True)
+            raise SystemExit(INTERRUPTED) from None
     try:
         write_whole(out, data + b"\n")
     except OSError as error:

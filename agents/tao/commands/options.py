@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 DEPLOYMENT = ROOT / "deployments" / "ethereum-local.json"
 STORE = str(ROOT / ".runs" / "store")
 
+INTERRUPTED = 130
+"""Exit status of what a signal ended before it was done, as shells have it."""
+
 
 @dataclass(frozen=True)
 class Settings:

@@ -51,6 +51,8 @@ class MemberRole(Role):
         self.device = device
         self._docket = Docket(examiner or ExaminerProcess(context.store.url, device))
         self._ballots = Ballots(folder and folder / _chain_name(context) / context.address)
+        if folder is not None:
+            self.remains = f"everything is on the chain, in the store and, of votes, in {folder}"
         self._seat = Seat(context, self.done)
         self._secret = context.secret("votes")
         self._now = 0

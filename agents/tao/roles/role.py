@@ -41,6 +41,8 @@ class Role(ABC):
     name = "role"
     is_finished = False
     """Whether there is nothing left to run for."""
+    remains = "everything is on the chain and in the store"
+    """What is left of the process where it ends, in words."""
 
     def __init__(self, context: Context):
         self.context = context
