@@ -6,5 +6,5 @@ export APE_DATA_FOLDER="${APE_DATA_FOLDER:-$TAO_ROOT/.ape}"
 export SOLCX_BINARY_PATH="${SOLCX_BINARY_PATH:-$TAO_ROOT/tools/solcx}"
 export HF_HUB_OFFLINE="${HF_HUB_OFFLINE:-1}"
 # What the contracts are compiled from, as one hash.
-contract_sources() { find contracts -name '*.sol' -not -path '*/.cache/*' -print0 | sort -z | xargs -0 cat ape-config.yaml | sha256sum | cut -d' ' -f1; }
+contract_sources() { "$TAO_ROOT/.venv/bin/python" -c 'from tao.chain.build import sources; print(sources())'; }
 export PATH="$TAO_ROOT/.venv/bin:$TAO_ROOT/tools/bin:$TAO_ROOT/node_modules/.bin:$PATH"

@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from chain.world import OWNER
-from tao.chain.build import load_build, matches
+from tao.chain.build import load_build, matches, sources
 from tao.chain.contracts import Contracts
 from tao.chain.deploy import create_address, deploy
 from tao.chain.deployment import CONTRACTS, Deployment
@@ -143,6 +143,18 @@ def test_an_address_is_known_before_its_contract(deployed):
 def test_a_build_that_is_not_there_names_the_remedy(tmp_path):
     with pytest.raises(DeploymentError, match="make setup"):
         load_build(tmp_path / "nothing.json")
+
+
+def test_a_build_of_older_sources_names_the_remedy(tmp_path):
+    (tmp_path / "contracts").mkdir()
+    (tmp_path / "ape-config.yaml").touch()
+    (tmp_path / "build.json").write_text('{"contractTypes": {}}')
+    (tmp_path / "sources").write_text(sources(tmp_path) + "\n")
+    assert load_build(tmp_path / "build.json", tmp_path).contracts == {}
+    load_build.cache_clear()
+    (tmp_path / "contracts" / "New.sol").write_text("contract New {}")
+    with pytest.raises(DeploymentError, match="changed since they were compiled; run `make setup`"):
+        load_build(tmp_path / "build.json", tmp_path)
 
 
 def test_an_account_without_funds_deploys_nothing(w3, build, parameters):

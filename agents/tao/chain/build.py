@@ -1,5 +1,6 @@
 """What the compiler built, from Ape's build output, and on-chain code compared with it."""
 
+import hashlib
 import json
 import os
 from dataclasses import dataclass, field
@@ -39,10 +40,13 @@ class Build:
 
 
 @cache
-def load_build(path: Path = BUILD) -> Build:
-    """Read Ape's build output; raises DeploymentError where it is missing."""
+def load_build(path: Path = BUILD, root: Path = ROOT) -> Build:
+    """Read Ape's build output; raises DeploymentError where it is missing, or older than the sources under `root`."""
     if not path.is_file():
         raise DeploymentError(f"the contracts are not compiled: {path} is missing; run `make setup`")
+    compiled = path.with_name("sources")
+    if compiled.is_file() and (root / "contracts").is_dir() and compiled.read_text().strip() != sources(root):
+        raise DeploymentError("the contracts have changed since they were compiled; run `make setup`")
     data = json.loads(path.read_text())
     contracts = {
         name: ContractType(
@@ -59,6 +63,13 @@ def load_build(path: Path = BUILD) -> Build:
     settings = {key: value for key, value in (used.get("settings") or {}).items() if key != "outputSelection"}
     compiler = {"name": used["name"], "version": used["version"], "settings": settings} if used else {}
     return Build(contracts, compiler)
+
+
+def sources(root: Path = ROOT) -> str:
+    """What the contracts are compiled from, as one SHA-256 in hex."""
+    found = sorted(path for path in (root / "contracts").rglob("*.sol") if ".cache" not in path.parts)
+    text = b"".join(path.read_bytes() for path in (root / "ape-config.yaml", *found))
+    return hashlib.sha256(text).hexdigest()
 
 
 def matches(on_chain: bytes, built: bytes) -> bool:
