@@ -180,12 +180,18 @@ def test_the_status_says_who_has_to_move_in_a_dispute(world, run):
             "prover --once",
             1,
             {"model": "0x" + "11" * 32, "variant": "quantum"},
-            "kernel variant 'quantum'",
+            "kernel variant 'quantum' is not known; a role runs with one of native, ",
         ),
         (
             "prover --once",
             1,
             {"model": "0x" + "11" * 32, "variant": "inductor"},
+            "is for calibration; a role",
+        ),
+        (
+            "prover --once",
+            1,
+            {"model": "0x" + "11" * 32, "variant": "cuda"},
             "is for calibration; a role",
         ),
         ("auditor --once", 1, {"model": "0x" + "11" * 32, "grace": "-5"}, "-5 is not in the range x>=0"),
@@ -453,6 +459,23 @@ def test_registering_shows_how_far_the_calibration_has_come(run, monkeypatch):
     assert re.search(
         r"calibrating 4 operators on 4 inputs and 2 kernel variants: 2 of 8, .* left", result.output
     )
+
+
+@pytest.mark.parametrize("command", ["register", "calibrate"])
+def test_inputs_of_different_shapes_are_refused_before_anything_is_calibrated(run, tmp_path, command):
+    path = tmp_path / "mine.py"
+    path.write_text(
+        "import torch\ndef shapes(): return torch.nn.ReLU(), [(torch.zeros(2),), (torch.zeros(3),)]\n"
+        "def kinds(): return torch.nn.ReLU(), [(torch.zeros(2),), (7,)]\n"
+    )
+    for name, kind in ("shapes", "float32[3]"), ("kinds", "a int"):
+        if command == "register":
+            result = run(f"register {path}:{name}", OWNER)
+        else:
+            words = ["calibrate", f"{path}:{name}", "--out", str(tmp_path / "profile.json")]
+            result = CliRunner().invoke(main, words)
+        said = f"input 1 of {path}:{name} is ({kind}) and the model is traced for (float32[2])"
+        assert result.exit_code == 1 and said in result.output
 
 
 @pytest.mark.parametrize("option", ["--safety", "--segment-safety"])

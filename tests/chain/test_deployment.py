@@ -84,7 +84,7 @@ def test_a_missing_record_names_the_remedy(tmp_path):
 def test_a_malformed_record_is_refused(tmp_path, text):
     path = tmp_path / "record.json"
     path.write_text(text)
-    with pytest.raises(DeploymentError, match="is not a deployment record"):
+    with pytest.raises(DeploymentError, match="is not a deployment record .*; pass --deployment one"):
         Deployment.load(path)
 
 

@@ -38,7 +38,7 @@ def test_examples_are_a_model_and_a_training_job() -> None:
         (load_samples, ":nothing", "has no function nothing"),
         (load_samples, ":number", "has no function number"),
         (load_samples, ":takes", r"takes arguments \(missing a required argument: 'size'\)"),
-        (load_samples, ":fails", "fails with KeyError: 'weights'"),
+        (load_samples, ":fails", "fails with KeyError in line 8: 'weights'"),
         (
             load_samples,
             ":tensor",
@@ -64,7 +64,7 @@ def test_a_mistake_in_the_file_is_told_in_one_sentence(tmp_path, load, name: str
     ("code", "sentence"),
     [
         (None, "there is no file"),
-        ("import nowhere_at_all", "cannot be imported: ModuleNotFoundError: No module named"),
+        ("import nowhere_at_all", "cannot be imported: ModuleNotFoundError in line 1: No module named"),
     ],
 )
 def test_a_file_that_is_missing_or_broken_is_told(tmp_path, code: str | None, sentence: str) -> None:

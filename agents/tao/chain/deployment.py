@@ -95,7 +95,7 @@ class Deployment:
             deployment = cls(contracts=contracts, **data)
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise DeploymentError(
-                f"{path} is not a deployment record ({error}); deploy anew with --force"
+                f"{path} is not a deployment record ({error}); pass --deployment one that `ape run deploy` wrote"
             ) from error
         lacking = [name for name in CONTRACTS if name not in contracts]
         if lacking:

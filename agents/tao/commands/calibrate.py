@@ -44,7 +44,7 @@ def calibrate_model(
     cluster, each of whose nodes is a device instead.
     """
     apply_variant(None)
-    from tao.commands.sources import load_samples
+    from tao.commands.sources import load_samples, require_alike
     from tao.model import trace
     from tao.numerics.calibrate import Settings, calibrate, calibrate_on
     from tao.numerics.variants import available
@@ -52,6 +52,7 @@ def calibrate_model(
     settings = Settings(safety=safety, segment_safety=segment_safety, fan_out=fan_out)
     module, samples = load_samples(source)
     bundle = trace(module, samples[0])
+    require_alike(source, samples, bundle.graph)
     title = f"calibrating {len(bundle.graph)} operators on {len(samples)} inputs and"
     if ray is None:
         names = variants or available()

@@ -17,7 +17,7 @@ from tao.commands.options import (
     segment_safety_option,
     variants_option,
 )
-from tao.commands.sources import load_job, load_samples
+from tao.commands.sources import load_job, load_samples, require_alike
 from tao.errors import ModelError
 from tao.numerics.settings import SAFETY, SEGMENT_SAFETY
 
@@ -55,6 +55,7 @@ def register_model(
     display = context.journal.display
     with display.work("tracing the model"):
         bare = trace(module, samples[0])
+    require_alike(source, samples, bare.graph)
     click.echo(decidable(bare.graph), err=True)
     if profile is None:
         names = variants or available()

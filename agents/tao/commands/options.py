@@ -266,15 +266,14 @@ inputs_option = click.option(
 def apply_variant(name: str | None) -> None:
     """Choose the kernels: before torch is imported, so before anything that imports it.
 
-    Raises VariantError for those of another runtime, which takes whole operators and only in calibration.
+    Raises VariantError for one that is not there, or is for calibration: of another runtime, or another device.
     """
     from tao.numerics import variants
 
     if name is not None:
-        if name in VARIANTS and VARIANTS[name].runtime:
-            raise VariantError(
-                f"kernel variant {name!r} is for calibration; a role runs with one of {', '.join(_ON_CPU)}"
-            )
+        if name not in _ON_CPU:
+            why = "is for calibration" if name in VARIANTS else "is not known"
+            raise VariantError(f"kernel variant {name!r} {why}; a role runs with one of {', '.join(_ON_CPU)}")
         variants.apply(name)
     variants.configure_torch(name or "native")
 

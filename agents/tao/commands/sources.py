@@ -3,6 +3,7 @@
 import importlib.util
 import inspect
 from pathlib import Path
+from traceback import extract_tb
 from typing import TYPE_CHECKING, Any
 
 from tao.errors import ModelError, TaoError
@@ -10,6 +11,7 @@ from tao.errors import ModelError, TaoError
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
+    from tao.graph import Graph
     from tao.training import TrainingJob
 
 
@@ -34,6 +36,23 @@ def load_samples(source: str) -> "tuple[nn.Module, list[tuple[Tensor, ...]]]":
         if not isinstance(sample, tuple):
             raise ModelError(f"input {index} of {source} is {_kind(sample)}; give a tuple such as (tensor,)")
     return module, list(samples)
+
+
+def require_alike(source: str, samples: "list[tuple[Tensor, ...]]", graph: "Graph") -> None:
+    """Raise ModelError where an input has not the types and shapes that the graph was traced for."""
+    from torch import Tensor
+
+    from tao.tensors import TensorType
+
+    expected = list(graph.types[: graph.input_count])
+    for index, sample in enumerate(samples):
+        found = [TensorType.of(value) if isinstance(value, Tensor) else _kind(value) for value in sample]
+        if found != expected:
+            given, wanted = (", ".join(map(str, types)) for types in (found, expected))
+            raise ModelError(
+                f"input {index} of {source} is ({given}) and the model is traced for ({wanted}); "
+                "give all inputs the same shapes"
+            )
 
 
 def load_job(source: str) -> "TrainingJob":
@@ -64,7 +83,7 @@ def _call(source: str) -> Any:
     try:
         spec.loader.exec_module(module)
     except Exception as error:  # whatever the file does
-        raise ModelError(f"{path} cannot be imported: {type(error).__name__}: {error}") from error
+        raise ModelError(f"{path} cannot be imported: {_told(error, path)}") from error
     function = getattr(module, name, None)
     if not callable(function):
         raise ModelError(f"{path} has no function {name}; give one that it defines")
@@ -77,7 +96,14 @@ def _call(source: str) -> Any:
     except TaoError:
         raise
     except Exception as error:  # whatever the function does
-        raise ModelError(f"{source} fails with {type(error).__name__}: {error}") from error
+        raise ModelError(f"{source} fails with {_told(error, path)}") from error
+
+
+def _told(error: Exception, path: str) -> str:
+    """An error of a file's code, with the last line of the file that led to it."""
+    lines = [frame.lineno for frame in extract_tb(error.__traceback__) if frame.filename == path]
+    where = f" in line {lines[-1]}" if lines else ""
+    return f"{type(error).__name__}{where}: {error}"
 
 
 def _kind(value: Any) -> str:
