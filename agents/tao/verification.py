@@ -6,15 +6,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import inf
 
-import torch
 from torch import Tensor
 
 from tao.errors import ModelError
-from tao.execution import replay
 from tao.graph import Graph
 from tao.graph.states import is_consistent, of_outputs
 from tao.model import ModelBundle
-from tao.numerics.drift import DRIFT_THRESHOLD, drift_ratio
+from tao.numerics.drift import DRIFT_THRESHOLD
 from tao.numerics.measure import measure, measure_segment
 from tao.proofs import find_refutable_element
 from tao.receipt import Receipt
@@ -47,7 +45,8 @@ class OperatorVerdict:
 
 @dataclass(frozen=True, repr=False)
 class Report:
-    """drift_ratio: deviation of the outputs over honest drift. operators: those with both of their states known."""
+    """drift_ratio: deviation of the outputs over honest drift; infinite where an integer differs that no tie explains,
+    and where the model has no result on the inputs. operators: those with both of their states known."""
 
     drift_ratio: float
     operators: tuple[OperatorVerdict, ...] = ()
@@ -92,14 +91,12 @@ def verify(
         raise ModelError("the receipt is about other inputs than those given")
     if tuple(map(commit, receipt.values)) != receipt.outputs:
         raise ModelError("the receipt's values are not those it commits to")
-    graph, parameters = bundle.graph, bundle.parameters
-    end = len(graph)
+    graph, end = bundle.graph, len(bundle.graph)
     _require_types(graph, end, receipt.values, "the receipt's values")
     claimed = _claimed(graph, receipt, inputs, {} if states is None else states)
     commitments = {cut: tuple(map(commit, state)) for cut, state in claimed.items()}
-    single = replay(graph, parameters, 0, inputs, end)
-    double = replay(graph, parameters, 0, inputs, end, dtype=torch.float64)
-    drift = drift_ratio(receipt.values, single, double)
+    found = measure_segment(bundle, 0, tuple(inputs), end, receipt.values)
+    drift = inf if found.differs else found.drift_ratio
     verdicts = []
     for node in range(end):
         if node in claimed and node + 1 in claimed:

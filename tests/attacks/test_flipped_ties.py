@@ -22,7 +22,9 @@ from tao.numerics.profile import NodeTolerance, Profile, SegmentTolerance
 from tao.protocol import actions, challenger
 from tao.protocol.partition import segments
 from tao.protocol.views import Phase
+from tao.receipt import Receipt
 from tao.roles.judge import ReplayJudge
+from tao.tensors import commit
 from tao.tensors.store import TensorStore
 
 ROUNDS = NodeTolerance((1e-7, 3e-7, 6e-7, 9e-7, 1.2e-6), (1e-7, 3e-7, 6e-7, 9e-7, 1.2e-6))
@@ -147,6 +149,17 @@ def test_a_class_replaced_outright_is_proven_wrong():
     (label,) = (value.clone() for value in states[len(bundle.graph)])
     label[3] = (label[3] + 1) % 8
     assert isinstance(course(bundle, states | {len(bundle.graph): (label,)})[-1], actions.Prove)
+
+
+def test_who_checks_a_receipt_takes_either_side_of_a_tie_and_no_other_class():
+    bundle = bundle_of(Classifier())
+    x, end = tied(bundle), len(bundle.graph)
+    other = flipped(bundle, x)[end]
+    assert not torch.equal(other[0], bundle.run((x,)).values[0])
+    wrong = (torch.cat([other[0][:3], (other[0][3:] + 1) % 8]),)
+    for labels, is_plausible in ((other, True), (wrong, False)):
+        receipt = Receipt(labels, (commit(x),), tuple(map(commit, labels)))
+        assert bundle.verify(receipt, (x,)).plausible is is_plausible
 
 
 def test_a_class_that_follows_from_false_logits_is_shown_to(bundle):

@@ -195,6 +195,29 @@ def test_a_dispute_or_claim_that_fails_holds_up_no_other(world):
     assert "the store breaks down" in world.log()
 
 
+def test_a_store_that_takes_nothing_costs_the_prover_no_turn(world):
+    world.request()
+    cheat = Cheat(world.bundle, node(world.bundle, "contraction"))
+    prover, challenger = world.prover(cheat), world.challenger()
+    prover.tick()
+    assert actions(challenger.tick()) == ["open"]
+    store = prover.context.store
+    put, refused = store.put_tensor, []
+
+    def full(tensor):
+        refused.append(tensor)
+        raise StoreError("no space left in the store")
+
+    store.put_tensor = full
+    assert actions(prover.tick()) == ["reveal"] and len(refused) == 1
+    assert challenger.tick() == []  # waits for what is not there
+    prover.tick()
+    assert world.log().count("no space left in the store; what was revealed is stored later") == 1
+    store.put_tensor = put
+    prover.tick()
+    assert world.play(prover, challenger) and world.dispute().outcome is Outcome.CHALLENGER_WON
+
+
 def test_roles_restarted_before_every_move_play_on(world):
     """Ending a process at any point loses nothing: every tick here is a new process's first."""
     world.request()

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import time
 from abc import abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from torch import Tensor
 from web3.logs import DISCARD
 
 from tao.chain.sender import Sent
-from tao.errors import ChainError, ModelError, StoreError
+from tao.errors import ChainError, ModelError, StoreError, sentence
 from tao.model import ModelBundle
 from tao.protocol import actions, prover
 from tao.protocol.actions import Action
@@ -24,6 +24,9 @@ from tao.roles.role import OVER, dispute_facts, short
 from tao.roles.states import fetch_read
 from tao.tensors import TensorTree, TensorType, commit
 
+Publish = Callable[[Tensor], bytes]
+"""Makes a tensor available, and returns its commitment."""
+
 
 class Defender(Bonded):
     """Serves requests for one model that pay `minimum_fee` wei or more, and defends this account's claims."""
@@ -36,6 +39,7 @@ class Defender(Bonded):
         super().__init__(context)
         self.bundle = bundle
         self.minimum_fee = minimum_fee
+        self._unpublished: list[tuple[Publish, Tensor]] = []
 
     @abstractmethod
     def _states(self, claim: ClaimView, cuts: Iterable[int]) -> Mapping[int, Sequence[Tensor]]:
@@ -53,6 +57,7 @@ class Defender(Bonded):
             if claim.prover == self.address and claim.status in (Status.PENDING, Status.DISPUTED)
         ]
         self._under_way = sum(max(1, claim.open_disputes) for claim in open_claims)
+        self._publish_rest()
         yield from self._withdrawals(view.block)
         for action in prover.decide(view, self.address, self.bundle.model_id, self.minimum_fee):
             if isinstance(action, actions.Serve) and not self._may_bond():
@@ -111,6 +116,33 @@ class Defender(Bonded):
             dispute.dispute_id, dispute.lo, dispute.hi, list(states), list(paths)
         )
         return self.context.send(call, already=OVER)
+
+    def _published(self, tensor: Tensor, publish: Publish) -> bytes:
+        """Publish a tensor that is revealed; returns its commitment. A store that takes nothing costs no turn: the
+        tensor is published at a later look, and what is demanded meanwhile is answered on chain."""
+        if not self._unpublished:
+            try:
+                return publish(tensor)
+            except StoreError as error:
+                self._put_off_publishing(error)
+        self._unpublished.append((publish, tensor))
+        return commit(tensor)
+
+    def _publish_rest(self) -> None:
+        while self._unpublished:
+            publish, tensor = self._unpublished[0]
+            try:
+                publish(tensor)
+            except StoreError as error:
+                self._put_off_publishing(error)
+                return
+            del self._unpublished[0]
+        self.context.journal.solved("publish")
+
+    def _put_off_publishing(self, error: StoreError) -> None:
+        self.context.journal.problem(
+            self.name, "publish", f"{sentence(error)}; what was revealed is stored later"
+        )
 
     def _finalise(self, claim: ClaimView) -> Done | None:
         start = time.monotonic()

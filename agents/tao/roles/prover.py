@@ -3,6 +3,7 @@
 import os
 import time
 from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
 from typing import Protocol
 
 import torch
@@ -144,10 +145,11 @@ class ProverRole(Defender):
         computed = time.monotonic()
         store = self.context.store
         written = store.bytes_written
+        publish = partial(self._behaviour.publish, store)
         known = self._revealed(dispute) if self._behaviour.stands_by else {}
         commitments = [
             [
-                known.get(value) or self._behaviour.publish(store, tensor)
+                known.get(value) or self._published(tensor, publish)
                 for value, tensor in zip(self.bundle.graph.live(cut), states[cut], strict=True)
             ]
             for cut in cuts

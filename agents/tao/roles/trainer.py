@@ -147,7 +147,8 @@ class TrainerRole(Defender):
             what = f"revealed the states before steps {', '.join(map(str, checkpoints))}"
         else:
             held = self._states(dispute.claim, cuts)
-            states = [[self.context.store.put_tensor(tensor) for tensor in held[cut]] for cut in cuts]
+            put = self.context.store.put_tensor
+            states = [[self._published(tensor, put) for tensor in held[cut]] for cut in cuts]
             paths = []
             what = f"revealed {len(cuts)} states of operators {dispute.lo} to {dispute.hi - 1}"
         sent = self._send_states(dispute, states, paths)
