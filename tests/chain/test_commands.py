@@ -447,6 +447,13 @@ def test_a_first_state_that_cannot_be_written_after_all_is_told(run, tmp_path, m
     assert result.exit_code == 1 and "the first state cannot be written" in result.output
 
 
+def test_a_profile_that_is_none_is_named_where_a_model_is_registered(run, tmp_path):
+    path = tmp_path / "profile.json"
+    path.write_text("{}")
+    result = run(f"register {MODELS}:classifier --profile {path}", OWNER)
+    assert result.exit_code and f"{path}: invalid tolerance profile" in result.output
+
+
 def test_registering_shows_how_far_the_calibration_has_come(run, monkeypatch):
     def calibrate(bundle, samples, variants, store, progress, settings):
         for done in (1, 2):

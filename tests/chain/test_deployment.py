@@ -13,7 +13,7 @@ from tao.chain.contracts import Contracts
 from tao.chain.deploy import create_address, deploy
 from tao.chain.deployment import CONTRACTS, Deployment
 from tao.chain.local import account
-from tao.chain.parameters import check_parameters, load_parameters
+from tao.chain.parameters import PARAMETERS, check_parameters, load_parameters
 from tao.commands.deploy import run_deploy
 from tao.errors import ChainError, DeploymentError
 
@@ -209,14 +209,30 @@ def test_missing_and_unknown_parameters_are_named(section):
         check_parameters(profile)
 
 
-def test_both_profiles_are_accepted_and_an_unknown_one_is_named(w3, build):
-    assert load_parameters("local")["claims"]["proverBond"] == 10**17
-    with pytest.raises(DeploymentError, match="no profile 'mainnet'; it has local, testnet"):
-        load_parameters("mainnet")
-    deploy(w3, account(OWNER + 11), load_parameters("testnet"), build, "ethereum-testnet")
+@pytest.mark.parametrize("profile", yaml.safe_load(PARAMETERS.read_text()))
+def test_every_profile_is_deployed_by_its_parameters(profile, w3, build):
+    parameters = load_parameters(profile)
+    deployed = deploy(w3, account(OWNER + 11), parameters, build, f"ethereum-{profile}")
+    game = Contracts.bind(w3, deployed, build).game
+    assert game.functions.parameters().call()[0] == parameters["game"]["fanOut"]
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("local: {}", "no profile 'mainnet'; it has local"),
+        ("mainnet:", "burnShareBps is missing, as is every other one"),
+        ("mainnet: {burnShareBps: true}", "burnShareBps must be from 1 to 9999"),
+        ("mainnet: [", "is no YAML: while parsing"),
+        ("", "no profile 'mainnet'; it has none"),
+    ],
+)
+def test_a_profile_that_is_none_is_named(tmp_path, text, sentence):
+    path = tmp_path / "parameters.yaml"
+    path.write_text(text)
+    with pytest.raises(DeploymentError, match=sentence):
+        load_parameters("mainnet", path)
 
 
 def _profile(name: str) -> dict:
-    from tao.chain.parameters import PARAMETERS
-
     return yaml.safe_load(PARAMETERS.read_text())[name]

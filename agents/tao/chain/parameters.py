@@ -33,7 +33,12 @@ def load_parameters(profile: str, path: Path = PARAMETERS) -> dict[str, Any]:
     """
     if not path.is_file():
         raise DeploymentError(f"the parameters file {path} is missing")
-    profiles = yaml.safe_load(path.read_text())
+    try:
+        profiles = yaml.safe_load(path.read_text())
+    except yaml.YAMLError as error:
+        raise DeploymentError(
+            f"the parameters file {path} is no YAML: {' '.join(str(error).split())}"
+        ) from error
     if not isinstance(profiles, dict) or profile not in profiles:
         known = ", ".join(profiles) if isinstance(profiles, dict) else "none"
         raise DeploymentError(f"{path} has no profile {profile!r}; it has {known}")
@@ -42,8 +47,9 @@ def load_parameters(profile: str, path: Path = PARAMETERS) -> dict[str, Any]:
 
 def check_parameters(given: dict[str, Any]) -> dict[str, Any]:
     """Amounts to wei, and every relation the constructors require; raises DeploymentError naming the key."""
+    _require(isinstance(given, dict), "burnShareBps", "is missing, as is every other one")
     share = given.get("burnShareBps")
-    _require(isinstance(share, int) and 0 < share < 10_000, "burnShareBps", "must be from 1 to 9999")
+    _require(type(share) is int and 0 < share < 10_000, "burnShareBps", "must be from 1 to 9999")
     parameters: dict[str, Any] = {"burnShareBps": share}
     for section, keys in _KEYS.items():
         values = given.get(section)

@@ -87,17 +87,20 @@ def largest_constants(graph: "Graph", profile: "Profile") -> list[str]:
 def merge_files(paths: Sequence[Path]) -> bytes:
     """The envelope of several profiles' files."""
     from tao.numerics.merge import merge
+
+    return merge(list(map(read_profile, paths))).to_json()
+
+
+def read_profile(path: Path) -> "Profile":
+    """A profile from its file. Raises ProfileError, naming the file, where it cannot be read or is none."""
     from tao.numerics.profile import Profile
 
-    profiles = []
-    for path in paths:
-        try:
-            profiles.append(Profile.from_json(path.read_bytes()))
-        except OSError as error:
-            raise ProfileError(f"the profile {path} cannot be read: {error.strerror}") from error
-        except ProfileError as error:
-            raise ProfileError(f"{path}: {error}") from error
-    return merge(profiles).to_json()
+    try:
+        return Profile.from_json(path.read_bytes())
+    except OSError as error:
+        raise ProfileError(f"the profile {path} cannot be read: {error.strerror}") from error
+    except ProfileError as error:
+        raise ProfileError(f"{path}: {error}") from error
 
 
 @click.command()

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 from click.core import ParameterSource
 
+from tao.commands.calibrate import read_profile
 from tao.commands.options import (
     Settings,
     apply_variant,
@@ -45,7 +46,6 @@ def register_model(
     from tao.model import trace
     from tao.numerics.calibrate import Settings as Calibration
     from tao.numerics.calibrate import calibrate
-    from tao.numerics.profile import Profile
     from tao.numerics.variants import available
     from tao.roles.client import register as send
 
@@ -63,7 +63,7 @@ def register_model(
         with display.work(what) as bar:
             tolerances = calibrate(bare, samples, names, settings.store, bar.show, how)
     else:
-        tolerances = Profile.from_json(profile.read_bytes())
+        tolerances = read_profile(profile)
     return send(context, replace(bare, profile=tolerances)).details["model"]
 
 
