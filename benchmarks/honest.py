@@ -1,8 +1,8 @@
 """False alarms: what honest provers on other kernels meet, and what cheats meet under the same thresholds.
 
 A claim is a batch of sentences that one kernel variant ran through the sentence encoder and another judges,
-on the real weights and with the committed profile. Three tests: the challenger's drift test of the whole
-graph; every operator's exceedance of its thresholds; every element of a contraction against the provable
+on the real weights and with the committed profile. Three tests: the challenger's of the whole graph, by its
+thresholds; every operator's exceedance of its thresholds; every element of a contraction against the provable
 bound. The last two judge operators on the prover's own inputs to them, for sentences that were not calibrated
 on. Some of the variants were not calibrated on either.
 """
@@ -23,8 +23,9 @@ from models.minilm.model import batches, build, load_sentences
 from tao.execution import Executor
 from tao.model import ModelBundle
 from tao.numerics.contraction import node_excess
-from tao.numerics.drift import DRIFT_THRESHOLD
-from tao.numerics.process import VariantProcess, processes, step_together
+from tao.numerics.drift import DRIFT_THRESHOLD, drift_ratio
+from tao.numerics.process import VariantProcess, ask_all, processes, segment_ends, step_together
+from tao.numerics.segments import ESCALATION_MARGIN, segment_statistics
 from tao.numerics.statistics import deviation_statistics
 from tao.numerics.variants import available
 from tao.tensors.store import TensorStore
@@ -83,12 +84,27 @@ CHEATS: dict[str, Callable[[Tensor], Tensor]] = {
 }
 
 
-def cheat_drift(bundle: ModelBundle, judge: VariantProcess, inputs: Sequence[Tensor]) -> dict[str, float]:
-    """The drift ratio of each cheat's outputs."""
+def judge_whole(
+    bundle: ModelBundle, judge: VariantProcess, inputs: Sequence[Tensor], claimed: Sequence[Tensor]
+) -> tuple[float, float]:
+    """What a challenger makes of claimed outputs: how far they exceed what it accepts, and their drift ratio."""
+    end = len(bundle.graph)
+    ask_all([judge], "begin", list(inputs))
+    (own,), double = segment_ends([judge], end)
+    exceedance = bundle.profile.segment_exceedance(
+        0, end, segment_statistics(claimed, own, double, bundle.profile.grid)
+    )
+    return exceedance / ESCALATION_MARGIN, drift_ratio(claimed, own, double)
+
+
+def judge_cheats(
+    bundle: ModelBundle, judge: VariantProcess, inputs: Sequence[Tensor]
+) -> dict[str, tuple[float, float]]:
+    """`judge_whole` of each cheat's outputs."""
     found = {}
     for name, change in CHEATS.items():
         weights = [change(p) if p.is_floating_point() and p.dim() == 2 else p for p in bundle.parameters]
-        found[name] = judge.drift(inputs, Executor(bundle.graph, weights).run(inputs))
+        found[name] = judge_whole(bundle, judge, inputs, Executor(bundle.graph, weights).run(inputs))
     return found
 
 
@@ -101,11 +117,11 @@ def devices(bundle: ModelBundle) -> Iterator[list[VariantProcess]]:
 
 
 def measure(progress: Callable[[str], None]) -> dict:
-    """False alarms and margins of honest claims, and the drift ratios of cheats."""
+    """False alarms and margins of honest claims, and the same of cheats."""
     torch.manual_seed(SEED)
     chooser, bundle = random.Random(SEED), build()
     unseen = batches(OPERATOR_CLAIMS, SEED, load_sentences()[SENTENCES:])
-    ratios, operators = [], Operators()
+    found, operators = [], Operators()
     with devices(bundle) as workers:
         names = [worker.name for worker in workers]
         for done, inputs in enumerate(unseen, 1):
@@ -113,10 +129,11 @@ def measure(progress: Callable[[str], None]) -> dict:
             progress(f"{done} claims, {operators.judged} operators: {operators.false_alarms} false alarms")
         for done, inputs in enumerate(batches(CLAIMS, SEED), 1):
             prover, judge = chooser.sample(workers, 2)
-            ratios.append(judge.drift(inputs, prover.run(inputs)))
+            found.append(judge_whole(bundle, judge, inputs, prover.run(inputs)))
             if done % 25 == 0:
-                progress(f"{done} claims: {sum(r > DRIFT_THRESHOLD for r in ratios)} false alarms")
-        cheats = cheat_drift(bundle, workers[0], unseen[0])
+                progress(f"{done} claims: {sum(excess > 1 for excess, _ in found)} false alarms")
+        cheats = judge_cheats(bundle, workers[0], unseen[0])
+    excesses, ratios = zip(*found, strict=True)
     calibrated = {device.name for device in bundle.profile.devices}
     return {
         "model": "all-MiniLM-L6-v2",
@@ -128,12 +145,15 @@ def measure(progress: Callable[[str], None]) -> dict:
             "safety": bundle.profile.safety,
         },
         "whole_graph": {
-            "claims": len(ratios),
-            "false_alarms": sum(ratio > DRIFT_THRESHOLD for ratio in ratios),
-            "threshold": DRIFT_THRESHOLD,
+            "claims": len(found),
+            "false_alarms": sum(excess > 1 for excess in excesses),
+            "excess_median": statistics.median(excesses),
+            "excess_max": max(excesses),
+            "drift_threshold": DRIFT_THRESHOLD,
             "drift_ratio_median": statistics.median(ratios),
             "drift_ratio_max": max(ratios),
-            "drift_ratio_of_cheats": cheats,
+            "excess_of_cheats": {name: excess for name, (excess, _) in cheats.items()},
+            "drift_ratio_of_cheats": {name: ratio for name, (_, ratio) in cheats.items()},
         },
         "operators": {
             "claims": OPERATOR_CLAIMS,

@@ -189,21 +189,30 @@ def tightness(result: Result) -> list[str]:
 
 def honest(result: Result) -> list[str]:
     graph = result["whole_graph"]
-    cheats = [{"cheat": name, "ratio": value} for name, value in graph["drift_ratio_of_cheats"].items()]
+    ratios = graph["drift_ratio_of_cheats"]
+    cheats = [
+        {"cheat": name, "excess": x, "ratio": ratios[name]} for name, x in graph["excess_of_cheats"].items()
+    ]
     return [
         f"{result['model']}, run by one device and judged by another; of {len(result['variants'])} devices "
         f"{len(result['variants_not_calibrated'])} were not calibrated on. First the challenger's test of "
-        "the whole graph, which is suspicious above its threshold:",
+        "the whole graph: it disputes outputs that exceed what it accepts of this model, which is 1. (The drift "
+        "ratio is its test of models without thresholds for the whole graph.)",
         listing(
             graph,
             Column("claims", "claims", count),
             Column("false alarms", "false_alarms", count),
-            Column("threshold", "threshold"),
+            Column("excess, median", "excess_median", ratio),
+            Column("excess, largest", "excess_max", ratio),
             Column("drift ratio, median", "drift_ratio_median"),
             Column("drift ratio, largest", "drift_ratio_max"),
+            Column("threshold of the drift ratio", "drift_threshold"),
         ),
-        "The same ratio of cheats:",
-        table([Column("cheat", "cheat", text), Column("drift ratio", "ratio")], cheats),
+        "The same of cheats:",
+        table(
+            [Column("cheat", "cheat", text), Column("excess", "excess"), Column("drift ratio", "ratio")],
+            cheats,
+        ),
         "Every operator against its thresholds:",
         listing(
             result["operators"],
