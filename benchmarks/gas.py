@@ -66,7 +66,7 @@ def measure_functions() -> dict[str, int]:
         members = [member(here.context(FIRST_MEMBER + i)) for i in range(3)]
         for each in members:
             each.join()
-        texts = iter(torch.randn(8, 2, 12, generator=torch.Generator().manual_seed(0)))
+        texts = iter(torch.randn(9, 2, 12, generator=torch.Generator().manual_seed(0)))
         honest = ProverRole(here.context(PROVER), bundle)
         client.request(here.context(CLIENT), bundle, (next(texts),), 10**15)
         honest.tick()
@@ -79,6 +79,7 @@ def measure_functions() -> dict[str, int]:
         here.dispute(bundle, (next(texts),), Cheat(bundle, 0))
         here.dispute(bundle, (next(texts),), Rewriter(bundle, 1))
         here.dispute(bundle, (next(texts),), Cheat(bundle, 5), *members)
+        here.dispute(bundle, (next(texts),), Withholder(bundle, 0), seconds=40)
         here.dispute(bundle, (next(texts),), Withholder(bundle, 5), *members[:2], seconds=40)
         absent = members[2].context
         missing = members[2].context.reader.stake - committee.stakeOf(absent.address).call()

@@ -28,6 +28,9 @@ class Pointing:
     def deviation(self, dispute, child):
         return 2.0 if dispute.cuts[child] <= self.operator < dispute.cuts[child + 1] else 0.5
 
+    def differs(self, dispute, child):
+        return False
+
     def examine(self, dispute, given_up=()):
         return Measured(0.0)
 

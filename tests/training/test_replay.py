@@ -337,7 +337,7 @@ def test_zeros_of_single_operations_have_the_sign_of_ieee_and_others_none(bits: 
 
 def test_inputs_that_do_not_fit_are_refused() -> None:
     graph, parameters, inputs = perceptron(**SMALL)
-    with pytest.raises(ModelError, match="value 2 must be float32"):
+    with pytest.raises(ModelError, match="input 2 must be float32"):
         Replay(graph, parameters).record([*inputs[:2], inputs[2].T, *inputs[3:]])
     with pytest.raises(ReplayError, match="step 0 needs its log"):
         Replay(graph, parameters).advance(0, inputs, 5)
