@@ -5,11 +5,13 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_fixed
 from torch import Tensor
 
 from demo import evidence
 from demo.stage import Stage, Stuck
 from tao.chain.local import let_pass
+from tao.errors import ChainError
 from tao.model import ModelBundle
 from tao.protocol.views import ChainView, ClaimView, DisputeView, Outcome, Phase, Status
 from tao.protocol.views import Stage as CaseStage
@@ -18,6 +20,10 @@ from tao.roles.context import Context
 
 ROUTES = {"prove": "proof", "settle": "vote", "timeout": "timeout"}
 """What the move that ended a dispute says about how it was decided."""
+
+_LOOKING = Retrying(
+    retry=retry_if_exception_type(ChainError), stop=stop_after_attempt(5), wait=wait_fixed(0.3), reraise=True
+)
 
 
 @dataclass
@@ -203,7 +209,8 @@ class Play:
         return self.stage.wealth(self.stage.parties[name].account.address, self.context)
 
     def _view(self) -> ChainView:
-        return self.context.reader.view({self.bundle.model_id})
+        """Looked at again where the node has a block and not yet its events."""
+        return _LOOKING.copy()(self.context.reader.view, {self.bundle.model_id})
 
     def _claim(self, view: ChainView, claim_id: str) -> ClaimView:
         found = [claim for claim in view.claims if identifier(claim.claim_id) == claim_id]

@@ -78,7 +78,9 @@ def test_a_machine_without_a_device_refuses_to_calibrate_on_it(no_cuda, bundle, 
 def test_a_role_is_not_run_on_the_cpu_in_its_place():
     words = ["prover", "--model", "0x" + 32 * "00", "--variant", "cuda"]
     done = CliRunner().invoke(main, words)
-    assert done.exit_code == 1 and "'cuda' is for calibration; a role runs with one of native, " in done.output
+    assert (
+        done.exit_code == 1 and "'cuda' is for calibration; a role runs with one of native, " in done.output
+    )
 
 
 def test_its_process_computes_sums_of_products_in_float32():
