@@ -11,6 +11,7 @@ from tao.errors import TooLarge
 from tao.graph.states import of_outputs
 from tao.model import ModelBundle
 from tao.numerics.dot import THETA_ONE
+from tao.numerics.measure import SegmentMeasurement
 from tao.proofs import Plan, proof_plan
 from tao.proofs.leaf import Leaf
 from tao.protocol import actions
@@ -48,7 +49,7 @@ class ChallengerRole(Disputant):
         found = self.judge.claims.get(claim.claim_id)
         if found is None:
             return "its tensors are not available", {"drift_ratio": None}
-        return f"drift ratio {found.drift_ratio:.3g}", {"drift_ratio": number(found.drift_ratio)}
+        return _measured(found), {"drift_ratio": number(found.drift_ratio)}
 
     def _verdict(self, claim: ClaimView) -> tuple[str, dict[str, Any]] | None:
         found = self.judge.claims.get(claim.claim_id)
@@ -56,7 +57,7 @@ class ChallengerRole(Disputant):
             return None
         verdict = "implausible" if self.judge.is_implausible(found) else "plausible"
         facts = {"drift_ratio": number(found.drift_ratio), "exceedance": number(found.exceedance)}
-        return f"is {verdict}: drift ratio {found.drift_ratio:.3g}", facts
+        return f"is {verdict}: {_measured(found)}", facts
 
     def _make_plan(self, dispute: DisputeView, element: int) -> Plan:
         return proof_plan(self.bundle, dispute.lo, *self._around(dispute), element)
@@ -96,3 +97,9 @@ class ChallengerRole(Disputant):
     def _is_measured(self, operator: str) -> bool:
         adjudicator = self.context.contracts.adjudicator_of(operator)
         return adjudicator is not None and hasattr(adjudicator.functions, "exceeds")
+
+
+def _measured(found: SegmentMeasurement) -> str:
+    """What was found about the outputs, for people."""
+    differs = "; integers differ that no tie explains" if found.differs else ""
+    return f"deviation {found.excess:.3g} of the limit{differs}"
