@@ -99,10 +99,10 @@ def _adamw(module: nn.Module) -> torch.optim.Optimizer:
 
 SUBJECTS = {
     "resnet50": Subject(
-        _resnet50, _pictures, _sgd, classify, batch_size=64, steps=4, log_capacity=1 << 17, published=209_400_000
+        _resnet50, _pictures, _sgd, classify, batch_size=64, steps=8, log_capacity=1 << 17, published=209_400_000
     ),
     "gpt2": Subject(
-        _gpt2, _texts(50257, 64, 64), _adamw, predict, batch_size=8, steps=4, log_capacity=1 << 17,
+        _gpt2, _texts(50257, 64, 64), _adamw, predict, batch_size=8, steps=8, log_capacity=1 << 17,
         published=42_100_000, clip_norm=1.0,
     ),
     "small_cnn": Subject(SmallCnn, _digits, _sgd, classify, batch_size=16, steps=400, log_capacity=1 << 14),
