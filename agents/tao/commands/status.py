@@ -8,7 +8,7 @@ from rich.markup import escape
 
 from tao.commands.options import Settings, account_option, deployment_option, rpc_option
 from tao.display import duration, printable, utc
-from tao.protocol.views import CHALLENGER_MOVES, PROVER_MOVES, ChainView, DisputeView, Phase, Status
+from tao.protocol.views import CHALLENGER_MOVES, PROVER_MOVES, ChainView, DisputeView, Phase
 
 if TYPE_CHECKING:
     from tao.roles.context import Context
@@ -81,7 +81,7 @@ def _requests(view: ChainView, w3: Any) -> Iterable[Entry]:
 def _claims(view: ChainView) -> Iterable[Entry]:
     for claim in view.claims:
         left = claim.window_end - view.now
-        is_open = claim.status in (Status.PENDING, Status.DISPUTED) and left >= 0
+        is_open = claim.is_open and left >= 0
         state = claim.status.name.lower() + (f", window ends in {duration(left)}" if is_open else "")
         asked = f"\n    request 0x{claim.request_id.hex()}" if claim.request_id else ""
         yield claim.claim_id, state, f"model {_short(claim.model_id)}, prover {claim.prover}{asked}"

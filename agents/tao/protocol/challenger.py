@@ -12,7 +12,7 @@ from typing import Protocol
 
 from tao.protocol import actions
 from tao.protocol.upkeep import upkeep
-from tao.protocol.views import CHALLENGER_MOVES, ChainView, ClaimView, DisputeView, Phase, Status
+from tao.protocol.views import CHALLENGER_MOVES, ChainView, ClaimView, DisputeView, Phase
 
 WAIT = 4
 """The share of its clock, one part in so many, for which a challenger waits for what is withheld, each turn."""
@@ -147,7 +147,7 @@ def pursue(
 
 def challengeable(claim: ClaimView, now: int) -> bool:
     """True while a dispute of this claim may be opened."""
-    return claim.status in (Status.PENDING, Status.DISPUTED) and now <= claim.window_end
+    return claim.is_open and now <= claim.window_end
 
 
 def parts(view: ChainView, me: str) -> Iterator[DisputeView | ClaimView]:

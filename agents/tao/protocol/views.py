@@ -115,6 +115,11 @@ class ClaimView:
     status: Status
     open_disputes: int
 
+    @property
+    def is_open(self) -> bool:
+        """Its challenge window or a dispute of it still runs, so that it may be refuted."""
+        return self.status in (Status.PENDING, Status.DISPUTED)
+
 
 @dataclass(frozen=True)
 class Demand:

@@ -17,7 +17,7 @@ from tao.graph.states import is_consistent, of_outputs
 from tao.model import ModelBundle
 from tao.proofs import Plan
 from tao.protocol.challenger import Finding, GivenUp, Inconsistent, Measured, Missing, Refutable
-from tao.protocol.views import ChainView, ClaimView, DisputeView, Status
+from tao.protocol.views import ChainView, ClaimView, DisputeView
 from tao.roles.bits import log_value, stand_in
 from tao.roles.pace import Pace
 from tao.roles.role import short
@@ -131,7 +131,7 @@ class AuditJudge:
         """Keep what is known about claims that may be disputed and segments that are: it holds whole states."""
         running = disputed(view)
         self.plans = {key: plan for key, plan in self.plans.items() if key in running}
-        is_open = {c.claim_id for c in view.claims if c.status in (Status.PENDING, Status.DISPUTED)}
+        is_open = {claim.claim_id for claim in view.claims if claim.is_open}
         self.cases = {claim: case for claim, case in self.cases.items() if claim in is_open}
 
     def differs(self, dispute: DisputeView, child: int) -> bool:

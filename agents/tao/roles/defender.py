@@ -14,7 +14,7 @@ from tao.errors import ChainError, ModelError, StoreError, sentence
 from tao.model import ModelBundle
 from tao.protocol import actions, prover
 from tao.protocol.actions import Action
-from tao.protocol.views import ChainView, ClaimView, DisputeView, Status
+from tao.protocol.views import ChainView, ClaimView, DisputeView
 from tao.roles import sums
 from tao.roles.admission import require_short_reveals
 from tao.roles.context import Context
@@ -51,11 +51,7 @@ class Defender(Bonded):
 
     def decide(self, view: ChainView) -> Iterable[Action]:
         """See prover.decide; without requests while there is no ether for another bond."""
-        open_claims = [
-            claim
-            for claim in view.claims
-            if claim.prover == self.address and claim.status in (Status.PENDING, Status.DISPUTED)
-        ]
+        open_claims = [claim for claim in view.claims if claim.prover == self.address and claim.is_open]
         self._under_way = sum(max(1, claim.open_disputes) for claim in open_claims)
         self._publish_rest()
         yield from self._withdrawals(view.block)

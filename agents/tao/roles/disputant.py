@@ -18,7 +18,7 @@ from tao.proofs import Plan, leaf_claim
 from tao.proofs.leaf import Leaf
 from tao.protocol import actions, challenger
 from tao.protocol.actions import Action
-from tao.protocol.views import ChainView, ClaimView, DisputeView, Phase, Status
+from tao.protocol.views import ChainView, ClaimView, DisputeView, Phase
 from tao.roles import sums
 from tao.roles.context import Context
 from tao.roles.funds import Bonded
@@ -288,7 +288,7 @@ class Disputant(Bonded):
     def _tell(self, claim: ClaimView) -> None:
         if claim.claim_id in self._told:
             return
-        if claim.prover == self.address and claim.status in (Status.PENDING, Status.DISPUTED):
+        if claim.prover == self.address and claim.is_open:
             self._told.add(claim.claim_id)
             own = f"claim {short(claim.claim_id)} is this account's own, which another one has to check"
             self.context.journal.note(self.name, own)

@@ -10,7 +10,7 @@ from tao.numerics.contraction import has_theta
 from tao.numerics.measure import SegmentMeasurement, measure, measure_segment
 from tao.proofs import find_accusable_element, find_refutable_element
 from tao.protocol.challenger import Exceeding, Finding, GivenUp, Inconsistent, Measured, Missing, Refutable
-from tao.protocol.views import ChainView, ClaimView, DisputeView, Phase, Status
+from tao.protocol.views import ChainView, ClaimView, DisputeView, Phase
 from tao.roles.states import Ends, around, chunk_numbered, ends, fetch_segment, fetch_value
 from tao.tensors.store import TensorStore
 
@@ -109,7 +109,7 @@ class ReplayJudge:
 
     def forget(self, view: ChainView) -> None:
         """Keep what is known about claims that may be disputed, and disputes that run, alone."""
-        is_open = {c.claim_id for c in view.claims if c.status in (Status.PENDING, Status.DISPUTED)}
+        is_open = {claim.claim_id for claim in view.claims if claim.is_open}
         runs = {dispute.dispute_id for dispute in view.disputes if dispute.phase is not Phase.CLOSED}
         self.claims = {claim: found for claim, found in self.claims.items() if claim in is_open}
         self._deviations = {part: found for part, found in self._deviations.items() if part[0] in runs}
