@@ -23,9 +23,8 @@ from models.minilm.model import batches, build, load_sentences
 from tao.execution import Executor
 from tao.model import ModelBundle
 from tao.numerics.contraction import node_excess
-from tao.numerics.drift import DRIFT_THRESHOLD, drift_ratio
-from tao.numerics.process import VariantProcess, ask_all, processes, segment_ends, step_together
-from tao.numerics.segments import ESCALATION_MARGIN, segment_statistics
+from tao.numerics.drift import DRIFT_THRESHOLD
+from tao.numerics.process import VariantProcess, processes, step_together
 from tao.numerics.statistics import deviation_statistics
 from tao.numerics.variants import available
 from tao.tensors.store import TensorStore
@@ -84,27 +83,14 @@ CHEATS: dict[str, Callable[[Tensor], Tensor]] = {
 }
 
 
-def judge_whole(
-    bundle: ModelBundle, judge: VariantProcess, inputs: Sequence[Tensor], claimed: Sequence[Tensor]
-) -> tuple[float, float]:
-    """What a challenger makes of claimed outputs: how far they exceed what it accepts, and their drift ratio."""
-    end = len(bundle.graph)
-    ask_all([judge], "begin", list(inputs))
-    (own,), double = segment_ends([judge], end)
-    exceedance = bundle.profile.segment_exceedance(
-        0, end, segment_statistics(claimed, own, double, bundle.profile.grid)
-    )
-    return exceedance / ESCALATION_MARGIN, drift_ratio(claimed, own, double)
-
-
 def judge_cheats(
     bundle: ModelBundle, judge: VariantProcess, inputs: Sequence[Tensor]
 ) -> dict[str, tuple[float, float]]:
-    """`judge_whole` of each cheat's outputs."""
+    """The drift ratio of each cheat's outputs, and how far they exceed what a challenger accepts."""
     found = {}
     for name, change in CHEATS.items():
         weights = [change(p) if p.is_floating_point() and p.dim() == 2 else p for p in bundle.parameters]
-        found[name] = judge_whole(bundle, judge, inputs, Executor(bundle.graph, weights).run(inputs))
+        found[name] = judge.judge(inputs, Executor(bundle.graph, weights).run(inputs))
     return found
 
 
@@ -129,11 +115,11 @@ def measure(progress: Callable[[str], None]) -> dict:
             progress(f"{done} claims, {operators.judged} operators: {operators.false_alarms} false alarms")
         for done, inputs in enumerate(batches(CLAIMS, SEED), 1):
             prover, judge = chooser.sample(workers, 2)
-            found.append(judge_whole(bundle, judge, inputs, prover.run(inputs)))
+            found.append(judge.judge(inputs, prover.run(inputs)))
             if done % 25 == 0:
-                progress(f"{done} claims: {sum(excess > 1 for excess, _ in found)} false alarms")
+                progress(f"{done} claims: {sum(excess > 1 for _, excess in found)} false alarms")
         cheats = judge_cheats(bundle, workers[0], unseen[0])
-    excesses, ratios = zip(*found, strict=True)
+    ratios, excesses = zip(*found, strict=True)
     calibrated = {device.name for device in bundle.profile.devices}
     return {
         "model": "all-MiniLM-L6-v2",
@@ -152,8 +138,8 @@ def measure(progress: Callable[[str], None]) -> dict:
             "drift_threshold": DRIFT_THRESHOLD,
             "drift_ratio_median": statistics.median(ratios),
             "drift_ratio_max": max(ratios),
-            "excess_of_cheats": {name: excess for name, (excess, _) in cheats.items()},
-            "drift_ratio_of_cheats": {name: ratio for name, (_, ratio) in cheats.items()},
+            "excess_of_cheats": {name: excess for name, (_, excess) in cheats.items()},
+            "drift_ratio_of_cheats": {name: ratio for name, (ratio, _) in cheats.items()},
         },
         "operators": {
             "claims": OPERATOR_CLAIMS,

@@ -96,7 +96,7 @@ def verify(
     claimed = _claimed(graph, receipt, inputs, {} if states is None else states)
     commitments = {cut: tuple(map(commit, state)) for cut, state in claimed.items()}
     found = measure_segment(bundle, 0, tuple(inputs), end, receipt.values)
-    drift = inf if found.differs else found.drift_ratio
+    drift = found.drift
     verdicts = []
     for node in range(end):
         if node in claimed and node + 1 in claimed:
@@ -147,5 +147,5 @@ def _measured(
         exceedance = measure(bundle, node, before, after).exceedance
     elif is_implausible:
         found = measure_segment(bundle, node, before, node + 1, after)
-        exceedance = inf if found.differs else found.drift_ratio / DRIFT_THRESHOLD
+        exceedance = found.drift / DRIFT_THRESHOLD
     return find_refutable_element(bundle, node, before, of_outputs(bundle.graph, node, after)), exceedance

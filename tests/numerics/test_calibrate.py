@@ -129,9 +129,9 @@ def test_every_operator_starts_from_the_first_devices_values(bundle, outputs):
 def test_a_process_judges_outputs_by_their_drift(workers):
     judge, prover = workers
     honest = prover.run(sample(5))
-    assert 0 < judge.drift(sample(5), honest) < 4
-    assert judge.drift(sample(5), (honest[0] + 1e-3, honest[1])) > 100
-    assert judge.drift(sample(5), (honest[0], honest[1] + 1)) == math.inf
+    assert 0 < judge.judge(sample(5), honest)[0] < 4
+    assert judge.judge(sample(5), (honest[0] + 1e-3, honest[1]))[0] > 100
+    assert judge.judge(sample(5), (honest[0], honest[1] + 1))[0] == math.inf
 
 
 def test_a_process_that_fails_is_named(bundle, store, capfd):

@@ -42,6 +42,11 @@ class SegmentMeasurement:
     is_calibrated: bool = True
 
     @property
+    def drift(self) -> float:
+        """The drift ratio, infinite where an integer differs."""
+        return math.inf if self.differs else self.drift_ratio
+
+    @property
     def excess(self) -> float:
         """How implausible the end is, above 1 if it is: by ESCALATION_MARGIN what a committee decides by where the
         segment has thresholds, and else the drift ratio, which nobody votes by."""
@@ -91,6 +96,19 @@ def measure_segment(
         double = replay(graph, parameters, lo, start, hi, dtype=torch.float64)
     except NoResult:
         return SegmentMeasurement(math.inf, (), math.inf, True)
+    return compare_segment(bundle, lo, start, hi, end, single, double)
+
+
+def compare_segment(
+    bundle: ModelBundle,
+    lo: int,
+    start: tuple[Tensor, ...],
+    hi: int,
+    end: tuple[Tensor, ...],
+    single: tuple[Tensor, ...],
+    double: tuple[Tensor, ...],
+) -> SegmentMeasurement:
+    """`measure_segment` given one's own replays in single and double precision."""
     floats = [place for place, own in enumerate(single) if own.is_floating_point()]
     ratio = drift_ratio(*([state[place] for place in floats] for state in (end, single, double)))
     differs = not ties.explain(bundle, lo, start, hi, end, single)

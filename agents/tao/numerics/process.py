@@ -69,9 +69,9 @@ class Remote(ABC):
         """The model's outputs."""
         return tuple(self._ask("run", list(inputs)))
 
-    def drift(self, inputs: Sequence[Tensor], claimed: Sequence[Tensor]) -> float:
-        """The drift ratio of claimed outputs against this device's float32 and float64 replays."""
-        return self._ask("drift", list(inputs), list(claimed))
+    def judge(self, inputs: Sequence[Tensor], claimed: Sequence[Tensor]) -> tuple[float, float]:
+        """`SegmentMeasurement.drift` and `.excess` of claimed outputs against this device's own replays."""
+        return tuple(self._ask("judge", list(inputs), list(claimed)))
 
     def __enter__(self) -> Self:
         return self

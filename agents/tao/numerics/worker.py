@@ -11,7 +11,7 @@ from tao.execution import Executor
 from tao.execution.replay import restore
 from tao.model import ModelBundle
 from tao.numerics import variants
-from tao.numerics.drift import drift_ratio
+from tao.numerics.measure import compare_segment
 from tao.numerics.process import receive, send
 from tao.numerics.runtimes import override_of
 from tao.tensors.store import TensorStore
@@ -24,7 +24,7 @@ class Worker:
         """runtime, device: of the variant. Tensors in requests and answers are on the CPU whatever the device,
         and values stay on it in between."""
         self.device = device
-        self.graph, self.parameters = bundle.graph, self._moved(bundle.parameters)
+        self.bundle, self.graph, self.parameters = bundle, bundle.graph, self._moved(bundle.parameters)
         self.override = override_of(runtime, self.graph)
         self.executor = Executor(self.graph, self.parameters)
         self.state: dict[int, Tensor] = {}
@@ -33,10 +33,12 @@ class Worker:
     def run(self, inputs: list[Tensor]) -> list[Tensor]:
         return _answer(self._advance(0, self._moved(inputs), len(self.graph)))
 
-    def drift(self, inputs: list[Tensor], claimed: list[Tensor]) -> float:
+    def judge(self, inputs: list[Tensor], claimed: list[Tensor]) -> tuple[float, float]:
         # Made anew each time: its parameters, twice the size, need not stay.
         double = Executor(self.graph, self.parameters, torch.float64).run(self._moved(inputs))
-        return drift_ratio(claimed, self.run(inputs), _answer(double))
+        ends = tuple(map(tuple, (claimed, self.run(inputs), _answer(double))))
+        found = compare_segment(self.bundle, 0, tuple(inputs), len(self.graph), *ends)
+        return found.drift, found.excess
 
     def begin(self, inputs: list[Tensor]) -> None:
         self.cut, self.state = 0, dict(zip(self.graph.live(0), self._moved(inputs), strict=True))
