@@ -66,10 +66,12 @@ class Call:
         if self._wide:
             tensors = [t.double() if t.is_floating_point() else t for t in tensors]
         result = self._apply(tensors)
-        if self._wide:
-            values = round_to_grid(result.contiguous(), None, self.bits).values
-            return values.copysign_(result.float())  # zeros have the sign of IEEE 754
-        return result
+        if not self._wide:
+            return result
+        narrow = result.float()  # with the sign that IEEE 754 gives zeros
+        if self.bits == FLOAT32_BITS:
+            return narrow
+        return round_to_grid(result.contiguous(), None, self.bits).values.copysign_(narrow)
 
     def in_float64(self, tensors: list[Tensor]) -> Tensor:
         """The result of a single operation in float64."""
