@@ -4,6 +4,7 @@ import copy
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
@@ -16,6 +17,7 @@ from tao.chain.deploy import deploy
 from tao.chain.local import account, let_pass, local_chain, mine
 from tao.chain.parameters import load_parameters
 from tao.chain.rpc import connect
+from tao.chain.sender import Sender
 from tao.model import ModelBundle
 from tao.protocol.views import Phase
 from tao.roles import client
@@ -24,6 +26,7 @@ from tao.roles.context import Context
 from tao.roles.journal import Done, Journal
 from tao.roles.prover import Behaviour, ProverRole
 from tao.roles.role import Role
+from tao.tensors.store import TensorStore
 
 EVM = "prague"
 OWNER, CLIENT, PROVER, CHALLENGER, FIRST_MEMBER = 0, 1, 2, 3, 5
@@ -44,11 +47,23 @@ class World:
         """The account that deployed the contracts."""
         return self.context(OWNER)
 
+    @cached_property
+    def _first(self) -> Context:
+        """What all accounts share: the deployment is checked once, and the chain read once a block."""
+        return Context.connect(self.w3, self.deployment, None, self._store(), self._journal(), self.build)
+
+    def _store(self) -> TensorStore:
+        return TensorStore(f"{self.folder}/store")
+
+    def _journal(self) -> Journal:
+        return Journal(console=Console(quiet=True))
+
     def context(self, index: int) -> Context:
         """An account whose receipts are noted."""
-        journal = Journal(console=Console(quiet=True))
-        store = f"{self.folder}/store"
-        context = Context.connect(self.w3, self.deployment, account(index), store, journal, self.build)
+        signer = account(index)
+        sender = Sender(self.w3, signer, self._first.contracts.errors)
+        own = {"signer": signer, "store": self._store(), "journal": self._journal()}
+        context = replace(self._first, sender=sender, **own)
         names = {contract.address: name for name, contract in self.deployment.contracts.items()}
         send = context.sender.send
 

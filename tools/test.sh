@@ -6,7 +6,11 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 . tools/env.sh
 
 # Files in their order: by default those of few tests, which may be long ones, come last and one core waits.
-pytest() { ape test "${@:-tests}" -n 2 --dist loadfile --no-loadscope-reorder --network ethereum:local:foundry; }
+# Processes share the cores: a thread that waits for another must leave its core to them.
+pytest() {
+  OMP_WAIT_POLICY=PASSIVE KMP_BLOCKTIME=0 \
+    ape test "${@:-tests}" -n 2 --dist loadfile --no-loadscope-reorder --network ethereum:local:foundry
+}
 
 if [ $# -gt 0 ]; then
   pytest "$@"

@@ -3,6 +3,7 @@
 import copy
 
 import pytest
+from click.testing import CliRunner
 
 from benchmarks.small import tiny_bundle
 from chain.training import STEPS, TrainingWorld
@@ -13,6 +14,7 @@ from tao.chain.deploy import deploy
 from tao.chain.local import account, local_chain
 from tao.chain.parameters import load_parameters
 from tao.chain.rpc import connect
+from tao.commands.main import main
 from tao.roles import client
 from tao.roles.context import Context
 
@@ -84,3 +86,22 @@ def job():
 @pytest.fixture
 def training(world, job):
     return TrainingWorld(world, job)
+
+
+@pytest.fixture
+def run(world, monkeypatch):
+    """Run a command on the test's chain as one of its accounts."""
+    record = world.folder / "ethereum-local.json"
+    world.deployment.save(record)
+
+    def run(command, index=None, **options):
+        monkeypatch.delenv("TAO_PRIVATE_KEY", raising=False)
+        if index is not None:
+            monkeypatch.setenv("TAO_PRIVATE_KEY", account(index).key.hex())
+        given = {"rpc": world.url, "deployment": str(record)} | options
+        if command != "status":
+            given = {"store": str(world.folder / "store")} | given
+        words = [word for name, value in given.items() for word in (f"--{name}", value)]
+        return CliRunner().invoke(main, [*command.split(), *words])
+
+    return run

@@ -3,7 +3,6 @@
 import pytest
 
 from benchmarks.small import member
-from chain.test_commands import run  # noqa: F401  a fixture
 from chain.world import FIRST_MEMBER
 from tao.chain.local import account, let_pass, mine
 from tao.errors import ChainError
