@@ -8,7 +8,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tao.tensors import keccak as hashing
-from tao.tensors import threads
 from tao.tensors.keccak import hash_blocks, hash_rows, keccak
 
 EMPTY = "c5d2460186f7233c927e7db2dcc703c0e500b653ca82273b7bfad8045d85a470"
@@ -52,18 +51,18 @@ def test_elements_are_hashed_big_endian(element_size):
     assert hashes_of(rows, 256, element_size) == hashes_of(swapped, 256, 1)
 
 
-@pytest.mark.parametrize("number", [2, 3, 7])
-def test_threads_split_the_work_without_a_gap(monkeypatch, number):
-    blocks = random_bytes(number, 1003, 64)
+@pytest.mark.parametrize("threads", [2, 3, 7])
+def test_threads_split_the_work_without_a_gap(monkeypatch, threads):
+    blocks = random_bytes(threads, 1003, 64)
     alone = hash_blocks(blocks)
     monkeypatch.setattr(hashing, "PARALLEL_FROM", 0)
-    monkeypatch.setattr(hashing, "cores", lambda: number)
+    monkeypatch.setattr(hashing, "_cores", lambda: threads)
     assert np.array_equal(hash_blocks(blocks), alone)
 
 
-def test_small_inputs_need_no_thread(monkeypatch):
-    monkeypatch.setattr(hashing, "cores", lambda: 2)
-    monkeypatch.setattr(threads, "_POOL", None)
+def test_small_inputs_start_no_thread(monkeypatch):
+    monkeypatch.setattr(hashing, "_cores", lambda: 2)
+    monkeypatch.setattr(hashing, "ThreadPoolExecutor", lambda *_: pytest.fail("a thread pool was started"))
     assert len(hash_blocks(np.zeros((hashing.PARALLEL_FROM // 64 - 1, 64), np.uint8)))
 
 

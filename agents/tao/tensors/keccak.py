@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 from eth_hash.auto import keccak as _keccak
 
-from tao.tensors.threads import cores, over_ranges
-
 PARALLEL_FROM = 1 << 20
-"""Bytes that are worth a second thread."""
+"""Bytes from which on starting threads pays."""
 
 
 def keccak(data: bytes) -> bytes:
@@ -40,9 +41,20 @@ def hash_rows(rows: np.ndarray, chunk_size: int, element_size: int, hashes: np.n
     words = hashes[:count].view(np.uint64)
 
     def run(start: int, stop: int) -> None:
-        """On chunks in groups of LANES."""
-        first, last = start * lanes.LANES, min(stop * lanes.LANES, count)
-        lanes.hash_chunks(rows, chunk_size, element_size, words, first, last)
+        lanes.hash_chunks(rows, chunk_size, element_size, words, start, stop)
 
-    over_ranges(run, -(-count // lanes.LANES), cores() if count * chunk_size >= PARALLEL_FROM else 1)
+    threads = _cores() if count * chunk_size >= PARALLEL_FROM else 1
+    if threads == 1:
+        run(0, count)
+    else:
+        share = -(-count // (threads * lanes.LANES)) * lanes.LANES
+        starts = range(0, count, share)
+        with ThreadPoolExecutor(len(starts)) as pool:
+            list(pool.map(run, starts, (min(start + share, count) for start in starts)))
     return count
+
+
+def _cores() -> int:
+    if hasattr(os, "sched_getaffinity"):  # Linux only; the other count includes cores lent to nobody
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

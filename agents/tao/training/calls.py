@@ -23,8 +23,6 @@ from tao.training.rounding import FLOAT32_BITS, round_to_grid
 
 _LARGE = 1 << 18
 """Elements from which on even a single elementwise node is computed block by block."""
-_WRITTEN = {f"aten.{name}.Tensor": getattr(torch.ops.aten, name).out for name in ("add", "sub", "mul", "div")}
-"""The operators of most blocks, as they write to memory that is given."""
 
 
 class Call:
@@ -44,7 +42,6 @@ class Call:
         # A single operation takes numbers as tensors: some kernels multiply by a number's reciprocal.
         target = node.target.replace(".Scalar", ".Tensor") if self._single else node.target
         self._target = None if target in (COPY, LOG) else kernel(target)
-        self._into = None if self._wide or not self._single else _WRITTEN.get(target)
         if target == "aten.cat.default":
             self._target = partial(_join, output.shape)
         self._args, self._kwargs = node.args, node.kwargs
@@ -54,10 +51,6 @@ class Call:
         self._nested = len(self._places) < len(self.operands)
         self._loses_sign = node.target in EXTREMA and output.dtype is DType.FLOAT32
 
-    def write(self, tensors: list[Tensor], out: Tensor) -> Tensor:
-        """Write the result of an elementwise call to memory of its shape and type, and return that."""
-        return out.copy_(self(tensors)) if self._into is None else self._apply(tensors, out)
-
     def __call__(self, tensors: list[Tensor]) -> Any:
         """The call's result; of a single operation, rounded to the grid."""
         if not self._single:
@@ -66,18 +59,16 @@ class Call:
         if self._wide:
             tensors = [t.double() if t.is_floating_point() else t for t in tensors]
         result = self._apply(tensors)
-        if not self._wide:
-            return result
-        narrow = result.float()  # with the sign that IEEE 754 gives zeros
-        if self.bits == FLOAT32_BITS:
-            return narrow
-        return round_to_grid(result.contiguous(), None, self.bits).values.copysign_(narrow)
+        if self._wide:
+            values = round_to_grid(result.contiguous(), None, self.bits).values
+            return values.copysign_(result.float())  # zeros have the sign of IEEE 754
+        return result
 
     def in_float64(self, tensors: list[Tensor]) -> Tensor:
         """The result of a single operation in float64."""
         return self._apply([t.double() if t.is_floating_point() else t for t in tensors]).contiguous()
 
-    def _apply(self, tensors: list[Tensor], out: Tensor | None = None) -> Any:
+    def _apply(self, tensors: list[Tensor]) -> Any:
         if self._nested:
             args, kwargs = fill(self._args, self._kwargs, tensors)
             return self._target(*args, **kwargs)
@@ -86,8 +77,6 @@ class Call:
             args[position] = tensors[index]
         for position, number in self._numbers:
             args[position] = self._as_tensor(number, tensors[0])
-        if out is not None:
-            return self._into(*args, **self._kwargs, out=out)
         return self._target(*args, **self._kwargs)
 
     def _as_tensor(self, number: float, like: Tensor) -> Tensor:

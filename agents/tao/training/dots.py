@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import NamedTuple
 
 import numpy as np
 import torch
-from numba import njit, types
+from numba import njit, prange, types
 from torch import Tensor
 
-from tao.tensors.threads import over_ranges
+from tao.training.loops import Loop
 from tao.training.zones import bounded_total, gamma
 
 _SIDE = 8
@@ -22,9 +21,7 @@ _TURN = 512
 _PARALLEL_FROM = 1 << 16
 """Products that are worth a second thread."""
 _MATRICES = types.Array(types.float64, 3, "A", readonly=True)
-_PLACES = types.Array(types.int64, 1, "C", readonly=True)
 _NUMBERS = types.float64[::1]
-_SIGNATURE = types.void(_MATRICES, _MATRICES, _PLACES, *[_NUMBERS] * 3, types.int64, types.int64)
 
 
 class Dots(NamedTuple):
@@ -44,9 +41,8 @@ def dots(left: Tensor, right: Tensor, places: Tensor) -> Dots:
     gamma_K of it.
     """
     high, low, total = np.empty((3, len(places)))
-    run = partial(_dots, left.numpy(), right.numpy(), places.contiguous().numpy(), high, low, total)
-    is_much = len(places) * left.shape[-1] >= _PARALLEL_FROM
-    over_ranges(run, len(places), torch.get_num_threads() if is_much else 1)
+    add = _DOTS.over(len(places) * left.shape[-1] >= _PARALLEL_FROM)
+    add(left.numpy(), right.numpy(), places.contiguous().numpy(), high, low, total)
     additions = left.shape[-1] + 3 * _SIDE  # adding up what runs side by side takes no more
     scale = gamma(additions) ** 2
     lost = bounded_total(torch.from_numpy(total), additions) * scale
@@ -61,19 +57,19 @@ def _error(a: float, b: float) -> float:
     return (a - (total - other)) + (b - other)
 
 
-@njit(_SIGNATURE, nogil=True, cache=True)
-def _dots(left, right, places, high, low, total, start, stop):
+def _dots(left, right, places, high, low, total):
     """Write the sum of each element's products, what its additions lost, and T."""
     rows, width, lanes = left.shape[1], right.shape[2], left.shape[2]
-    for first in range(start, stop, _GROUP):
-        count = min(_GROUP, stop - first)
+    for group in prange(-(-places.size // _GROUP)):
+        first = group * _GROUP
+        count = min(_GROUP, places.size - first)
         sums, errors, totals = np.zeros((3, count, _SIDE))
-        for begin in range(0, lanes, _TURN):
+        for start in range(0, lanes, _TURN):
             for each in range(count):
                 row, column = divmod(places[first + each], width)
                 batch, row = divmod(row, rows)
                 s, e, t = sums[each], errors[each], totals[each]
-                for k in range(begin, min(begin + _TURN, lanes), _SIDE):
+                for k in range(start, min(start + _TURN, lanes), _SIDE):
                     for lane in range(min(_SIDE, lanes - k)):
                         x = left[batch, row, k + lane] * right[batch, k + lane, column]
                         e[lane] += _error(s[lane], x)
@@ -85,3 +81,7 @@ def _dots(left, right, places, high, low, total, start, stop):
                 rest += errors[each, lane] + _error(whole, sums[each, lane])
                 whole += sums[each, lane]
             high[first + each], low[first + each], total[first + each] = whole, rest, totals[each].sum()
+
+
+_PLACES = types.Array(types.int64, 1, "C", readonly=True)
+_DOTS = Loop(_dots, types.void(_MATRICES, _MATRICES, _PLACES, *[_NUMBERS] * 3))

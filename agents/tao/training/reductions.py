@@ -3,14 +3,12 @@ nothing in memory."""
 
 from __future__ import annotations
 
-from functools import partial
-
 import numpy as np
 import torch
-from numba import njit
+from numba import njit, prange
 from torch import Tensor
 
-from tao.tensors.threads import over_ranges
+from tao.training.loops import Loop
 
 _RUN = 1 << 15
 """Numbers added in one go, on one thread."""
@@ -27,30 +25,29 @@ def row_sums(x: Tensor) -> tuple[Tensor, Tensor]:
         step = max(_WIDENED // max(len(x), 1), 1)
         parts = [part.double() for part in x.split(step, -1)]
         return tuple(sum(p.sum(-1) for p in some) for some in (parts, map(torch.abs, parts)))
-    threads = torch.get_num_threads() if x.numel() >= _PARALLEL_FROM else 1
+    is_much = x.numel() >= _PARALLEL_FROM
     if x.T.is_contiguous() and not x.is_contiguous():
-        found = _of_columns(x.T.numpy(), threads)
+        found = _of_columns(x.T.numpy(), is_much)
     else:
-        found = _of_rows(x.contiguous().numpy(), threads)
+        found = _of_rows(x.contiguous().numpy(), is_much)
     total, magnitudes = torch.from_numpy(found).sum(1)
     return total, magnitudes
 
 
-def _of_rows(x: np.ndarray, threads: int) -> np.ndarray:
+def _of_rows(x: np.ndarray, is_much: bool) -> np.ndarray:
     """Of the rows, float64[2, parts, R]."""
     rows, terms = x.shape
     found = np.empty((2, max(-(-terms // _RUN), 1), rows))
-    over_ranges(partial(_add_rows, x, *found), rows * found.shape[1], threads)
+    _ADD_ROWS.over(is_much)(x, *found)
     return found
 
 
-def _of_columns(x: np.ndarray, threads: int) -> np.ndarray:
+def _of_columns(x: np.ndarray, is_much: bool) -> np.ndarray:
     """Of the columns, float64[2, parts, C]."""
     terms, columns = x.shape
     run = max(_RUN // min(columns, _COLUMNS), 1)
     found = np.zeros((2, -(-terms // run), columns))
-    places = found.shape[1] * -(-columns // _COLUMNS)
-    over_ranges(partial(_add_columns, x, run, *found), places, threads)
+    _ADD_COLUMNS.over(is_much)(x, run, *found)
     return found
 
 
@@ -73,20 +70,21 @@ def _add_rows_below(x, total, magnitude):
             magnitude[k] += abs(value)
 
 
-@njit(nogil=True, cache=True)
-def _add_rows(x, totals, magnitudes, start, stop):
-    parts = totals.shape[0]
-    for place in range(start, stop):
-        row, part = divmod(place, parts)
+def _add_rows(x, totals, magnitudes):
+    rows, parts = x.shape[0], totals.shape[0]
+    for place in prange(rows * parts):
+        row, part = divmod(np.int64(place), parts)
         run = x[row, part * _RUN : (part + 1) * _RUN]
         totals[part, row], magnitudes[part, row] = _add_run(run)
 
 
-@njit(nogil=True, cache=True)
-def _add_columns(x, run, totals, magnitudes, start, stop):
-    blocks = -(-x.shape[1] // _COLUMNS)
-    for place in range(start, stop):
-        part, block = divmod(place, blocks)
+def _add_columns(x, run, totals, magnitudes):
+    parts, blocks = totals.shape[0], -(-x.shape[1] // _COLUMNS)
+    for place in prange(parts * blocks):
+        part, block = divmod(np.int64(place), blocks)
         first, last = block * _COLUMNS, min((block + 1) * _COLUMNS, x.shape[1])
         rows = x[part * run : (part + 1) * run, first:last]
         _add_rows_below(rows, totals[part, first:last], magnitudes[part, first:last])
+
+
+_ADD_ROWS, _ADD_COLUMNS = Loop(_add_rows), Loop(_add_columns)

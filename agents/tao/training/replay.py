@@ -373,7 +373,9 @@ class _Context:
                     self._settle(call.index, piece, run)
                     local[value] = run
                 else:
-                    local[value] = call(tensors) if out is None else call.write(tensors, out)
+                    local[value] = result = call(tensors)
+                    if out is not None:
+                        out.copy_(result)
         back = sorted(range(len(dims)), key=dims.__getitem__)
         for value, tensor in outs.items():
             env[value] = tensor.permute(back)

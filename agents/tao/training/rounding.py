@@ -11,16 +11,15 @@ in torch, and gives the same bits.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import NamedTuple
 
 import numpy as np
 import torch
-from numba import njit
+from numba import njit, prange
 from torch import Tensor
 
 from tao.errors import ModelError
-from tao.tensors.threads import over_ranges
+from tao.training.loops import Loop
 
 FLOAT32_BITS = 24
 SMALLEST_NORMAL = 2.0**-126
@@ -152,11 +151,12 @@ def _round_torch(f: Tensor, zone: Zones | None, bits: int, out: Tensor) -> tuple
 
 def _round_compiled(f: Tensor, zone: Zones | None, out: Tensor) -> tuple[Tensor | None, bool]:
     flat, rounded = f.view(-1).numpy(), out.view(-1).numpy()
-    threads = torch.get_num_threads() if flat.size >= _PARALLEL_FROM else 1
+    is_much = flat.size >= _PARALLEL_FROM
     if zone is None or not isinstance(zone.absolute, Tensor):
         law = (0.0, 0.0) if zone is None else (zone.relative, float(zone.absolute))
         marks = np.empty(-(-flat.size // _LANES), np.uint8)
-        mark, collect = _mark, _collect
+        _MARK.over(is_much)(flat, *law, rounded, marks)
+        collect = _collect
     else:
         columns = zone._grouped.numpy()
         rows = np.ones(1) if zone.rows is None else zone.rows.numpy()
@@ -165,8 +165,8 @@ def _round_compiled(f: Tensor, zone: Zones | None, out: Tensor) -> tuple[Tensor 
             raise ValueError(f"a zone of {len(rows)} x {width} does not fit {flat.size} results")
         law = (zone.relative, rows, columns)
         marks = np.empty(len(rows) * -(-width // _LANES), np.uint8)
-        mark, collect = _mark_outer, _collect_outer
-    over_ranges(partial(mark, flat, *law, rounded, marks), marks.size, threads)
+        _MARK_OUTER.over(is_much)(flat, *law, rounded, marks)
+        collect = _collect_outer
     finite = not (marks & _NOT_FINITE).any()
     if zone is None:
         return None, finite
@@ -203,24 +203,25 @@ def _mark_row_run(f, relative, row, columns, out):
     return crosses * _CANDIDATE | broken * _NOT_FINITE
 
 
-@njit(nogil=True, cache=True)
-def _mark(f, relative, absolute, out, marks, start, stop):
-    for block in range(start, stop):
-        first = block * _LANES
-        last = min(first + _LANES, f.size)
-        marks[block] = _mark_run(f[first:last], relative, absolute, out[first:last])
+def _mark(f, relative, absolute, out, marks):
+    for block in prange(marks.size):
+        start = block * _LANES
+        stop = min(start + _LANES, f.size)
+        marks[block] = _mark_run(f[start:stop], relative, absolute, out[start:stop])
 
 
-@njit(nogil=True, cache=True)
-def _mark_outer(f, relative, rows, columns, out, marks, start, stop):
+def _mark_outer(f, relative, rows, columns, out, marks):
     width, blocks, group = columns.shape[1], marks.size // rows.size, rows.size // columns.shape[0]
-    for place in range(start, stop):
-        row, block = divmod(place, blocks)
-        left = block * _LANES
-        right = min(left + _LANES, width)
-        here = columns[row // group, left:right]
-        first, last = row * width + left, row * width + right
-        marks[place] = _mark_row_run(f[first:last], relative, rows[row], here, out[first:last])
+    for place in prange(marks.size):
+        row, block = divmod(np.int64(place), blocks)  # unsigned in parallel, where // would give floats
+        first = block * _LANES
+        last = min(first + _LANES, width)
+        start, stop = row * width + first, row * width + last
+        here = columns[row // group, first:last]
+        marks[place] = _mark_row_run(f[start:stop], relative, rows[row], here, out[start:stop])
+
+
+_MARK, _MARK_OUTER = Loop(_mark), Loop(_mark_outer)
 
 
 @njit(cache=True)

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from functools import partial
-
 import numpy as np
 import torch
-from numba import njit
+from numba import njit, prange
 from torch import Tensor
 
-from tao.tensors.threads import over_ranges
 from tao.training import memory, zones
+from tao.training.loops import Loop
 
 _COLUMNS = 512
 """Columns whose squares are added up side by side, so that their sums stay in the cache."""
@@ -38,24 +36,17 @@ def widened(x: Tensor, dim: int) -> tuple[Tensor, Tensor]:
 def _squares_of_rows(x: Tensor, wide: Tensor) -> np.ndarray:
     """Widen, and add up the squares of each row, float64[B, M]."""
     squares = np.empty(x.shape[:2])
-    run = partial(_widen_rows, _flat(x), x.stride(), wide.numpy(), squares)
-    over_ranges(run, squares.size, _threads(x))
+    _WIDEN_ROWS.over(x.numel() >= _PARALLEL_FROM)(_flat(x), x.stride(), wide.numpy(), squares)
     return squares
 
 
 def _squares_of_columns(x: Tensor, wide: Tensor) -> np.ndarray:
     """Widen, and add up the squares of each column, float64[B, N]."""
     batch, rows, columns = x.shape
-    part = max(_RUN // min(columns, _COLUMNS), 1)
-    parts = -(-rows // part)
-    squares = np.zeros((parts, batch, columns))
-    run = partial(_widen_columns, _flat(x), x.stride(), part, wide.numpy(), squares)
-    over_ranges(run, batch * parts * -(-columns // _COLUMNS), _threads(x))
+    run = max(_RUN // min(columns, _COLUMNS), 1)
+    squares = np.zeros((-(-rows // run), batch, columns))
+    _WIDEN_COLUMNS.over(x.numel() >= _PARALLEL_FROM)(_flat(x), x.stride(), run, wide.numpy(), squares)
     return squares.sum(0)
-
-
-def _threads(x: Tensor) -> int:
-    return torch.get_num_threads() if x.numel() >= _PARALLEL_FROM else 1
 
 
 def _flat(x: Tensor) -> np.ndarray:
@@ -82,25 +73,26 @@ def _widen_below(x, wide, squares):
         squares[k] += value * value
 
 
-@njit(nogil=True, cache=True)
-def _widen_rows(x, strides, wide, squares, start, stop):
-    rows, columns = wide.shape[1:]
-    for place in range(start, stop):
-        matrix, row = divmod(place, rows)
+def _widen_rows(x, strides, wide, squares):
+    batch, rows, columns = wide.shape
+    for place in prange(batch * rows):
+        matrix, row = divmod(np.int64(place), rows)
         first = matrix * strides[0] + row * strides[1]
         squares[matrix, row] = _widen_run(x[first : first + columns], wide[matrix, row])
 
 
-@njit(nogil=True, cache=True)
-def _widen_columns(x, strides, run, wide, squares, start, stop):
-    rows, columns = wide.shape[1:]
+def _widen_columns(x, strides, run, wide, squares):
+    batch, rows, columns = wide.shape
     parts, blocks = squares.shape[0], -(-columns // _COLUMNS)
-    for place in range(start, stop):
-        rest, block = divmod(place, blocks)
+    for place in prange(batch * parts * blocks):
+        rest, block = divmod(np.int64(place), blocks)
         matrix, part = divmod(rest, parts)
-        left = block * _COLUMNS
-        right = min(left + _COLUMNS, columns)
+        start = block * _COLUMNS
+        stop = min(start + _COLUMNS, columns)
         for row in range(part * run, min((part + 1) * run, rows)):
             first = matrix * strides[0] + row * strides[1]
-            here = wide[matrix, row, left:right]
-            _widen_below(x[first + left : first + right], here, squares[part, matrix, left:right])
+            here = wide[matrix, row, start:stop]
+            _widen_below(x[first + start : first + stop], here, squares[part, matrix, start:stop])
+
+
+_WIDEN_ROWS, _WIDEN_COLUMNS = Loop(_widen_rows), Loop(_widen_columns)
