@@ -132,7 +132,7 @@ class Search:
             logits, worst, _ = self._execute(deltas)
             return logits, worst
         wanted, samples = cuts(self.bundle), len(next(iter(deltas.values())))
-        share = torch.ones(samples, dtype=torch.float64)
+        share, before = torch.ones(samples, dtype=torch.float64), torch.full((samples,), torch.inf).double()
         for last in range(_RETRIES, -1, -1):
             scaled = {key: delta * _along(share, delta) for key, delta in deltas.items()}
             logits, worst, states = self._execute(scaled, wanted)
@@ -140,7 +140,9 @@ class Search:
             rejected = excess > 1
             if not (rejected & (share > 0)).any():
                 break
-            share = torch.where(rejected, share * 0.9 / excess if last > 1 else 0.0, share)
+            # What does not fall hangs on numbers moved by their last bit, which stay as they are when half is left.
+            less = torch.where(excess > 0.95 * before, 0.5, 0.9 / excess)
+            share, before = torch.where(rejected, share * less if last > 1 else 0.0, share), excess
         return logits, worst
 
     def _execute(
