@@ -58,7 +58,7 @@ def judge_operators(
     graph = bundle.graph
     values: dict[int, Tensor] = dict(zip(graph.live(0), inputs, strict=True))
     values |= {graph.value_of_parameter(i): tensor for i, tensor in enumerate(bundle.parameters)}
-    for index, (claimed, own) in enumerate(step_together([prover, judge], len(graph), inputs)):
+    for index, (claimed, own) in enumerate(step_together([prover, judge], graph, inputs)):
         node = graph.nodes[index]
         pairs = zip(claimed, own, strict=True)
         compared = [deviation_statistics(y, mine, bundle.profile.grid) for y, mine in pairs]

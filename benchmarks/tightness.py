@@ -33,9 +33,10 @@ from tao.execution import Executor
 from tao.model import ModelBundle, trace
 from tao.numerics.bounds import FAMILIES, tolerance
 from tao.numerics.calibrate import calibrate
-from tao.numerics.process import VariantProcess, processes, segment_ends, step_together
+from tao.numerics.measure import judge_end
+from tao.numerics.noise import NoisySegment
+from tao.numerics.process import VariantProcess, ask_all, processes, step_together
 from tao.numerics.profile import Profile
-from tao.numerics.segments import segment_statistics
 from tao.numerics.settings import SAFETY, SEGMENT_SAFETY
 from tao.numerics.statistics import deviation_statistics
 from tao.numerics.variants import available
@@ -202,13 +203,13 @@ def judge(
     for segment in profile.segments:
         segments[segment.lo].append(segment.hi)
 
-    def judge_segments(lo: int) -> None:
+    def judge_segments(lo: int, start: tuple[Tensor, ...]) -> None:
         for hi in segments[lo]:
-            singles, double = segment_ends(workers, hi)
+            noise = NoisySegment(bundle.graph, bundle.parameters, lo, start, hi)
+            singles = ask_all(workers, "segment", hi)
             ends = [(worker.name, end) for worker, end in zip(workers, singles, strict=True)]
             for (prover, claimed), (member, own) in permutations(ends, 2):
-                compared = segment_statistics(claimed, own, double, profile.grid)
-                exceedance = profile.segment_exceedance(lo, hi, compared)
+                _, exceedance = judge_end(profile, noise, claimed, own)
                 found.segments.append(exceedance)
                 if exceedance > 1:
                     names = bundle.graph.names
@@ -222,7 +223,7 @@ def judge(
                         }
                     )
 
-    for index, outputs in enumerate(step_together(workers, len(bundle.graph), inputs, judge_segments)):
+    for index, outputs in enumerate(step_together(workers, bundle.graph, inputs, judge_segments)):
         target, worst = bundle.graph.nodes[index].target, [0.0] * len(outputs)
         for (prover, claimed), (_, own) in permutations(enumerate(outputs), 2):
             if all(map(torch.equal, claimed, own)):

@@ -4,6 +4,7 @@ As in `regions`, each sample is judged as if all others were honest, and has the
 """
 
 from collections.abc import Sequence
+from itertools import islice
 
 import torch
 from torch import Tensor
@@ -11,7 +12,11 @@ from torch import Tensor
 from benchmarks.attack.regions import positions
 from tao.execution import replay
 from tao.model import ModelBundle
-from tao.numerics.segments import as_rows, replays
+from tao.numerics.noise import NoisySegment
+from tao.numerics.segments import Replays, as_rows, noise, widening
+
+DRAWS = 2
+"""Of replays with random errors: an attack is judged many times, and more change the noise of large tensors little."""
 
 States = dict[int, tuple[Tensor, ...]]
 """By cut, the claimed values live there."""
@@ -32,19 +37,20 @@ def exceedances(bundle: ModelBundle, states: States, samples: int) -> Tensor:
     for segment in profile.segments:
         start, end = states[segment.lo], states[segment.hi]
         single = replay(graph, bundle.parameters, segment.lo, start, segment.hi)
-        double = replay(graph, bundle.parameters, segment.lo, start, segment.hi, dtype=torch.float64)
-        for claimed, own, exact in zip(end, single, double, strict=True):
+        segment_noise = NoisySegment(graph, bundle.parameters, segment.lo, start, segment.hi)
+        replays = Replays(segment_noise.exact, (single,), tuple(islice(segment_noise.drawn(), DRAWS)))
+        for place, (claimed, own) in enumerate(zip(end, single, strict=True)):
             if not own.is_floating_point() or own.dim() < 2 or len(own) != samples:
                 continue
-            judge = replays(own, exact)
+            judge = noise(replays, place)
             elements, rows = judge.deviations(as_rows(claimed))
-            floor = judge.floor / judge.noise if judge.noise > 0 else 0.0
+            factor = profile.segment_safety * widening(min(int(judge.counted.sum()), segment_noise.narrowest))
             counted = (int(judge.counted.sum()), int(judge.counted.any(axis=1).sum()))
             for values, thresholds, size in zip(
                 (elements, rows), (segment.elements, segment.rows), counted, strict=True
             ):
                 found = torch.from_numpy(values).reshape(samples, -1)
-                limits = [profile.segment_safety * max(threshold, floor) for threshold in thresholds]
+                limits = [factor * max(threshold, judge.floor) for threshold in thresholds]
                 worst = torch.maximum(worst, _worst(found, limits, positions(profile.grid, size)))
     return worst
 

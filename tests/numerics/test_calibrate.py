@@ -73,7 +73,7 @@ def workers(bundle, store) -> Iterator[list[VariantProcess]]:
 @pytest.fixture(scope="module")
 def outputs(bundle, workers) -> list[list[tuple[Tensor, ...]]]:
     """Per node, the outputs of both workers on an input not calibrated on."""
-    return list(step_together(workers, len(bundle.graph), sample(3)))
+    return list(step_together(workers, bundle.graph, sample(3)))
 
 
 def test_the_profile_fits_its_graph_and_says_what_it_was_made_from(bundle, profile, progress):

@@ -34,7 +34,7 @@ def test_every_node_is_a_device_and_they_calibrate_together(cluster):
     with ray_devices(cluster.address, bundle) as devices:
         names = [device.name for device in devices]
         assert len(set(names)) == 2 and all("torch" in device.description for device in devices)
-        for outputs in step_together(devices, len(bundle.graph), sample(1)):
+        for outputs in step_together(devices, bundle.graph, sample(1)):
             assert torch.equal(outputs[0][0], outputs[1][0])  # one machine: the same kernels
         profile = calibrate_on(devices, bundle, [sample(1), sample(2)], settings=Settings(fan_out=2))
         assert [device.name for device in profile.devices] == names and profile.samples == 2

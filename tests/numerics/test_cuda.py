@@ -148,8 +148,7 @@ def test_kernels_get_no_tensor_of_the_cpu_and_all_answers_are_there(elsewhere, b
     ask("run", list(sample(1)))
     ask("begin", list(sample(1)))
     for cut in range(end):
-        ask("segment", end, False)
-        ask("segment", end, True)
+        ask("segment", end)
         outputs = ask("step")
         if cut < end - 1:
             ask("hold", outputs)

@@ -14,8 +14,12 @@ from tao.errors import ProfileError
 from tao.model import ModelBundle, trace
 from tao.numerics.calibrate import Settings, calibrate_on
 from tao.numerics.dot import THETA_ONE
+from tao.numerics.measure import judge_end
 from tao.numerics.merge import merge
+from tao.numerics.noise import NoisySegment
+from tao.numerics.pairs import segment_envelope
 from tao.numerics.profile import Profile
+from tao.numerics.statistics import GRID
 from tao.numerics.theta import has_constant
 
 
@@ -143,21 +147,58 @@ def test_devices_that_differ_alike_are_all_honest(bundle):
 
 
 def test_every_segment_gets_thresholds_that_hold_for_a_device_left_out(bundle):
-    from tao.numerics.segments import segment_statistics
-
     profile = calibrate_on(devices(bundle), bundle, INPUTS, settings=SETTINGS)
     assert [(s.lo, s.hi) for s in profile.segments] == [(0, 5), (0, 2), (2, 4)]
     judge, prover = devices(bundle)[0], LocalDevice("other", bundle, reordered(77))
     for device in (judge, prover):
         device.start("begin", list(sample(50)))
-    single, double, claimed = (
-        judge.worker.segment(5, False),
-        judge.worker.segment(5, True),
-        prover.worker.segment(5, False),
-    )
-    assert 0 < profile.segment_exceedance(0, 5, segment_statistics(claimed, single, double)) <= 1
-    wrong = [y + 1e-4 for y in claimed]
-    assert profile.segment_exceedance(0, 5, segment_statistics(wrong, single, double)) > 1
+    own, claimed = (device.worker.segment(5) for device in (judge, prover))
+    noise = NoisySegment(bundle.graph, bundle.parameters, 0, sample(50), 5)
+    assert 0 < judge_end(profile, noise, claimed, own)[1] <= 1
+    assert judge_end(profile, noise, [y + 1e-4 for y in claimed], own)[1] > 1
+
+
+class Chosen(nn.Module):
+    """A row looked up by the largest of eight numbers."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.gate, self.rows = nn.Linear(8, 8), nn.Embedding(8, 4)
+
+    def forward(self, x):
+        return 2 * self.rows(self.gate(x).argmax(-1))
+
+
+def test_a_tie_and_a_quiet_replay_widen_no_threshold():
+    """One device breaks a tie another way, and all devices are exact by chance on one number: what the random replays
+    show counts."""
+    torch.manual_seed(2)
+    bundle = trace(Chosen(), (torch.randn(1, 8),))
+    x = torch.randn(1, 8, generator=torch.Generator().manual_seed(3))
+    gate, bias = (each.double() for each in bundle.parameters[:2])
+    first, second = (x.double() @ gate.T + bias)[0].topk(2).indices.tolist()
+    apart = gate[first] - gate[second]
+    gap = (
+        (x.double() @ gate.T + bias)[0][first] - (x.double() @ gate.T + bias)[0][second]
+    ) / apart.square().sum()
+    x = (x.double() - apart * gap).float()
+    noise = NoisySegment(bundle.graph, bundle.parameters, 0, (x,), len(bundle.graph))
+    (exact,) = noise.exact
+    (turned,) = next(noise.turned())
+    elements, rows = segment_envelope([[exact.float()], [turned.float()]], noise, GRID)
+    assert not torch.equal(turned, exact) and max(elements + rows) <= 1
+
+
+def test_what_random_replays_show_is_noise_though_all_devices_agree():
+    torch.manual_seed(2)
+    bundle = trace(nn.Sequential(nn.Linear(8, 1), nn.Linear(1, 1)), (torch.randn(1, 8),))
+    x = torch.randn(1, 8, generator=torch.Generator().manual_seed(3))
+    noise = NoisySegment(bundle.graph, bundle.parameters, 0, (x,), len(bundle.graph))
+    (exact,) = noise.exact
+    quiet = exact.float()
+    loud = (exact + max(abs(float(end - exact)) for (end,) in noise.drawn())).float()
+    elements, _ = segment_envelope([[quiet], [loud]], noise, GRID)
+    assert 0.5 < max(elements) < 5
 
 
 def test_theta_is_of_operators_with_a_bound_and_grows_with_the_safety_factor(bundle):

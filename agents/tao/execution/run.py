@@ -19,6 +19,9 @@ from tao.numerics.kernels import prepare
 Override = Callable[[int, Node, tuple[Tensor, ...], tuple[Tensor, ...]], Sequence[Tensor]]
 """(node index, node, operand tensors, outputs) -> the outputs to go on with."""
 
+Disturbance = Callable[[int, Node, list[Tensor]], list[Tensor]]
+"""(node index, node, operand tensors) -> the operands to compute with."""
+
 
 class Executor:
     """A graph ready to run: a plain loop over its nodes that frees every value after its last use.
@@ -55,6 +58,7 @@ class Executor:
         stop: int,
         override: Override | None = None,
         keep: Callable[[int, list[Tensor]], None] | None = None,
+        disturb: Disturbance | None = None,
     ) -> tuple[Tensor, ...]:
         """The values live at cut `stop`, given those live at cut `start`, each in the order of `Graph.live`.
 
@@ -69,6 +73,8 @@ class Executor:
                     keep(index, [env[value] for value in self.graph.live(index)])
                 step = self._step(index)
                 tensors = step.operands(env)
+                if disturb is not None:
+                    tensors = disturb(index, step.node, tensors)
                 try:
                     outputs = step.call(tensors)
                 except (RuntimeError, IndexError, ValueError) as error:

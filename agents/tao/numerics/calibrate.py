@@ -22,9 +22,10 @@ from tao.numerics.bounds import FAMILIES
 from tao.numerics.contraction import has_theta
 from tao.numerics.dot import THETA_ONE
 from tao.numerics.merge import merge
+from tao.numerics.noise import NoisySegment
 from tao.numerics.pairs import Envelope, accused, segment_envelope
-from tao.numerics.process import Remote, processes, segment_ends, step_together
-from tao.numerics.profile import Device, NodeTolerance, Profile, SegmentTolerance
+from tao.numerics.process import Remote, ask_all, processes, step_together
+from tao.numerics.profile import FORMAT, Device, NodeTolerance, Profile, SegmentTolerance
 from tao.numerics.schedules import SPREAD, WORST, sample_elements, worst_schedule
 from tao.numerics.settings import FAN_OUT, SAFETY, SEGMENT_SAFETY, is_factor
 from tao.numerics.statistics import GRID
@@ -143,6 +144,7 @@ def _key(
         [commit(tensor).hex() for tensor in sample],
         [[device.name, device.description] for device in devices],
         [settings.grid, settings.safety, settings.segment_safety, settings.fan_out],
+        FORMAT,
         ["theta", LEAST_THETA, WORST, SPREAD, sorted(UNITS), sorted(FAMILIES)],
     ]
     return keccak(json.dumps(bound).encode()).hex()
@@ -164,14 +166,16 @@ class _Sample:
         starting: dict[int, list[int]] = {}
         for lo, hi in segments(len(graph), self.settings.fan_out):
             starting.setdefault(lo, []).append(hi)
-        state = dict(zip(graph.live(0), self.inputs, strict=True))
+        before: tuple[Tensor, ...] = ()
         nodes: list[NodeTolerance] = []
 
-        def at_cut(cut: int) -> None:
+        def at_cut(cut: int, state: tuple[Tensor, ...]) -> None:
+            nonlocal before
+            before = state
             for hi in starting.get(cut, ()):
-                self._segment(cut, hi)
+                self._segment(cut, state, hi)
 
-        steps = step_together(self.devices, len(graph), self.inputs, at_cut)
+        steps = step_together(self.devices, graph, self.inputs, at_cut)
         for index, outputs in enumerate(steps):
             where = f"node {index} ({graph.names[index]})"
             envelope = Envelope(self.settings.grid)
@@ -190,12 +194,8 @@ class _Sample:
                     )
             theta = 0
             if has_constant(graph.nodes[index]):
-                before = [state[value] for value in graph.live(index)]
                 theta = self._theta(index, before, [y for (y,) in outputs])
             nodes.append(NodeTolerance(tuple(envelope.absolute), tuple(envelope.relative), theta))
-            produced = [value for value in graph.nodes[index].outputs if value in graph.live(index + 1)]
-            state |= dict(zip(produced, outputs[0], strict=True))
-            state = {value: state[value] for value in graph.live(index + 1)}
             advance(index + 1)
         return Profile(
             graph_root=graph.root,
@@ -208,9 +208,10 @@ class _Sample:
             segment_safety=self.settings.segment_safety,
         )
 
-    def _segment(self, lo: int, hi: int) -> None:
+    def _segment(self, lo: int, start: tuple[Tensor, ...], hi: int) -> None:
         """Thresholds of a segment from the state that all devices hold, if finite ones cover it."""
-        found = segment_envelope(*segment_ends(self.devices, hi), self.settings.grid)
+        noise = NoisySegment(self.bundle.graph, self.bundle.parameters, lo, start, hi)
+        found = segment_envelope(ask_all(self.devices, "segment", hi), noise, self.settings.grid)
         if found is not None:
             self.ends.append(SegmentTolerance(lo, hi, *found))
 

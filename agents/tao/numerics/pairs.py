@@ -7,7 +7,8 @@ from itertools import combinations
 import torch
 from torch import Tensor
 
-from tao.numerics.segments import as_rows, replays
+from tao.numerics.noise import NoisySegment
+from tao.numerics.segments import Replays, as_rows, noise
 from tao.numerics.statistics import FLOOR, Statistics, deviation_statistics
 
 FAR = 256.0
@@ -15,6 +16,8 @@ FAR = 256.0
 themselves, which count as FLOOR unit roundoffs of the output's typical size at least. Honest orders of
 summation stay well inside, TF32 and an exponential of 12 bits do not."""
 
+TIED = 16.0
+"""Deviations above so many times a segment's noise are no rounding errors; a tie may explain them, or flushing."""
 
 Deviations = Mapping[tuple[int, int], Statistics]
 """By pair of devices, the lower number first; a pair that is not there agrees bit for bit."""
@@ -88,28 +91,40 @@ def _size(deviations: Deviations, a: int, b: int) -> float:
 
 
 def segment_envelope(
-    singles: Sequence[Sequence[Tensor]], double: Sequence[Tensor], grid: Sequence[float]
+    ends: Sequence[Sequence[Tensor]], noise: NoisySegment, grid: Sequence[float]
 ) -> tuple[tuple[float, ...], tuple[float, ...]] | None:
     """The largest element and row statistics of a segment's end over all pairs of prover and judge.
 
-    singles: each device's tensors of the end. double: one device's in float64; devices differ in it by far
-    less than float32 rounds. None where no finite threshold covers what the devices computed.
+    ends: each device's tensors of those that the segment computes, `noise.computed`. None where no finite threshold
+    covers what the devices computed.
     """
-    elements, rows = [0.0] * len(grid), [0.0] * len(grid)
-    for place, exact in enumerate(double):
-        ends = distinct([device[place] for device in singles])
-        if not ends[0].is_floating_point():
+    drawn = tuple(noise.drawn())
+    elements, rows = _envelope(ends, noise, grid, drawn)
+    if max(*elements, *rows) > TIED and (others := (*noise.flushed, *noise.turned())):
+        elements, rows = _envelope(ends, noise, grid, drawn, others)
+    return (elements, rows) if all(map(math.isfinite, elements + rows)) else None
+
+
+def _envelope(
+    ends: Sequence[Sequence[Tensor]],
+    segment: NoisySegment,
+    grid: Sequence[float],
+    *replays: Sequence[Sequence[Tensor]],
+) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    elements, rows = (0.0,) * len(grid), (0.0,) * len(grid)
+    for place, tensors in zip(segment.computed, zip(*ends, strict=True), strict=True):
+        classes = distinct(tensors)
+        if not classes[0].is_floating_point():
             continue
-        judges = [replays(end, exact) for end in ends]
-        first, quietest = judges[0], min(judge.noise for judge in judges)
-        # All judges share the float64 replay, so their statistics differ by the unit they count in alone.
-        for end in ends:
-            found = first.statistics(as_rows(end), grid)
-            factor = first.noise / quietest if quietest > 0 else math.inf if first.noise > 0 else 1.0
+        own = tuple((tensor,) for tensor in classes)
+        exact, *others = (
+            tuple((state[place],) for state in states) for states in ((segment.exact,), *replays)
+        )
+        quietest = noise(Replays(*exact, own, *others), 0)
+        for tensor in classes:
+            found = quietest.statistics(as_rows(tensor), grid)
             elements, rows = (
-                [max(old, new * factor) if new else old for old, new in zip(olds, news, strict=True)]
-                for olds, news in ((elements, found.elements), (rows, found.rows))
+                tuple(map(max, elements, found.elements)),
+                tuple(map(max, rows, found.rows)),
             )
-    if not all(map(math.isfinite, (*elements, *rows))):
-        return None
-    return tuple(elements), tuple(rows)
+    return elements, rows

@@ -16,6 +16,7 @@ from typing import Any, BinaryIO, Self
 import torch
 from torch import Tensor
 
+from tao.graph.canonical import Graph
 from tao.model import ModelBundle
 from tao.numerics import variants
 from tao.numerics.variants import VariantError
@@ -131,28 +132,24 @@ def ask_all(devices: Sequence[Remote], request: str, *arguments: Any) -> list[An
     return [device.finish() for device in devices]
 
 
-def segment_ends(devices: Sequence[Remote], end: int) -> tuple[list[list[Tensor]], list[Tensor]]:
-    """Every device's values at cut `end`, computed from the state that all of them hold, and the first one's in
-    float64: devices differ in those by far less than float32 rounds."""
-    singles = ask_all(devices, "segment", end, False)
-    (double,) = ask_all(devices[:1], "segment", end, True)
-    return singles, double
-
-
 def step_together(
     devices: Sequence[Remote],
-    nodes: int,
+    graph: Graph,
     inputs: Sequence[Tensor],
-    at_cut: Callable[[int], None] = lambda _: None,
+    at_cut: Callable[[int, tuple[Tensor, ...]], None] = lambda cut, state: None,
 ) -> Iterator[list[tuple[Tensor, ...]]]:
     """For each node in turn, every device's outputs from the same state: the one the first device's run has.
 
     So deviations are those of one operator alone; they do not accumulate. Holds one state per device.
-    at_cut: is called before each node, while all devices hold the state there.
+    at_cut: is called before each node with its number and the values live there, while all devices hold them.
     """
     ask_all(devices, "begin", list(inputs))
-    for node in range(nodes):
-        at_cut(node)
+    held = dict(zip(graph.live(0), inputs, strict=True))
+    for cut, node in enumerate(graph.nodes):
+        at_cut(cut, tuple(held[value] for value in graph.live(cut)))
         outputs = [tuple(answer) for answer in ask_all(devices, "step")]
         yield outputs
         ask_all(devices, "hold", list(outputs[0]))
+        live = graph.live(cut + 1)
+        held |= dict(zip([value for value in node.outputs if value in live], outputs[0], strict=True))
+        held = {value: held[value] for value in live}

@@ -25,7 +25,7 @@ from tao.tensors.keccak import keccak
 from tao.tensors.tree import tag
 from tao.untrusted import parse_json
 
-FORMAT = "tao.profile.v2"
+FORMAT = "tao.profile.v3"
 MOST_PERCENTILES = 32
 """Members publish two figures for each percentile beside their vote, in STATISTICS_LIMIT bytes."""
 
@@ -235,7 +235,8 @@ class Profile:
         _require(
             isinstance(record, dict) and record.keys() == _FIELDS, f"its fields are not {sorted(_FIELDS)}"
         )
-        _require(record["format"] == FORMAT, f"its format is {record['format']!r}, not {FORMAT!r}")
+        found = record["format"]
+        _require(found == FORMAT, f"its format is {found!r}, not {FORMAT!r}; calibrate the model again")
         return cls(
             graph_root=_root(record["graph_root"]),
             nodes=tuple(

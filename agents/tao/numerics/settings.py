@@ -9,7 +9,7 @@ SAFETY = 3.0
 """Deviations are rejected beyond this many times the calibrated ones."""
 
 SEGMENT_SAFETY = 2.0
-"""The same for segments, whose thresholds already are in units of the judge's own rounding errors."""
+"""The same for segments, whose thresholds already are in units of what rounding does there."""
 
 FAN_OUT = 16
 """Children of a segment in a dispute: the deployment's parameter."""

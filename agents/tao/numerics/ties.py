@@ -24,17 +24,21 @@ def explain(
     hi: int,
     claimed: Sequence[Tensor],
     own: Sequence[Tensor],
+    exact: Sequence[Tensor],
 ) -> bool:
-    """Whether every integer and boolean at the end of the segment [lo, hi) is one's own, or becomes the claimed one in
-    a replay in which every operator's results are off by something that the profile tolerates.
+    """Whether every integer and boolean at the end of the segment [lo, hi) is one's own, in float32 or float64, or
+    becomes the claimed one in a replay in which every operator's results are off by something that the profile
+    tolerates.
 
-    start, claimed, own: the values live at `lo`, those claimed at `hi` and those of one's own replay. A single operator
-    is judged by its own rule and has no ties, nor has a model without a profile.
+    start, claimed, own, exact: the values live at `lo`, those claimed at `hi` and those of one's own replays. A single
+    operator is judged by its own rule and has no ties, nor has a model without a profile.
     """
     left = {
-        place: theirs != mine
-        for place, (theirs, mine) in enumerate(zip(claimed, own, strict=True))
-        if not mine.is_floating_point() and not torch.equal(theirs, mine)
+        place: differs
+        for place, (theirs, mine, other) in enumerate(
+            zip(claimed, own, exact if hi - lo > 1 else own, strict=True)
+        )
+        if not mine.is_floating_point() and (differs := (theirs != mine) & (theirs != other)).any()
     }
     if left and (hi - lo == 1 or bundle.profile is None):
         return False

@@ -4,9 +4,9 @@ import os
 import sys
 from collections.abc import Iterable
 
-import torch
 from torch import Tensor
 
+from tao.errors import NoResult
 from tao.execution import Executor
 from tao.execution.replay import restore
 from tao.model import ModelBundle
@@ -34,10 +34,11 @@ class Worker:
         return _answer(self._advance(0, self._moved(inputs), len(self.graph)))
 
     def judge(self, inputs: list[Tensor], claimed: list[Tensor]) -> tuple[float, float]:
-        # Made anew each time: its parameters, twice the size, need not stay.
-        double = Executor(self.graph, self.parameters, torch.float64).run(self._moved(inputs))
-        ends = tuple(map(tuple, (claimed, self.run(inputs), _answer(double))))
-        found = compare_segment(self.bundle, 0, tuple(inputs), len(self.graph), *ends)
+        try:
+            own = tuple(self.run(inputs))
+        except NoResult:
+            own = None
+        found = compare_segment(self.bundle, 0, tuple(inputs), len(self.graph), tuple(claimed), own)
         return found.drift, found.excess
 
     def begin(self, inputs: list[Tensor]) -> None:
@@ -54,15 +55,11 @@ class Worker:
         self.cut += 1
         self.state = {value: self.state[value] for value in self.graph.live(self.cut)}
 
-    def segment(self, end: int, double: bool) -> list[Tensor]:
+    def segment(self, end: int) -> list[Tensor]:
         state = restore(self.graph, self.cut, [self.state[value] for value in self.graph.live(self.cut)])
-        if double:
-            after = Executor(self.graph, self.parameters, torch.float64).advance(self.cut, state, end)
-        else:
-            after = self._advance(self.cut, state, end)
+        after = self._advance(self.cut, state, end)
         held = set(self.graph.live(self.cut))
-        live = self.graph.live(end)
-        return _answer(y for value, y in zip(live, after, strict=True) if value not in held)
+        return _answer(y for value, y in zip(self.graph.live(end), after, strict=True) if value not in held)
 
     def _moved(self, tensors: Iterable[Tensor]) -> list[Tensor]:
         return [tensor.to(self.device) for tensor in tensors]

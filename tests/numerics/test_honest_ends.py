@@ -1,0 +1,408 @@
+"""Honest ends of segments are accepted by every honest judge, whatever inputs a client chooses against that: sums that
+cancel, rows and elements much worse than the rest, single numbers, ties, subnormal numbers, indices at the edge of a
+table. And what makes room for that is no room for a lie."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from functools import cache
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from numerics.local import LocalDevice, shuffled
+from tao.errors import NoResult
+from tao.model import ModelBundle, trace
+from tao.numerics.calibrate import Settings, calibrate_on
+from tao.numerics.measure import compare_segment, measure_segment
+from tao.numerics.noise import NoisySegment
+
+DEVICES, INPUTS = 5, 5
+"""That a model is calibrated on."""
+
+
+class Normed(nn.Module):
+    """A norm, a layer and few outputs: `inner` numbers in the middle and `out` at the end."""
+
+    def __init__(self, inner: int = 48, out: int = 10) -> None:
+        super().__init__()
+        self.norm, self.first, self.second = nn.LayerNorm(64), nn.Linear(64, inner), nn.Linear(inner, out)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.second(self.first(self.norm(x)))
+
+
+class Bottleneck(nn.Module):
+    """One number in the middle, of which a hundred follow."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.down, self.up = nn.Linear(64, 1, bias=False), nn.Linear(1, 100, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.up(self.down(x))
+
+
+class Scored(nn.Module):
+    """One score for each sample."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second = nn.Linear(64, 64), nn.Linear(64, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.second(nn.functional.gelu(self.first(x)))
+
+
+class Routed(nn.Module):
+    """The two best of eight experts, and how good they are."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.gate, self.experts, self.head = nn.Linear(64, 8), nn.Embedding(8, 64), nn.Linear(64, 10)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        values, indices = self.gate(x).softmax(-1).topk(2)
+        return self.head((self.experts(indices) * values[..., None]).sum(1) + x), values
+
+
+class Mixed(nn.Module):
+    """Two of eight experts for each of 32 tokens, which then attend to one another."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.gate, self.experts, self.mix = nn.Linear(64, 8), nn.Embedding(8, 64), nn.Linear(64, 192)
+        self.head = nn.Linear(64, 10)
+
+    def forward(self, x: Tensor) -> Tensor:
+        values, indices = self.gate(x).softmax(-1).topk(2)
+        x = x + (self.experts(indices) * values[..., None]).sum(-2)
+        query, key, value = self.mix(x).chunk(3, -1)
+        return self.head((query @ key.transpose(-1, -2) / 8).softmax(-1) @ value)
+
+
+class Summed(nn.Module):
+    """Sums of 64 numbers."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.head = nn.Linear(16, 10)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(x.reshape(-1, 16, 64).sum(-1))
+
+
+class Residual(nn.Module):
+    """Ends in a row that keeps what came in beside what was computed."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.norm, self.first, self.second = nn.LayerNorm(1024), nn.Linear(1024, 64), nn.Linear(64, 1024)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.second(nn.functional.gelu(self.first(self.norm(x))))
+
+
+class Variance(nn.Module):
+    """A variance as the difference of two numbers."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.head = nn.Linear(64, 32)
+
+    def forward(self, x: Tensor) -> Tensor:
+        mean = x.mean(-1, keepdim=True)
+        variance = x.square().mean(-1, keepdim=True) - mean.square()
+        return self.head((x - mean) / torch.sqrt(variance + 1e-5))
+
+
+class Unit(nn.Module):
+    """Divides by a norm."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.head = nn.Linear(64, 64, bias=False), nn.Linear(64, 10)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.first(x)
+        return self.head(x / x.norm(dim=-1, keepdim=True))
+
+
+class Table(nn.Module):
+    """Looks up what a number is rounded down to, from 0 to 10."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.number, self.rows, self.head = nn.Linear(64, 1), nn.Embedding(11, 32), nn.Linear(32, 10)
+        with torch.no_grad():
+            self.number.bias.fill_(5.0)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.rows(self.number(x)[:, 0].floor().clamp(max=10).long()))
+
+
+class Stepped(nn.Module):
+    """Rounds to whole steps, and goes on from these."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second = nn.Linear(64, 64), nn.Linear(64, 10)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.second(torch.round(8 * self.first(x)) / 8)
+
+
+def usual(seed: int, *shape: int) -> Tensor:
+    return torch.randn(shape or (8, 64), generator=torch.Generator().manual_seed(seed))
+
+
+@cache
+def calibrated(make: Callable[[], nn.Module], *shape: int) -> ModelBundle:
+    shape = shape or (8, 64)
+    torch.manual_seed(1)
+    bundle = trace(make(), (usual(0, *shape),))
+    devices = [LocalDevice("plain", bundle), *(shuffled(bundle, seed) for seed in range(1, DEVICES))]
+    inputs = [(usual(seed, *shape),) for seed in range(INPUTS)]
+    return replace(bundle, profile=calibrate_on(devices, bundle, inputs, settings=Settings(fan_out=3)))
+
+
+def exceedances(bundle: ModelBundle, x: Tensor, provers: int = 4, judges: int = 3) -> list[float]:
+    """Of the whole graph's end, by devices that were not calibrated on."""
+    found, count = [], len(bundle.graph)
+    for prover in range(provers):
+        end = shuffled(bundle, 100 + prover).run((x,))
+        for judge in range(judges):
+            own = shuffled(bundle, 200 + judge).run((x,))
+            found.append(compare_segment(bundle, 0, (x,), count, end, own).exceedance)
+    return found
+
+
+def cancelling(bundle: ModelBundle, weight: Tensor, x: Tensor) -> Tensor:
+    """`x` without what the rows of the weight see of it."""
+    basis = torch.linalg.qr(weight.double().T).Q
+    return (x.double() - x.double() @ basis @ basis.T).float()
+
+
+def parameter(bundle: ModelBundle, shape: tuple[int, ...]) -> Tensor:
+    return next(each for each in bundle.parameters if each.shape == shape)
+
+
+def test_sums_that_cancel():
+    bundle = calibrated(Bottleneck)
+    for seed in range(40, 60):
+        assert max(exceedances(bundle, cancelling(bundle, parameter(bundle, (1, 64)), usual(seed)))) <= 1
+
+
+@pytest.mark.parametrize("mean", [1e2, 1e4, 1e6])
+def test_a_mean_that_cancels_in_a_norm(mean):
+    bundle = calibrated(Normed)
+    for seed in range(40, 50):
+        assert max(exceedances(bundle, usual(seed) + mean)) <= 1
+
+
+@pytest.mark.parametrize("spread", [1e-2, 1e-4, 1e-6])
+def test_one_row_that_is_nearly_constant_before_a_norm(spread):
+    bundle = calibrated(Normed)
+    for seed in range(40, 50):
+        x = usual(seed)
+        x[3] = 1 + spread * x[3]
+        assert max(exceedances(bundle, x)) <= 1
+
+
+def test_a_single_number():
+    bundle = calibrated(Scored, 1, 64)
+    worst = max(max(exceedances(bundle, usual(seed, 1, 64), provers=2, judges=2)) for seed in range(100, 250))
+    assert 0.1 < worst <= 1
+
+
+@pytest.mark.parametrize("scale", [1e-30, 1e25])
+def test_numbers_far_from_one(scale):
+    bundle = calibrated(Bottleneck)
+    assert max(exceedances(bundle, scale * usual(40))) <= 1
+
+
+def tied(bundle: ModelBundle, x: Tensor) -> Tensor:
+    """A token like `x` between its second and third expert."""
+    gate, bias = parameter(bundle, (8, 64)).double(), parameter(bundle, (8,)).double()
+    logits = x.double() @ gate.T + bias
+    second, third = logits.topk(3).indices[1:].tolist()
+    apart = gate[second] - gate[third]
+    return (x.double() - apart * (logits[second] - logits[third]) / apart.square().sum()).float()
+
+
+@pytest.mark.parametrize("rows", [8, 64])
+def test_ties_between_experts_that_kernels_break_either_way(rows):
+    """One tie in a few rows, or one in each of many."""
+    bundle = calibrated(Routed, rows, 64)
+    found, flips = [], 0
+    for seed in range(40, 60 if rows == 8 else 44):
+        x = usual(seed, rows, 64)
+        for row in (2,) if rows == 8 else range(rows):
+            x[row] = tied(bundle, x[row])
+        ends = [shuffled(bundle, 100 + device).run((x,)) for device in range(4)]
+        flips += max((end[0] - ends[0][0]).abs().max() for end in ends) > 1e-3
+        found += [
+            compare_segment(bundle, 0, (x,), len(bundle.graph), end, own).exceedance
+            for end in ends
+            for own in ends
+        ]
+    assert flips >= 4 and max(found) <= 1
+
+
+def test_a_tie_is_no_room_for_a_lie_about_all_that_follows():
+    bundle = calibrated(Mixed, 1, 32, 64)
+    turned = 0
+    for seed in range(40, 50):
+        x = usual(seed, 1, 32, 64)
+        x[0, 2] = tied(bundle, x[0, 2])
+        turned += bool(
+            list(NoisySegment(bundle.graph, bundle.parameters, 0, (x,), len(bundle.graph)).turned())
+        )
+        (end,), own = shuffled(bundle, 100).run((x,)), shuffled(bundle, 200).run((x,))
+        assert compare_segment(bundle, 0, (x,), len(bundle.graph), (end,), own).exceedance <= 1
+        lie = (end + 10 * end.std(),)
+        assert compare_segment(bundle, 0, (x,), len(bundle.graph), lie, own).exceedance > 10
+    assert turned >= 5
+
+
+def test_roundings_to_whole_steps_that_kernels_take_either_way():
+    bundle = calibrated(Stepped)
+    weight, bias = parameter(bundle, (64, 64)), parameter(bundle, (64,))
+    flips = 0
+    for seed in range(40, 50):
+        x = usual(seed)
+        wanted = (torch.round(8 * (x[2].double() @ weight.double().T + bias)) + 0.5) / 8
+        x[2] = torch.linalg.solve(weight.double(), wanted - bias.double()).float()
+        ends = [shuffled(bundle, 100 + device).run((x,)) for device in range(4)]
+        flips += any((end[0][2] - ends[0][0][2]).abs().max() > 1e-3 for end in ends)
+        for end in ends:
+            for own in ends:
+                assert compare_segment(bundle, 0, (x,), len(bundle.graph), end, own).exceedance <= 1
+    assert flips >= 5
+
+
+@pytest.mark.parametrize("make", [Normed, Bottleneck, Routed, Stepped])
+def test_a_thousandth_of_the_outputs_is_still_rejected(make):
+    bundle = calibrated(make)
+    x = usual(40)
+    first, *others = shuffled(bundle, 100).run((x,))
+    wrong = first + 1e-3 * first.square().mean().sqrt() * torch.randn(
+        first.shape, generator=torch.Generator()
+    )
+    own = shuffled(bundle, 200).run((x,))
+    assert compare_segment(bundle, 0, (x,), len(bundle.graph), (wrong, *others), own).exceedance > 10
+
+
+def test_a_judge_that_is_exact_by_luck():
+    """Pairs that cancel in the judge's order of summation, and in no other."""
+    bundle = calibrated(Summed, 8, 1024)
+    for seed in range(40, 60):
+        halves = 1e6 * usual(seed, 8, 16, 32)
+        x = torch.stack([halves, -halves], -1).reshape(8, 1024)
+        own, end = LocalDevice("exact", bundle).run((x,)), shuffled(bundle, 100).run((x,))
+        assert (end[0] - own[0]).abs().max() > 1e-3
+        assert compare_segment(bundle, 0, (x,), len(bundle.graph), end, own).exceedance <= 1
+
+
+def test_an_element_that_is_much_worse_than_its_row():
+    bundle = calibrated(Residual, 8, 1024)
+    for seed in range(40, 44):
+        x = usual(seed, 8, 1024)
+        x[:, 5], x[:, 6] = 60 * (1 + seed / 100), 4e3
+        assert max(exceedances(bundle, x, provers=2, judges=2)) <= 1
+
+
+def test_numbers_that_only_some_kernels_have():
+    bundle, endless = calibrated(Variance), 0
+    for seed in range(40, 60):
+        x = usual(seed)
+        x[3] = 1e4 * (1 + 1e-7 * x[3]) + seed
+        ends = [shuffled(bundle, 100 + device).run((x,)) for device in range(3)]
+        endless += not torch.cat([end[0] for end in ends]).isfinite().all()
+        for end in ends:
+            for own in ends:
+                assert compare_segment(bundle, 0, (x,), len(bundle.graph), end, own).exceedance <= 1
+        wrong = ends[0][0].clone()
+        wrong[5] = torch.nan
+        own = shuffled(bundle, 200).run((x,))
+        assert compare_segment(bundle, 0, (x,), len(bundle.graph), (wrong,), own).exceedance == torch.inf
+    assert endless >= 3
+
+
+class Attentive(nn.Module):
+    """Attention to those of 16 numbers that are no padding."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.mix, self.head = nn.Linear(64, 192), nn.Linear(64, 10)
+
+    def forward(self, x: Tensor) -> Tensor:
+        query, key, value = self.mix(x).chunk(3, -1)
+        scores = (query @ key.transpose(-1, -2) / 8).masked_fill(torch.arange(16) > 9, -torch.inf)
+        return self.head(scores.softmax(-1) @ value)
+
+
+def test_infinite_masks_excuse_no_claim_without_numbers():
+    bundle = calibrated(Attentive, 2, 16, 64)
+    x = usual(40, 2, 16, 64)
+    (end,), own = shuffled(bundle, 100).run((x,)), shuffled(bundle, 200).run((x,))
+    for lie in (torch.nan, torch.inf):
+        claimed = (torch.full_like(end, lie),)
+        assert compare_segment(bundle, 0, (x,), len(bundle.graph), claimed, own).exceedance == torch.inf
+    assert compare_segment(bundle, 0, (x,), len(bundle.graph), (end,), own).exceedance <= 1
+
+
+@contextmanager
+def flushing() -> Iterator[None]:
+    if not torch.set_flush_denormal(True):
+        pytest.skip("this processor does not flush subnormal numbers")
+    try:
+        yield
+    finally:
+        torch.set_flush_denormal(False)
+
+
+@pytest.mark.parametrize("scale", [1.0, 1e-18, 1e-20])
+def test_kernels_that_flush_subnormal_numbers(scale):
+    bundle = calibrated(Unit)
+    x = scale * usual(40)
+    with flushing():
+        flushed = shuffled(bundle, 100).run((x,))
+    usually = shuffled(bundle, 101).run((x,))
+    assert scale == 1 or not torch.allclose(flushed[0], usually[0], equal_nan=True)
+    for end, own in ((flushed, usually), (usually, flushed)):
+        assert compare_segment(bundle, 0, (x,), len(bundle.graph), end, own).exceedance <= 1
+    if scale > 1e-20:
+        lie = (usually[0] + 10 * usually[0].std(),)
+        assert compare_segment(bundle, 0, (x,), len(bundle.graph), lie, usually).exceedance > 10
+
+
+def test_an_index_at_the_edge_of_its_table():
+    """Some kernels have no result: others' is judged, and a lie is still one."""
+    bundle, missing = calibrated(Table, 64, 64), 0
+    weight, bias = parameter(bundle, (1, 64)).double(), parameter(bundle, (1,)).double()
+    for seed in range(40, 100):
+        x = usual(seed, 64, 64)
+        row = x[3].double()
+        x[3] = (row - weight[0] * (row @ weight[0] + bias) / weight.square().sum()).float()
+        ends = []
+        for device in range(3):
+            try:
+                ends.append(shuffled(bundle, 100 + device).run((x,)))
+            except NoResult:
+                missing += 1
+        for (end,) in ends:
+            for own in (None, *ends):
+                assert compare_segment(bundle, 0, (x,), len(bundle.graph), (end,), own).exceedance <= 1
+                assert compare_segment(bundle, 0, (x,), len(bundle.graph), (end + 10,), own).exceedance > 10
+    assert missing >= 20
+
+
+def test_inputs_without_any_result_are_rejected():
+    bundle = calibrated(Table, 64, 64)
+    x = usual(40, 64, 64)
+    weight = parameter(bundle, (1, 64))
+    x[3] = -100 * weight[0] / weight.square().sum()
+    end = (torch.zeros(64, 10),)
+    assert measure_segment(bundle, 0, (x,), len(bundle.graph), end).exceedance == torch.inf
