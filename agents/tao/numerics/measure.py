@@ -153,7 +153,7 @@ def judge_end(
     replays, draws = Replays(*computed([noise.exact]), [own], narrowest=noise.narrowest), noise.drawn()
     statistics, exceedance = judged(replays)
     while exceedance > 1 and not _is_certain(exceedance, len(replays.drawn)):
-        drawn = computed(islice(draws, 1))
+        drawn = computed(islice(draws, 1 if replays.drawn else FEWEST))
         if not drawn:
             break
         replays = replace(replays, drawn=[*replays.drawn, *drawn])
