@@ -64,8 +64,8 @@ class Noise:
 
     A row's noise is the root mean square of the errors in it, of the judge's own or of the drawn ones if that is more,
     and at least the median row's. Of an element whose own drawn errors are LOUD times as large it is a share of these.
-    Elements that are not finite in `exact`, or in every judge's replay, count for
-    nothing. unit: unit roundoff of the type. smallest: its smallest normal number, below which deviations are none.
+    Elements that are not finite in `exact`, or in every judge's replay, count for nothing.
+    unit: unit roundoff of the type. smallest: its smallest normal number, below which deviations are none.
     """
 
     def __init__(
