@@ -13,7 +13,7 @@ from benchmarks.attack.regions import positions
 from tao.execution import replay
 from tao.model import ModelBundle
 from tao.numerics.noise import NoisySegment
-from tao.numerics.segments import Replays, as_rows, noise, widening
+from tao.numerics.segments import as_rows, noise, widening
 
 DRAWS = 2
 """Of replays with random errors: an attack is judged many times, and more change the noise of large tensors little."""
@@ -37,14 +37,15 @@ def exceedances(bundle: ModelBundle, states: States, samples: int) -> Tensor:
     for segment in profile.segments:
         start, end = states[segment.lo], states[segment.hi]
         single = replay(graph, bundle.parameters, segment.lo, start, segment.hi)
-        segment_noise = NoisySegment(graph, bundle.parameters, segment.lo, start, segment.hi)
-        replays = Replays(segment_noise.exact, (single,), tuple(islice(segment_noise.drawn(), DRAWS)))
+        noisy = NoisySegment(graph, bundle.parameters, segment.lo, start, segment.hi)
+        drawn = list(islice(noisy.drawn(), DRAWS))
         for place, (claimed, own) in enumerate(zip(end, single, strict=True)):
             if not own.is_floating_point() or own.dim() < 2 or len(own) != samples:
                 continue
-            judge = noise(replays, place)
+            judge = noise(noisy.exact[place], [own], noisy.narrowest)
+            judge.draw(*(as_rows(state[place]) for state in drawn))
             elements, rows = judge.deviations(as_rows(claimed))
-            factor = profile.segment_safety * widening(min(int(judge.counted.sum()), segment_noise.narrowest))
+            factor = profile.segment_safety * widening(judge.count)
             counted = (int(judge.counted.sum()), int(judge.counted.any(axis=1).sum()))
             for values, thresholds, size in zip(
                 (elements, rows), (segment.elements, segment.rows), counted, strict=True

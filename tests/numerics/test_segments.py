@@ -14,16 +14,14 @@ from numerics.local import shuffled
 from tao.execution import capture, replay
 from tao.model import ModelBundle, trace
 from tao.numerics.drift import DRIFT_THRESHOLD
-from tao.numerics.measure import FEWEST, measure, measure_segment
+from tao.numerics.measure import FEWEST, judge_end, measure, measure_segment
 from tao.numerics.noise import DRAWS, NoisySegment
 from tao.numerics.profile import NodeTolerance, Profile, SegmentTolerance
 from tao.numerics.segments import (
     Noise,
-    Replays,
     SegmentStatistics,
     noise,
     segment_exceedance,
-    segment_statistics,
 )
 from tao.numerics.statistics import GRID
 from tao.protocol.partition import segments
@@ -58,9 +56,12 @@ def test_of_several_judges_the_quietest_counts_and_drawn_errors_where_they_are_l
     loud = exact + 7 * (single - exact)
     quiet = Noise(exact, [single], U, SMALLEST)
     assert (Noise(exact, [loud, single], U, SMALLEST).noise == quiet.noise).all()
-    assert (Noise(exact, [single], U, SMALLEST, [single, single]).noise == quiet.noise).all()
-    louder = Noise(exact, [single], U, SMALLEST, [loud]).noise
-    assert (louder == Noise(exact, [loud], U, SMALLEST).noise).all() and (louder > 4 * quiet.noise).all()
+    judge = Noise(exact, [single], U, SMALLEST)
+    judge.draw(single, single)
+    assert (judge.noise == quiet.noise).all()
+    judge.draw(*[loud] * 10**3)
+    assert judge.noise == pytest.approx(Noise(exact, [loud], U, SMALLEST).noise, rel=1e-2)
+    assert (judge.noise > 4 * quiet.noise).all()
 
 
 def test_a_row_without_errors_of_its_own_has_those_of_the_others():
@@ -77,8 +78,9 @@ def test_what_ties_move_may_be_off_by_as_much_again_and_no_further():
     other[4, 4] += 1e-9
     claimed = single.copy()
     claimed[2] = other[2]
-    assert Noise(exact, [single], U, SMALLEST).statistics(claimed).rows[-1] > 1e5
-    judge = Noise(exact, [single], U, SMALLEST, others=[other])
+    judge = Noise(exact, [single], U, SMALLEST)
+    assert judge.statistics(claimed).rows[-1] > 1e5
+    judge.turn(other)
     assert judge.statistics(claimed).rows[-1] < 2 and judge.moved[4, 4] == 0
     claimed[2] = exact[2] - 1.9
     assert judge.statistics(claimed).rows[-1] < 2
@@ -92,20 +94,23 @@ def test_what_ties_move_may_be_off_by_as_much_again_and_no_further():
 def test_an_element_counts_in_its_own_errors_where_they_are_much_larger_than_its_rows():
     exact, single = noisy(0)
     drawn = [noisy(0)[1] for _ in range(4)]
-    quiet = Noise(exact, [single], U, SMALLEST, drawn).units
+    quiet, found = Noise(exact, [single], U, SMALLEST), Noise(exact, [single], U, SMALLEST)
+    quiet.draw(*drawn)
     for each in drawn:
         each[3, 3] = exact[3, 3] + 1e-3
-    found = Noise(exact, [single], U, SMALLEST, drawn)
+    found.draw(*drawn[:3])
+    found.draw(drawn[3])
     own = np.sqrt(np.mean(np.square(drawn[0] - exact)[3]))
     assert found.units[3, 3] == pytest.approx(1e-3 / 3) and found.units[3, 3] > 2 * own
-    assert found.units[5] == pytest.approx(quiet[5], rel=0.1)
+    assert found.units[5] == pytest.approx(quiet.units[5], rel=0.1)
 
 
 def test_what_some_replay_has_no_number_for_may_be_none():
     exact, single = noisy(0)
     other = single.copy()
     other[7, 7] = math.inf
-    judge = Noise(exact, [single], U, SMALLEST, others=[other])
+    judge = Noise(exact, [single], U, SMALLEST)
+    judge.turn(other)
     claimed = single.copy()
     claimed[7, 7] = math.nan
     assert judge.statistics(claimed).elements[-1] < 5
@@ -203,13 +208,6 @@ def test_limits_of_few_numbers_are_wider(count, factor):
     assert segment_exceedance([found], (0.5,) * 5, (1.0,) * 5, 2.0) == pytest.approx(1 / factor)
 
 
-def test_states_of_other_types_are_not_compared_and_integers_count_for_nothing():
-    one, index = torch.ones(3), torch.tensor([1, 2])
-    with pytest.raises(ValueError, match="cannot compare"):
-        segment_statistics([one.double()], Replays([one.double()], [[one]]))
-    assert segment_statistics([index + 1], Replays([index], [[index]])) == ()
-
-
 # ---- on a model ----
 
 
@@ -282,7 +280,7 @@ def test_sensitive_inputs_are_given_the_room_that_rounding_takes_there(bundle):
     def judged(x: Tensor) -> tuple[float, float]:
         segment = NoisySegment(bundle.graph, bundle.parameters, 0, (x,), count)
         own = replay(bundle.graph, bundle.parameters, 0, (x,), count)
-        found = noise(Replays(segment.exact, [own]), 0)
+        found = noise(segment.exact[0], [own[0]])
         other = shuffled(bundle, 1).run((x,))
         return float(np.median(found.noise)), measure_segment(bundle, 0, (x,), count, other).exceedance
 
@@ -317,6 +315,29 @@ def test_more_is_drawn_the_less_certain_it_is_that_an_end_is_wrong(bundle, input
     assert exceedance > 1000 and few == FEWEST
     exceedance, all_of_them = judged(math.inf)
     assert exceedance == math.inf and all_of_them == DRAWS
+
+
+def test_tensors_of_other_types_are_not_compared(bundle, inputs):
+    segment = NoisySegment(bundle.graph, bundle.parameters, 0, inputs, len(bundle.graph))
+    (end,) = bundle.run(inputs).values
+    with pytest.raises(ValueError, match="cannot compare"):
+        judge_end(bundle.profile, segment, [end.double()], [end])
+
+
+def test_only_tensors_that_exceed_their_limits_are_judged_again(bundle, inputs):
+    """The statistics of the others stay in units of the judge's own errors."""
+    segment = bundle.profile.segments[1]
+    states = capture(bundle.graph, bundle.parameters, inputs, [segment.lo, segment.hi])
+    noisy = NoisySegment(bundle.graph, bundle.parameters, segment.lo, states[segment.lo], segment.hi)
+    own = [states[segment.hi][place] for place in noisy.computed]
+    honest, exceedance = judge_end(bundle.profile, noisy, own, own)
+    assert exceedance <= 1
+    for place in range(len(own)):
+        claimed = [y + 1 if number == place else y for number, y in enumerate(own)]
+        found, exceedance = judge_end(bundle.profile, noisy, claimed, own)
+        assert exceedance > 1
+        same = [number for number in range(len(own)) if found[number] == honest[number]]
+        assert len(own) > 1 and same == [number for number in range(len(own)) if number != place]
 
 
 def test_a_segment_without_thresholds_exceeds_nothing(bundle, inputs):

@@ -2,8 +2,8 @@
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
-from itertools import islice
+from dataclasses import dataclass
+from itertools import chain, islice
 
 from torch import Tensor
 
@@ -17,7 +17,7 @@ from tao.numerics.drift import DRIFT_THRESHOLD, drift_ratio
 from tao.numerics.noise import NoisySegment
 from tao.numerics.profile import Profile
 from tao.numerics.schedules import SCHEDULE_TOLERANCE, over_schedules
-from tao.numerics.segments import ESCALATION_MARGIN, Replays, SegmentStatistics, segment_statistics
+from tao.numerics.segments import ESCALATION_MARGIN, SegmentStatistics, as_rows, noise
 from tao.numerics.statistics import Statistics, deviation_statistics
 
 FEWEST = 2
@@ -114,9 +114,9 @@ def compare_segment(
     single: tuple[Tensor, ...] | None,
 ) -> SegmentMeasurement:
     """`measure_segment` given one's own replay in single precision, None if it has no result."""
-    noise = NoisySegment(bundle.graph, bundle.parameters, lo, start, hi)
+    segment = NoisySegment(bundle.graph, bundle.parameters, lo, start, hi)
     try:
-        double = noise.exact
+        double = segment.exact
     except NoResult:
         return SegmentMeasurement(math.inf, (), math.inf, True)
     if single is None:
@@ -128,39 +128,69 @@ def compare_segment(
     differs = not ties.explain(bundle, lo, start, hi, end, single, double)
     if bundle.profile is None or bundle.profile.segment(lo, hi) is None:
         return SegmentMeasurement(ratio, (), 0.0, differs, is_calibrated=False)
-    claimed, own = ([state[place] for place in noise.computed] for state in (end, single))
-    statistics, exceedance = judge_end(bundle.profile, noise, claimed, own)
+    claimed, own = ([state[place] for place in segment.computed] for state in (end, single))
+    statistics, exceedance = judge_end(bundle.profile, segment, claimed, own)
     return SegmentMeasurement(ratio, statistics, exceedance, differs)
 
 
+class _Judged:
+    """One floating-point tensor of a segment's claimed end: its noise, its statistics, and its exceedance, above 1 if
+    it is rejected. place: in the values live there."""
+
+    def __init__(
+        self, profile: Profile, segment: NoisySegment, place: int, claimed: Tensor, own: Tensor
+    ) -> None:
+        """Raises ValueError where the tensors are not of one type."""
+        if claimed.shape != own.shape or claimed.dtype != own.dtype:
+            given, expected = (f"{x.dtype} {tuple(x.shape)}" for x in (claimed, own))
+            raise ValueError(f"cannot compare {given} with {expected}")
+        self.profile, self.segment, self.place, self.claimed = profile, segment, place, as_rows(claimed)
+        self.noise = noise(segment.exact[place], [own], segment.narrowest)
+        self.judge()
+
+    def judge(self) -> None:
+        self.statistics = self.noise.statistics(self.claimed, self.profile.grid)
+        self.exceedance = self.profile.segment_exceedance(self.segment.lo, self.segment.hi, [self.statistics])
+
+
 def judge_end(
-    profile: Profile, noise: NoisySegment, claimed: Sequence[Tensor], own: Sequence[Tensor]
+    profile: Profile, segment: NoisySegment, claimed: Sequence[Tensor], own: Sequence[Tensor]
 ) -> tuple[tuple[SegmentStatistics, ...], float]:
-    """Statistics of a segment's claimed end and its exceedance, above 1 if a judge rejects it.
+    """Statistics of a segment's claimed end, one for each floating-point tensor of it, and the largest exceedance,
+    above 1 if a judge rejects it.
 
-    They are in units of one's own rounding errors alone, unless the end exceeds its limits by those: then replays with
-    random errors count, too, and then what other kernels may have made. claimed, own: what the segment computes,
-    `noise.computed`.
+    They are in units of one's own rounding errors alone. Those that exceed their limits by that are judged by replays
+    with random errors, too, and those left by what other kernels may have made. Integers and booleans count for
+    nothing: honest drift may break a tie, and operators that give them are judged on their own. claimed, own: what the
+    segment computes, `segment.computed`.
     """
-
-    def computed(states: Iterable[Sequence[Tensor]]) -> list[list[Tensor]]:
-        return [[state[place] for place in noise.computed] for state in states]
-
-    def judged(replays: Replays) -> tuple[tuple[SegmentStatistics, ...], float]:
-        found = segment_statistics(claimed, replays, profile.grid)
-        return found, profile.segment_exceedance(noise.lo, noise.hi, found)
-
-    replays, draws = Replays(*computed([noise.exact]), [own], narrowest=noise.narrowest), noise.drawn()
-    statistics, exceedance = judged(replays)
-    while exceedance > 1 and not _is_certain(exceedance, len(replays.drawn)):
-        drawn = computed(islice(draws, 1 if replays.drawn else FEWEST))
-        if not drawn:
+    tensors = [
+        _Judged(profile, segment, place, theirs, mine)
+        for place, theirs, mine in zip(segment.computed, claimed, own, strict=True)
+        if mine.is_floating_point()
+    ]
+    left, drawn, draws = _rejected(tensors), segment.drawn(), 0
+    while left and not _is_certain(max(tensor.exceedance for tensor in left), draws):
+        states = list(islice(drawn, 1 if draws else FEWEST))
+        if not states:
             break
-        replays = replace(replays, drawn=[*replays.drawn, *drawn])
-        statistics, exceedance = judged(replays)
-    if exceedance > 1 and (others := computed([*noise.flushed, *noise.turned()])):
-        statistics, exceedance = judged(replace(replays, others=others))
-    return statistics, exceedance
+        draws += len(states)
+        for tensor in left:
+            tensor.noise.draw(*(as_rows(state[tensor.place]) for state in states))
+            tensor.judge()
+        left = _rejected(left)
+    if left:
+        for state in chain(segment.flushed, segment.turned()):
+            for tensor in left:
+                tensor.noise.turn(as_rows(state[tensor.place]))
+        for tensor in left:
+            tensor.judge()
+    worst = max((tensor.exceedance for tensor in tensors), default=0.0)
+    return tuple(tensor.statistics for tensor in tensors), worst
+
+
+def _rejected(tensors: Iterable[_Judged]) -> list[_Judged]:
+    return [tensor for tensor in tensors if tensor.exceedance > 1]
 
 
 def _is_certain(exceedance: float, draws: int) -> bool:

@@ -34,7 +34,7 @@ LANES = (1, 4, 16)
 """Sums that kernels carry side by side, by draw: products of matrices go along a row one by one, reductions in vectors.
 Powers of two."""
 BLOCK = 256
-"""Terms of a lane after which kernels begin a new partial sum."""
+"""Terms of a lane after which kernels begin a new partial sum. A power of two."""
 TYPICAL = 1 / math.sqrt(2)
 """Largest error of a rounding, in unit roundoffs, that would make uniform errors as large as roundings' in the mean."""
 LARGE = 16
@@ -244,11 +244,14 @@ def round_at_random(values: Tensor, dtype: torch.dtype, counter: int, times: int
     spare = _MANTISSA + round(math.log2(torch.finfo(dtype).eps))
     if spare == 0:
         return values
-    rounded = values.clone(memory_format=torch.contiguous_format)
-    _round(rounded.view(-1).numpy().view(np.uint64), spare, counter)
+    values = values.contiguous()
+    rounded = torch.empty_like(values)
+    source, target = (x.view(-1).numpy().view(np.uint64) for x in (values, rounded))
+    normal = np.array([torch.finfo(dtype).smallest_normal, torch.finfo(dtype).max]).view(np.uint64)
+    is_normal = _round(source, target, spare, normal, counter)
     if times != 1:
         rounded = torch.where(rounded == values, values, values + times * (rounded - values))
-    return rounded.copy_(rounded.to(dtype))
+    return rounded if is_normal and times == 1 else rounded.copy_(rounded.to(dtype))
 
 
 def disturb(values: Tensor, unit: float, lanes: int, counter: int, dim: int = -1) -> Tensor:
@@ -259,9 +262,11 @@ def disturb(values: Tensor, unit: float, lanes: int, counter: int, dim: int = -1
     end of a block, those of the lane's blocks from its own on, and those of halves of the lanes folded together.
     e: uniform within `unit` either way. counter: as above.
     """
-    found = values.movedim(dim, -1).clone(memory_format=torch.contiguous_format)
-    if found.numel():
-        _disturb(found.view(-1, found.shape[-1]).numpy(), unit, lanes, BLOCK, counter)
+    rows = values.movedim(dim, -1).contiguous()
+    found = torch.empty_like(rows)
+    if rows.numel():
+        source, target = (x.view(-1, x.shape[-1]).numpy() for x in (rows, found))
+        _disturb(source, target, unit, lanes, BLOCK, counter)
     return found.movedim(-1, dim)
 
 
@@ -275,37 +280,47 @@ def _random(counter: np.uint64, i: int) -> np.uint64:
 
 
 @njit(inline="always")
-def _either_way(counter: np.uint64, i: int) -> float:
-    """Uniform between -1 and 1."""
-    return np.float64(_random(counter, i) >> np.uint64(11)) * 2.0**-52 - 1
+def _either_way(word: np.uint64) -> float:
+    """Uniform between -1 and 1, by the lower half of a random word."""
+    return np.float64(np.int64(word & np.uint64(0xFFFFFFFF)) - 2**31) * 2.0**-31
 
 
-@njit("void(uint64[::1], uint64, uint64)", nogil=True, cache=True)
-def _round(bits: np.ndarray, spare: int, counter: int) -> None:
+@njit("boolean(uint64[::1], uint64[::1], uint64, uint64[::1], uint64)", nogil=True, cache=True)
+def _round(source: np.ndarray, target: np.ndarray, spare: int, normal: np.ndarray, counter: int) -> bool:
     """Add a random number to the bits below the grid, which carries into the exponent where it must, and cut off what
-    remains."""
-    below = (np.uint64(1) << spare) - np.uint64(1)
-    for i in range(bits.size):
-        if bits[i] & _EXPONENT != _EXPONENT:
-            bits[i] = (bits[i] + (_random(counter, i) & below)) & ~below
+    remains. Whether all finite results are zero or within `normal`, the smallest and the largest magnitude."""
+    below, sign = (np.uint64(1) << spare) - np.uint64(1), np.uint64(1) << np.uint64(63)
+    low, high = normal
+    outside = 0
+    for i in range(source.size):
+        rounded = (source[i] + (_random(counter, i) & below)) & ~below
+        is_finite = source[i] & _EXPONENT != _EXPONENT
+        size = rounded & ~sign
+        outside += is_finite & (size != 0) & ((size < low) | (size > high))
+        target[i] = rounded if is_finite else source[i]
+    return outside == 0
 
 
-@njit("void(float64[:, ::1], float64, int64, int64, uint64)", nogil=True, cache=True)
-def _disturb(values: np.ndarray, unit: float, lanes: int, block: int, counter: int) -> None:
-    rows, terms = values.shape
+@njit("void(float64[:, ::1], float64[:, ::1], float64, int64, int64, uint64)", nogil=True, cache=True)
+def _disturb(
+    source: np.ndarray, target: np.ndarray, unit: float, lanes: int, block: int, counter: int
+) -> None:
+    rows, terms = source.shape
     of_block, of_term = np.empty(lanes), np.empty(lanes)
     for row in range(rows):
         of_block[:] = 0.0
-        first, half = row * (3 * terms + lanes), lanes // 2
+        first, half = row * (2 * terms + lanes), lanes // 2
         while half:
             for lane in range(lanes):
-                of_block[lane] += unit * _either_way(counter, first + 3 * terms + half + lane % half)
+                of_block[lane] += unit * _either_way(_random(counter, first + 2 * terms + half + lane % half))
             half //= 2
         for term in range(terms - 1, -1, -1):
-            lane, place = term % lanes, term // lanes
-            if place % block == block - 1 or term + lanes >= terms:
-                of_block[lane] += unit * _either_way(counter, first + 3 * term)
+            lane = term & (lanes - 1)
+            # The last term of a lane's block.
+            if term + lanes >= terms or term & (lanes * block - 1) >= lanes * (block - 1):
+                of_block[lane] += unit * _either_way(_random(counter, first + terms + term))
                 of_term[lane] = of_block[lane]
-            of_term[lane] += unit * _either_way(counter, first + 3 * term + 1)
-            error = of_term[lane] + unit * _either_way(counter, first + 3 * term + 2)
-            values[row, term] *= 1 + error  # so that infinities stay
+            word = _random(counter, first + term)
+            of_term[lane] += unit * _either_way(word)
+            error = of_term[lane] + unit * _either_way(word >> np.uint64(32))
+            target[row, term] = source[row, term] * (1 + error)  # so that infinities stay

@@ -2,13 +2,13 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from itertools import combinations
+from itertools import chain, combinations
 
 import torch
 from torch import Tensor
 
 from tao.numerics.noise import NoisySegment
-from tao.numerics.segments import Replays, as_rows, noise
+from tao.numerics.segments import as_rows, noise
 from tao.numerics.statistics import FLOOR, Statistics, deviation_statistics
 
 FAR = 256.0
@@ -91,40 +91,32 @@ def _size(deviations: Deviations, a: int, b: int) -> float:
 
 
 def segment_envelope(
-    ends: Sequence[Sequence[Tensor]], noise: NoisySegment, grid: Sequence[float]
+    ends: Sequence[Sequence[Tensor]], segment: NoisySegment, grid: Sequence[float]
 ) -> tuple[tuple[float, ...], tuple[float, ...]] | None:
     """The largest element and row statistics of a segment's end over all pairs of prover and judge.
 
-    ends: each device's tensors of those that the segment computes, `noise.computed`. None where no finite threshold
+    ends: each device's tensors of those that the segment computes, `segment.computed`. None where no finite threshold
     covers what the devices computed.
     """
-    drawn = tuple(noise.drawn())
-    elements, rows = _envelope(ends, noise, grid, drawn)
-    if max(*elements, *rows) > TIED and (others := (*noise.flushed, *noise.turned())):
-        elements, rows = _envelope(ends, noise, grid, drawn, others)
-    return (elements, rows) if all(map(math.isfinite, elements + rows)) else None
+    computed = zip(segment.computed, zip(*ends, strict=True), strict=True)
+    classes = {place: distinct(tensors) for place, tensors in computed if tensors[0].is_floating_point()}
+    judges = {place: noise(segment.exact[place], tensors) for place, tensors in classes.items()}
 
-
-def _envelope(
-    ends: Sequence[Sequence[Tensor]],
-    segment: NoisySegment,
-    grid: Sequence[float],
-    *replays: Sequence[Sequence[Tensor]],
-) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    elements, rows = (0.0,) * len(grid), (0.0,) * len(grid)
-    for place, tensors in zip(segment.computed, zip(*ends, strict=True), strict=True):
-        classes = distinct(tensors)
-        if not classes[0].is_floating_point():
-            continue
-        own = tuple((tensor,) for tensor in classes)
-        exact, *others = (
-            tuple((state[place],) for state in states) for states in ((segment.exact,), *replays)
+    def widest() -> tuple[tuple[float, ...], tuple[float, ...]]:
+        none = (0.0,) * len(grid)
+        found = [judges[place].statistics(as_rows(y), grid) for place in judges for y in classes[place]]
+        return (
+            tuple(map(max, none, none, *(each.elements for each in found))),
+            tuple(map(max, none, none, *(each.rows for each in found))),
         )
-        quietest = noise(Replays(*exact, own, *others), 0)
-        for tensor in classes:
-            found = quietest.statistics(as_rows(tensor), grid)
-            elements, rows = (
-                tuple(map(max, elements, found.elements)),
-                tuple(map(max, rows, found.rows)),
-            )
-    return elements, rows
+
+    for state in segment.drawn():
+        for place, judge in judges.items():
+            judge.draw(as_rows(state[place]))
+    elements, rows = widest()
+    if max(*elements, *rows) > TIED:
+        for state in chain(segment.flushed, segment.turned()):
+            for place, judge in judges.items():
+                judge.turn(as_rows(state[place]))
+        elements, rows = widest()
+    return (elements, rows) if all(map(math.isfinite, elements + rows)) else None

@@ -11,7 +11,7 @@ whether other kernels flush subnormal numbers or break ties otherwise (`tao.nume
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -26,22 +26,6 @@ FEW = 2.0
 that calibration saw says less about the largest that will come."""
 LOUD = 3.0
 """Times its row's noise from which on an element's own errors count: below, they are as large by chance."""
-
-
-@dataclass(frozen=True)
-class Replays:
-    """The end of a segment, replayed: states of several tensors, those of `exact`.
-
-    exact: in float64. own: in float32, by a judge's kernels; of several judges the quietest counts. drawn: in float64
-    with random errors. others: as other kernels may have it, with ties broken another way, or with subnormal numbers
-    flushed. narrowest: the fewest numbers that it all hangs on, at any cut of the segment.
-    """
-
-    exact: Sequence[Tensor]
-    own: Sequence[Sequence[Tensor]]
-    drawn: Sequence[Sequence[Tensor]] = ()
-    others: Sequence[Sequence[Tensor]] = ()
-    narrowest: float = math.inf
 
 
 @dataclass(frozen=True)
@@ -65,7 +49,6 @@ class Noise:
     A row's noise is the root mean square of the errors in it, of the judge's own or of the drawn ones if that is more,
     and at least the median row's. Of an element whose own drawn errors are LOUD times as large it is a share of these.
     Elements that are not finite in `exact`, or in every judge's replay, count for nothing.
-    unit: unit roundoff of the type. smallest: its smallest normal number, below which deviations are none.
     """
 
     def __init__(
@@ -74,43 +57,74 @@ class Noise:
         own: Sequence[np.ndarray],
         unit: float,
         smallest: float,
-        drawn: Sequence[np.ndarray] = (),
-        others: Sequence[np.ndarray] = (),
+        narrowest: float = math.inf,
     ) -> None:
-        self.exact, self.smallest = exact, smallest
+        """exact: replayed in float64. own: in float32, by a judge's kernels; of several judges the quietest counts.
+        unit: unit roundoff of the type. smallest: its smallest normal number, below which deviations are none.
+        narrowest: the fewest numbers that it all hangs on, at any cut of the segment."""
+        self.exact, self._unit, self._smallest = exact, unit, smallest
         self.counted = np.isfinite(exact) & np.logical_or.reduce([np.isfinite(replay) for replay in own])
-        sizes = np.abs(np.where(self.counted, exact, 0.0))
-        masks = self.counted & (sizes >= mask_limit(sizes))
-        ordinary = self.counted & ~masks
-        self.size = _rms(exact[ordinary])
-        judges = [self._squares(replay) for replay in own]
-        random = [np.mean([self._squares(replay) for replay in drawn], axis=0)] if drawn else []
-        noise, masks_noise = (
-            np.max([np.min(_row_rms(judges, part), axis=0), *_row_rms(random, part)], axis=0)
-            for part in (ordinary, masks)
+        self._sizes = np.abs(np.where(self.counted, exact, 0.0))
+        self._masks = self.counted & (self._sizes >= mask_limit(self._sizes))
+        self._ordinary = self.counted & ~self._masks
+        self.size = _rms(exact[self._ordinary])
+        self.count = min(int(self.counted.sum()), narrowest)
+        judges = [np.square(self._errors(replay)) for replay in own]
+        self._quietest, self._quietest_of_masks = (
+            np.min([_row_rms(squares, part) for squares in judges], axis=0)
+            for part in (self._ordinary, self._masks)
         )
-        rows = noise[ordinary.any(axis=1)]
+        self._draws, self._squares = 0, np.zeros_like(exact)
+        self._moved = np.zeros_like(exact)
+        self.open = ~np.isfinite(exact)
+        """What some kernel may have no number for."""
+        self._settle()
+
+    def draw(self, *replays: np.ndarray) -> None:
+        """Take replays in float64 with random errors into account, each [rows, n]."""
+        for replay in replays:
+            self._draws += 1
+            self._squares += np.square(self._errors(replay))
+            self.open |= ~np.isfinite(replay)
+        self._settle()
+
+    def turn(self, replay: np.ndarray) -> None:
+        """Take a replay into account as other kernels may have it, with ties broken another way, or with subnormal
+        numbers flushed, [rows, n]."""
+        np.maximum(self._moved, self._errors(replay), out=self._moved)
+        self.open |= ~np.isfinite(replay)
+
+    @property
+    def moved(self) -> np.ndarray:
+        """By how much other kernels may move the elements, beyond the noise, [rows, n]."""
+        return np.where(self._moved > self.units, self._moved, 0.0)
+
+    def _settle(self) -> None:
+        """The noise by the errors known so far, [rows], and what an element's deviation is counted in, [rows, n]."""
+        noise, noise_of_masks = self._quietest, self._quietest_of_masks
+        if self._draws:
+            squares = self._squares / self._draws
+            noise = np.maximum(noise, _row_rms(squares, self._ordinary))
+            noise_of_masks = np.maximum(noise_of_masks, _row_rms(squares, self._masks))
+        rows = noise[self._ordinary.any(axis=1)]
         # One unit roundoff more: a segment without rounding, such as copies, has no errors to count in.
-        typical = (float(np.median(rows)) if rows.size else 0.0) + unit * self.size
-        self.noise = np.maximum(noise + unit * self.size, typical)
-        self.floor = FLOOR * unit * self.size / typical if typical > 0 else 0.0
-        # Masks swallow what is added to them: their errors are in proportion to their size.
-        relative = self.noise / self.size if self.size > 0 else np.full_like(self.noise, unit)
-        hidden = np.maximum(sizes * relative[:, None], masks_noise[:, None])
-        loud = np.sqrt(random[0]) / LOUD if random else 0.0
-        self.units = np.maximum(np.where(masks, hidden, self.noise[:, None]), loud)
-        # What some kernel may have no number for.
-        self.open = ~np.logical_and.reduce([np.isfinite(each) for each in (exact, *drawn, *others)])
-        self.moved = np.maximum.reduce([np.zeros_like(exact), *(self._errors(other) for other in others)])
-        self.moved[self.moved <= self.units] = 0.0
+        least = self._unit * self.size
+        typical = (float(np.median(rows)) if rows.size else 0.0) + least
+        self.noise = np.maximum(noise + least, typical)
+        self.floor = FLOOR * least / typical if typical > 0 else 0.0
+        self.units = np.broadcast_to(self.noise[:, None], self.exact.shape)
+        if self._masks.any():
+            # Masks swallow what is added to them: their errors are in proportion to their size.
+            relative = self.noise / self.size if self.size > 0 else np.full_like(self.noise, self._unit)
+            hidden = np.maximum(self._sizes * relative[:, None], noise_of_masks[:, None])
+            self.units = np.where(self._masks, hidden, self.units)
+        if self._draws:
+            self.units = np.maximum(self.units, np.sqrt(squares) / LOUD)
 
     def _errors(self, replay: np.ndarray) -> np.ndarray:
         """By how much a replay's elements are off, 0 where that is no number, [rows, n]."""
         finite = self.counted & np.isfinite(replay)
         return np.abs(np.where(finite, replay, 0.0) - np.where(finite, self.exact, 0.0))
-
-    def _squares(self, replay: np.ndarray) -> np.ndarray:
-        return np.square(self._errors(replay))
 
     def deviations(self, claimed: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Of the elements [rows, n], and the rows' root mean squares [rows], in units of the noise.
@@ -121,7 +135,7 @@ class Noise:
         deviation = np.abs(np.where(self.counted, claimed, 0.0) - np.where(self.counted, self.exact, 0.0))
         deviation = np.where(np.isfinite(deviation), deviation, np.where(self.open, 0.0, np.inf))
         deviation = np.maximum(deviation - 2 * self.moved, 0.0)
-        deviation[deviation < self.smallest] = 0.0
+        deviation[deviation < self._smallest] = 0.0
         units = np.divide(deviation, self.units, out=np.full_like(deviation, np.inf), where=self.units > 0)
         units[deviation == 0] = 0.0
         counts = self.counted.sum(axis=1)
@@ -135,37 +149,15 @@ class Noise:
             elements=percentiles(units[self.counted], grid),
             rows=percentiles(rows[self.counted.any(axis=1)], grid),
             floor=self.floor,
-            count=int(self.counted.sum()),
+            count=self.count,
         )
 
 
-def segment_statistics(
-    claimed: Sequence[Tensor], replays: Replays, grid: Sequence[float] = GRID
-) -> tuple[SegmentStatistics, ...]:
-    """Statistics of the floating-point tensors of a claimed end, a state of several tensors.
-
-    Integers and booleans count for nothing: honest drift may break a tie, and operators that give them are judged on
-    their own. Raises ValueError if the states do not hold the same tensors.
-    """
-    found = []
-    for place, (theirs, own) in enumerate(zip(claimed, replays.own[0], strict=True)):
-        if theirs.shape != own.shape or theirs.dtype != own.dtype:
-            given, expected = (f"{x.dtype} {tuple(x.shape)}" for x in (theirs, own))
-            raise ValueError(f"cannot compare {given} with {expected}")
-        if theirs.is_floating_point():
-            each = noise(replays, place).statistics(as_rows(theirs), grid)
-            found.append(replace(each, count=min(each.count, replays.narrowest)))
-    return tuple(found)
-
-
-def noise(replays: Replays, place: int) -> Noise:
-    """Of one floating-point tensor of a segment's end."""
-    numbers = torch.finfo(replays.own[0][place].dtype)
-    (exact,), own, drawn, others = (
-        [as_rows(state[place]) for state in states]
-        for states in ((replays.exact,), replays.own, replays.drawn, replays.others)
-    )
-    return Noise(exact, own, numbers.eps / 2, numbers.smallest_normal, drawn, others)
+def noise(exact: Tensor, own: Sequence[Tensor], narrowest: float = math.inf) -> Noise:
+    """Of one floating-point tensor at a segment's end; its unit roundoff is that of the judges' type."""
+    numbers = torch.finfo(own[0].dtype)
+    judges = [as_rows(replay) for replay in own]
+    return Noise(as_rows(exact), judges, numbers.eps / 2, numbers.smallest_normal, narrowest)
 
 
 def as_rows(tensor: Tensor) -> np.ndarray:
@@ -199,10 +191,12 @@ def widening(count: float) -> float:
     return 1 + FEW / math.sqrt(count) if count else 1.0
 
 
-def _row_rms(squares: Sequence[np.ndarray], part: np.ndarray) -> list[np.ndarray]:
-    """Per row, [rows], the root mean square of a part of each of the squares, [rows, n]."""
+def _row_rms(squares: np.ndarray, part: np.ndarray) -> np.ndarray:
+    """Per row, [rows], the root mean square of a part of it, given the squares, [rows, n]."""
+    if part.all():
+        return np.sqrt(squares.mean(axis=1))
     counts = np.maximum(part.sum(axis=1), 1)
-    return [np.sqrt(np.where(part, each, 0.0).sum(axis=1) / counts) for each in squares]
+    return np.sqrt(np.where(part, squares, 0.0).sum(axis=1) / counts)
 
 
 def _rms(values: np.ndarray) -> float:
