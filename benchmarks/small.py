@@ -12,10 +12,11 @@ from tao.model import ModelBundle, trace
 from tao.numerics.profile import Device, NodeTolerance, Profile
 from tao.numerics.statistics import GRID
 from tao.roles.context import Context
-from tao.roles.examination import Examination, Question, Verdict
+from tao.roles.examination import Examination
 from tao.roles.examiner import Examiner, answer_to
 from tao.roles.member import MemberRole
 from tao.roles.prover import Honest
+from tao.roles.question import Question, Verdict
 from tao.tensors import commit
 
 

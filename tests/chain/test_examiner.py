@@ -18,9 +18,10 @@ from tao.graph import Graph
 from tao.model import ModelBundle, trace
 from tao.numerics.statistics import VoteStatistics
 from tao.protocol.views import Vote
-from tao.roles.examination import MOST_MODELS, Examination, Question
+from tao.roles.examination import MOST_MODELS, Examination
 from tao.roles.examiner import MEMORY, ExaminerProcess
 from tao.roles.member import LIMIT, PATIENCE, MemberRole
+from tao.roles.question import Question
 from tao.tensors.store import TensorStore
 
 SECRETS = {"TAO_PRIVATE_KEY": "0x11", "TAO_PASSPHRASE": "open", "APE_ACCOUNTS_mine_PASSPHRASE": "sesame"}

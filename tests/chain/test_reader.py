@@ -10,7 +10,7 @@ from benchmarks.small import Cheat, inputs, node
 from chain.world import CLIENT
 from tao.chain import logs
 from tao.chain.local import let_pass, local_chain, mine
-from tao.chain.reader import Reader
+from tao.chain.reader import NEAR, Reader, _Snapshot
 from tao.chain.rpc import connect
 from tao.errors import ChainError, DeploymentError
 from tao.protocol.views import Phase, Stage, Status
@@ -116,6 +116,49 @@ def test_a_claim_that_a_reorganisation_removed_is_gone(world):
     assert reader.view().claims == ()
     world.prover().claim(inputs(1))
     assert len(reader.view().claims) == 1
+
+
+def finalise(world) -> None:
+    """Have the one claim become final."""
+    let_pass(world.w3, world.reader.window + 1)
+    mine(world.w3)
+    world.prover().tick()
+
+
+def statuses(reader: Reader) -> list[Status]:
+    return [claim.status for claim in reader.view().claims]
+
+
+def test_what_has_ended_is_read_again_ever_more_rarely(world, monkeypatch):
+    world.prover().claim(inputs())
+    finalise(world)
+    reader, claim, read = world.context(CLIENT).reader, _Snapshot.claim, []
+
+    def counted(snapshot, claimed):
+        read.append(snapshot.block)
+        return claim(snapshot, claimed)
+
+    monkeypatch.setattr(_Snapshot, "claim", counted)
+    start = reader.view().block
+    for _ in range(logs.DEPTH + 20):
+        mine(world.w3)
+        assert statuses(reader) == [Status.FINALISED]
+    assert [block - start for block in read] == [0, 1, 3, 7, 15, 31, 63]
+
+
+@pytest.mark.parametrize("blocks", [1, 5, NEAR + 20])
+def test_an_end_that_a_reorganisation_undid_is_none_at_the_next_look(world, blocks):
+    world.prover().claim(inputs())
+    reader = world.context(CLIENT).reader
+    assert statuses(reader) == [Status.PENDING]
+    snapshot = world.w3.provider.make_request("evm_snapshot", [])["result"]
+    finalise(world)
+    for _ in range(3):
+        mine(world.w3, 2)
+        assert statuses(reader) == [Status.FINALISED]
+    world.w3.provider.make_request("evm_revert", [snapshot])
+    mine(world.w3, blocks)
+    assert statuses(reader) == [Status.PENDING]
 
 
 def test_old_logs_are_not_read_again(world, monkeypatch):

@@ -9,8 +9,8 @@ import pytest
 from tao.errors import ModelError, StoreError
 from tao.protocol.views import Vote
 from tao.roles.docket import LOOK, TURN, Docket
-from tao.roles.examination import Question
 from tao.roles.examiner import Examiner
+from tao.roles.question import Question
 
 FOUND = (Vote.ACCEPT, b"{}")
 EVER = 1e9

@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 
 from web3 import Web3
 from web3.exceptions import BadFunctionCallOutput, Web3Exception
+from web3.types import BlockData
 
 from tao.chain.contracts import Contracts
 from tao.chain.deployment import missing
@@ -37,13 +38,32 @@ V = TypeVar("V", RequestView, ClaimView, DisputeView)
 ZERO = bytes(32)
 MOST_REQUESTS = 256
 """Open requests of a view. Posting one costs next to nothing, and looking at it a call, at every block."""
+NEAR = 8
+"""Blocks between two looks that are followed from one to the next, to see whether a reorganisation replaced any."""
+
+
+@dataclass(frozen=True)
+class _Ended:
+    """What can change no more but by a reorganisation. since, read: the first and the last block it was read at."""
+
+    since: int
+    read: int
+    view: Any
+
+    def is_final(self, block: int) -> bool:
+        return block - self.since >= DEPTH
+
+    def is_due(self, block: int) -> bool:
+        """Whether it is to be read again: after 1, 2, 4, … blocks, as a node may have been on another chain."""
+        return not self.is_final(block) and block - self.read > self.read - self.since
 
 
 class Reader:
     """Reads one deployment. All of a `view` belongs to one block, so a reorganisation cannot mix two.
 
     A block's logs, and each request, claim and dispute at it, are read once however many views are asked for. What
-    outlives a block is deeper than any reorganisation: old logs, and views that can change no more.
+    outlives a block is deeper than any reorganisation, such as old logs, or can change by one alone, and is read again
+    where there was one.
     """
 
     def __init__(self, w3: Web3, contracts: Contracts, first_block: int):
@@ -62,8 +82,10 @@ class Reader:
         )
         self._logs = EventLog(w3, events, first_block)
         self._models = EventLog(w3, (contracts.models.events.ModelRegistered(),), first_block)
-        self._ended: dict[bytes, tuple[int, Any]] = {}
-        self._head, self._views = b"", dict[tuple[frozenset[bytes] | None, int | None], ChainView]()
+        self._ended: dict[bytes, _Ended] = {}
+        self.head = b""
+        """Hash of the block that was looked at last, if it could be read."""
+        self._views: dict[tuple[frozenset[bytes] | None, int | None], ChainView] = {}
         self._at_head: Logs = {}
         self._seen: dict[bytes, Any] = {}
         self._block = 0
@@ -86,10 +108,12 @@ class Reader:
             now, block = head["timestamp"], head["number"]
             if block < self._block:
                 self._require_deployed()
-            self._block = block
-            if head["hash"] != self._head:
+            if head["hash"] != self.head:
+                if not self._follows(head):
+                    self._ended = {key: each for key, each in self._ended.items() if each.is_final(block)}
+                self._block = block
                 self._at_head = self._logs.at(block)
-                self._head, self._views, self._seen = head["hash"], {}, {}
+                self.head, self._views, self._seen = head["hash"], {}, {}
             if wanted not in self._views:
                 view = _Snapshot(self, self._at_head, now, block).view(*wanted)
                 # Nodes are asked by numbers, which a reorganisation in between gives to other blocks.
@@ -106,10 +130,18 @@ class Reader:
         except (KeyError, IndexError, ValueError) as error:
             # What a contract's state speaks of has an event, which a node behind others may not have seen.
             self._logs.doubt()
-            self._head = b""
+            self.head = b""
             raise ChainError(
                 f"the node's events and state are of different blocks ({error!r}); try again"
             ) from error
+
+    def _follows(self, head: BlockData) -> bool:
+        """Whether the last look's block is an ancestor of this one, NEAR blocks back at most."""
+        for _ in range(NEAR):
+            if head["number"] <= self._block + 1:
+                return head["number"] > self._block and head["parentHash"] == self.head
+            head = self.w3.eth.get_block(head["parentHash"])
+        return False
 
     def _require_deployed(self) -> None:
         """Raise DeploymentError where the registry of claims is not on the chain any more."""
@@ -127,21 +159,22 @@ class Reader:
         return {log["args"]["modelId"]: dict(log["args"]) for log in logs["ModelRegistered"]}
 
     def settled(self, key: bytes, block: int, read: Callable[[], V], ended: Callable[[V], bool]) -> V:
-        """`read()`, or its answer at this block, or of DEPTH blocks ago or more if it had ended then."""
-        if self.has_ended(key, block):
-            return self._ended[key][1]
+        """`read()`, or its answer at this block, or at an earlier one if it had ended then."""
+        known = self._ended.get(key)
+        if known is not None and not known.is_due(block):
+            return known.view
         if key in self._seen:
             return self._seen[key]
         view = self._seen[key] = read()
         if ended(view):
-            self._ended.setdefault(key, (block, view))
+            self._ended[key] = _Ended(known.since if known else block, block, view)
         else:
             self._ended.pop(key, None)
         return view
 
     def has_ended(self, key: bytes, block: int) -> bool:
         """Whether what `settled` read DEPTH blocks ago or more can change no more."""
-        return key in self._ended and block - self._ended[key][0] >= DEPTH
+        return key in self._ended and self._ended[key].is_final(block)
 
 
 @dataclass(frozen=True)

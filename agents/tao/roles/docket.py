@@ -5,8 +5,8 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 from tao.errors import ModelError, StoreError, sentence
-from tao.roles.examination import Question, Verdict
 from tao.roles.examiner import Examiner
+from tao.roles.question import Question, Verdict
 
 TURN = 10.0
 """Seconds of the examiner's that a case gets at least before another takes its place."""

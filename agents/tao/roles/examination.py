@@ -7,54 +7,24 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from tao.errors import StoreError, TaoError
 from tao.graph.states import is_consistent
 from tao.model import ModelBundle
 from tao.numerics.measure import measure, measure_segment
 from tao.numerics.statistics import VoteStatistics
-from tao.protocol.views import DisputeView, Vote
+from tao.protocol.views import Vote
 from tao.roles.bits import fetch_around
-from tao.roles.states import around, fetch_segment
+from tao.roles.question import Question, Verdict, accept, reject
+from tao.roles.states import fetch_segment
 from tao.tensors.store import TensorStore
-from tao.training.examine import follows
-from tao.training.replay import Replay
+
+if TYPE_CHECKING:
+    from tao.training.replay import Replay
 
 MOST_MODELS = 3
 """Models that are held at a time; the one that was used longest ago makes room."""
-
-Verdict = tuple[Vote, bytes]
-"""A vote, and the statistics that are published with it."""
-
-
-@dataclass(frozen=True)
-class Question:
-    """What a case asks: whether the values `after` operators [lo, hi) of the model's graph follow from those `before`.
-
-    before, after: commitments of the values live at both ends.
-    """
-
-    model_id: bytes
-    lo: int
-    hi: int
-    before: tuple[bytes, ...]
-    after: tuple[bytes, ...]
-
-    @classmethod
-    def of(cls, dispute: DisputeView) -> Question:
-        lo = dispute.node
-        return cls(dispute.claim.model_id, lo, lo + dispute.hi - dispute.lo, *around(dispute))
-
-    def record(self) -> list:
-        """As JSON holds it."""
-        before, after = ([each.hex() for each in state] for state in (self.before, self.after))
-        return [self.model_id.hex(), self.lo, self.hi, before, after]
-
-    @classmethod
-    def from_record(cls, record: list) -> Question:
-        model_id, lo, hi, *states = record
-        return cls(bytes.fromhex(model_id), lo, hi, *(tuple(map(bytes.fromhex, state)) for state in states))
 
 
 class Examination:
@@ -111,6 +81,9 @@ class Examination:
 
     def _replayed(self, bundle: ModelBundle, question: Question) -> Verdict:
         """Replays of training give the same bits: nothing is measured."""
+        from tao.training.examine import follows  # takes a while, and few cases are about training
+        from tao.training.replay import Replay
+
         graph, lo, hi = bundle.graph, question.lo, question.hi
         if not is_consistent(graph, lo, question.before, hi, question.after):
             return reject((), self.device)
@@ -128,14 +101,3 @@ class Examination:
         first, second = zip((nothing, nothing), *figures, strict=True)
         absolute, relative = (tuple(map(max, zip(*kind, strict=True))) for kind in (first, second))
         return VoteStatistics(grid, absolute, relative, exceedance, self.device).encode()
-
-
-def accept(device: str) -> Verdict:
-    """Accept without figures: nothing was to be measured, or nothing could be."""
-    return Vote.ACCEPT, VoteStatistics((), (), (), 0.0, device).encode()
-
-
-def reject(grid: tuple[float, ...], device: str) -> Verdict:
-    """Reject without figures: values are unavailable, do not fit the record or have no result."""
-    nothing = (math.inf,) * len(grid)
-    return Vote.REJECT, VoteStatistics(grid, nothing, nothing, math.inf, device).encode()

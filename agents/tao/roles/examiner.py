@@ -20,14 +20,18 @@ import time
 from abc import ABC, abstractmethod
 from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tao.errors import ModelError, ProfileError, StoreError, sentence
 from tao.numerics import variants
 from tao.numerics.statistics import STATISTICS_LIMIT, VoteStatistics
 from tao.protocol.views import Vote
-from tao.roles.examination import Examination, Question, Verdict
+from tao.roles.question import Question, Verdict
 from tao.tensors.store import TensorStore
 from tao.untrusted import parse_json
+
+if TYPE_CHECKING:
+    from tao.roles.examination import Examination
 
 MEMORY = 0.75
 """Share of the machine's memory that an examination may take. Beyond it the operator cannot be computed here."""
@@ -175,6 +179,8 @@ def answer_to(examination: Examination, asked: list | str) -> dict:
 
 def main(store_url: str, device: str, variant: str) -> None:
     """Answer questions until standard input ends, and end then even within one."""
+    from tao.roles.examination import Examination  # which the process that asks does without
+
     answers = os.fdopen(os.dup(sys.stdout.fileno()), "w")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # what libraries print must not mix with answers
     asked: queue.SimpleQueue[bytes] = queue.SimpleQueue()

@@ -14,9 +14,9 @@ from tao.protocol.views import ChainView, DisputeView, Stage
 from tao.roles.ballots import Ballot, Ballots
 from tao.roles.context import Context
 from tao.roles.docket import LOOK, Docket
-from tao.roles.examination import Question, Verdict, accept, reject
 from tao.roles.examiner import Examiner, ExaminerProcess
 from tao.roles.journal import Done
+from tao.roles.question import Question, Verdict, accept, reject
 from tao.roles.role import SLICE, Role, dispute_facts, short
 from tao.roles.seat import Seat
 from tao.roles.states import ends

@@ -27,7 +27,7 @@ class Seat:
         self._context, self._report = context, report
         self._functions = context.contracts.committee.functions
         self._next: Callable[[], Done | None] = lambda: None
-        self._said = ""
+        self._said, self._watched = "", b""
         self.is_given_up = False
 
     def take(self) -> Done | None:
@@ -82,7 +82,10 @@ class Seat:
         return sent and self._report("join", what, start, sent)
 
     def _watch(self) -> None:
-        """A penalised seat is drawn no more: whoever runs it should know, and find out why."""
+        """A penalised seat is drawn no more: whoever runs it should know, and find out why. Looks once a block."""
+        if self._context.reader.head == self._watched:
+            return
+        self._watched = self._context.reader.head
         if missing := self._missing():
             self._say(
                 f"penalties took {self._ether(missing)} of the stake, and the account is drawn no more; "
