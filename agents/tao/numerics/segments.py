@@ -64,7 +64,7 @@ class Noise:
         narrowest: the fewest numbers that it all hangs on, at any cut of the segment."""
         self.exact, self._unit, self._smallest = exact, unit, smallest
         self.counted = np.isfinite(exact) & np.logical_or.reduce([np.isfinite(replay) for replay in own])
-        self._sizes = np.abs(np.where(self.counted, exact, 0.0))
+        self._sizes = _distance(exact, np.zeros_like(exact), self.counted)
         self._masks = self.counted & (self._sizes >= mask_limit(self._sizes))
         self._ordinary = self.counted & ~self._masks
         self.size = _rms(exact[self._ordinary])
@@ -75,7 +75,7 @@ class Noise:
             for part in (self._ordinary, self._masks)
         )
         self._draws, self._squares = 0, np.zeros_like(exact)
-        self._moved = np.zeros_like(exact)
+        self._has_turned, self._moved = False, np.zeros_like(exact)
         self.open = ~np.isfinite(exact)
         """What some kernel may have no number for."""
         self._settle()
@@ -91,6 +91,7 @@ class Noise:
     def turn(self, replay: np.ndarray) -> None:
         """Take a replay into account as other kernels may have it, with ties broken another way, or with subnormal
         numbers flushed, [rows, n]."""
+        self._has_turned = True
         np.maximum(self._moved, self._errors(replay), out=self._moved)
         self.open |= ~np.isfinite(replay)
 
@@ -123,8 +124,7 @@ class Noise:
 
     def _errors(self, replay: np.ndarray) -> np.ndarray:
         """By how much a replay's elements are off, 0 where that is no number, [rows, n]."""
-        finite = self.counted & np.isfinite(replay)
-        return np.abs(np.where(finite, replay, 0.0) - np.where(finite, self.exact, 0.0))
+        return _distance(replay, self.exact, self.counted & np.isfinite(replay))
 
     def deviations(self, claimed: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Of the elements [rows, n], and the rows' root mean squares [rows], in units of the noise.
@@ -132,15 +132,16 @@ class Noise:
         What other kernels move may be off by as much again. What is not finite deviates infinitely but where some
         replay has no number either; what does not count is 0.
         """
-        deviation = np.abs(np.where(self.counted, claimed, 0.0) - np.where(self.counted, self.exact, 0.0))
-        deviation = np.where(np.isfinite(deviation), deviation, np.where(self.open, 0.0, np.inf))
-        deviation = np.maximum(deviation - 2 * self.moved, 0.0)
+        deviation = _distance(claimed, self.exact, self.counted)
+        if not (finite := np.isfinite(deviation)).all():
+            deviation = np.where(finite, deviation, np.where(self.open, 0.0, np.inf))
+        if self._has_turned:
+            deviation = np.maximum(deviation - 2 * self.moved, 0.0)
         deviation[deviation < self._smallest] = 0.0
-        units = np.divide(deviation, self.units, out=np.full_like(deviation, np.inf), where=self.units > 0)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            units = deviation / self.units
         units[deviation == 0] = 0.0
-        counts = self.counted.sum(axis=1)
-        squares = np.where(self.counted, np.square(units), 0.0).sum(axis=1)
-        return units, np.sqrt(squares / np.maximum(counts, 1))
+        return units, _row_rms(np.square(units), self.counted)
 
     def statistics(self, claimed: np.ndarray, grid: Sequence[float] = GRID) -> SegmentStatistics:
         """Of the claimed tensor, [rows, n]."""
@@ -189,6 +190,13 @@ def segment_exceedance(
 def widening(count: float) -> float:
     """What limits are multiplied by for a tensor of so many elements."""
     return 1 + FEW / math.sqrt(count) if count else 1.0
+
+
+def _distance(some: np.ndarray, other: np.ndarray, where: np.ndarray) -> np.ndarray:
+    """Between elements, 0 but `where` it is asked for."""
+    if where.all():
+        return np.abs(some - other)
+    return np.abs(np.where(where, some, 0.0) - np.where(where, other, 0.0))
 
 
 def _row_rms(squares: np.ndarray, part: np.ndarray) -> np.ndarray:

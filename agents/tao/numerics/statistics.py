@@ -22,6 +22,7 @@ GAP = 6
 """So many empty binades above the ordinary elements show that what lies beyond them are masks."""
 ANCHOR = 8
 """One in so many elements is ordinary at least; masks may be all the others."""
+_EXPONENT_BIAS = 1023
 STATISTICS_LIMIT = 1024
 """Bytes a vote's statistics may take on chain."""
 
@@ -53,21 +54,22 @@ def percentiles(values: np.ndarray, grid: Sequence[float]) -> tuple[float, ...]:
 def mask_limit(values: np.ndarray) -> float:
     """Magnitude from which on elements stand for infinity: masks such as -1e4 or -1e9, at most SENTINEL.
 
-    values: float64. Starts in the binade of the smallest eighth of the non-zero magnitudes and goes up to the
+    values: float64. Starts in the binade of the smallest eighth of the normal magnitudes and goes up to the
     first GAP empty binades in a row: numbers that operators compute spread without such gaps, masks lie
     beyond one. The result is a power of two, so it does not depend on the last bits in which devices differ.
     """
-    magnitudes = np.abs(values)
-    magnitudes = magnitudes[(magnitudes > 0) & (magnitudes < SENTINEL)]
-    if magnitudes.size == 0:
+    exponents = (
+        np.ascontiguousarray(values).reshape(-1).view(np.int64) >> 52 & 0x7FF
+    )  # of float64, as it is stored
+    counts = np.bincount(exponents, minlength=0x800)
+    counts[0] = 0
+    counts[_EXPONENT_BIAS + int(math.log2(SENTINEL)) :] = 0
+    if not counts.any():
         return SENTINEL
-    exponents = np.frexp(magnitudes)[1]  # magnitude < 2^exponent
-    lowest = int(exponents.min())
-    counts = np.bincount(exponents - lowest)
-    anchor = int(np.searchsorted(np.cumsum(counts), magnitudes.size / ANCHOR))
+    anchor = int(np.searchsorted(np.cumsum(counts), counts.sum() / ANCHOR))
     occupied = anchor + np.flatnonzero(counts[anchor:])
     gaps = np.flatnonzero(np.diff(occupied) > GAP)
-    return SENTINEL if gaps.size == 0 else 2.0 ** int(occupied[gaps[0]] + lowest)
+    return SENTINEL if gaps.size == 0 else 2.0 ** int(occupied[gaps[0]] + 1 - _EXPONENT_BIAS)
 
 
 def typical_size(values: np.ndarray) -> float:
