@@ -24,6 +24,8 @@ FIRST_CHEAT, ATTACKER, CLIENT = 10, 19, 9
 FEE, CHEAP_FEE = 10**16, 10**15
 """The honest one serves for FEE and above; those who cheat are cheaper."""
 VILLAINS = "demo.villains"
+BUSY, CASUAL = 0.3, 1.0
+"""Seconds between two looks at the chain: of who moves in most scenes, and of members, who are called into few."""
 
 
 @dataclass(frozen=True)
@@ -89,7 +91,8 @@ class _Company:
         for number, name in enumerate(play.watchers, 1):
             self._start(name, 1 + number, [play.watcher], kernels[number])
         for number in range(1, members + 1):
-            self._start(f"member-{number}", 3 + number, ["committee"], kernels[(2 + number) % len(kernels)])
+            kernel = kernels[(2 + number) % len(kernels)]
+            self._start(f"member-{number}", 3 + number, ["committee"], kernel, poll=CASUAL)
 
     def hire_cheat(self, name: str, number: int) -> None:
         """A cheat's process starts one scene ahead, so that nobody waits for its imports.
@@ -110,9 +113,17 @@ class _Company:
         """Wait until a party has started."""
         self._stage.wait_for(f"{name} to start", lambda: self._stage.has("start", party=name))
 
-    def _start(self, name: str, index: int, arguments: list[str], variant: str, module: str = "tao") -> None:
+    def _start(
+        self,
+        name: str,
+        index: int,
+        arguments: list[str],
+        variant: str,
+        module: str = "tao",
+        poll: float = BUSY,
+    ) -> None:
         model = ["--model", "0x" + self._play.bundle.model_id.hex()]
-        self._stage.start(name, index, [*arguments, *model], variant, module)
+        self._stage.start(name, index, [*arguments, *model], variant, module, poll)
 
 
 def _asking(fee: int) -> list[str]:

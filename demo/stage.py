@@ -74,11 +74,14 @@ class Stage:
         """The chain as seen by one of the funded accounts."""
         return Context.connect(self.w3, self.deployment, account(index), self.store)
 
-    def start(self, name: str, index: int, arguments: list[str], variant: str, module: str) -> Party:
-        """Start `python -m module arguments` as a party with account `index` and a kernel variant."""
+    def start(
+        self, name: str, index: int, arguments: list[str], variant: str, module: str, poll: float
+    ) -> Party:
+        """Start `python -m module arguments` as a party with account `index` and a kernel variant, which looks at the
+        chain every `poll` seconds."""
         log = FOLDER / "logs" / f"{name}.jsonl"
         common = ["--deployment", self.record, "--rpc", self.url, "--store", self.store, "--log", log]
-        command = [sys.executable, "-m", module, *arguments, *common, "--poll", "0.3", "--variant", variant]
+        command = [sys.executable, "-m", module, *arguments, *common, "--poll", poll, "--variant", variant]
         output = (FOLDER / "logs" / f"{name}.txt").open("w")
         process = subprocess.Popen(
             list(map(str, command)),

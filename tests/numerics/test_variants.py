@@ -48,8 +48,12 @@ def test_one_processor_holds_at_least_five_devices_with_distinct_bits():
 
 def test_an_environment_drops_what_another_variant_set(monkeypatch):
     base = {"PATH": "/bin", "MKL_CBWR": "COMPATIBLE", "OMP_NUM_THREADS": "7"}
-    assert variants.environment("native", base) == {"PATH": "/bin"}
+    assert variants.environment("native", base) == {"PATH": "/bin", "THP_MEM_ALLOC_ENABLE": "1"}
     assert variants.environment("one-thread", base)["OMP_NUM_THREADS"] == "1"
+
+
+def test_who_wants_small_pages_has_them():
+    assert variants.environment("native", {"THP_MEM_ALLOC_ENABLE": "0"}) == {"THP_MEM_ALLOC_ENABLE": "0"}
 
 
 def test_a_variant_cannot_be_applied_once_torch_is_loaded():

@@ -270,6 +270,7 @@ def apply_variant(name: str | None) -> None:
     """
     from tao.numerics import variants
 
+    variants.use_large_pages()
     if name is not None:
         if name not in _ON_CPU:
             why = "is for calibration" if name in VARIANTS else "is not known"

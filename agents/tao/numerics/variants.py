@@ -13,7 +13,7 @@ import os
 import platform
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, MutableMapping
 from dataclasses import dataclass, field
 from functools import cache
 from importlib.metadata import version
@@ -214,6 +214,15 @@ def describe(name: str) -> str:
     return f"{chosen.description}; {torch.cuda.get_device_name()}, torch {torch.__version__}"
 
 
+def use_large_pages(process: MutableMapping[str, str] = os.environ) -> None:
+    """Have torch ask for large pages for large tensors, unless the environment says otherwise; before it is imported.
+
+    The kernel maps each page at its first use, which takes longer than what most operators do with it. Results are the
+    same.
+    """
+    process.setdefault("THP_MEM_ALLOC_ENABLE", "1")
+
+
 def environment(name: str, base: Mapping[str, str] | None = None) -> dict[str, str]:
     """The environment of a process that runs variant `name`: `base` (default: ours) less other settings."""
     chosen = variant(name)
@@ -221,6 +230,7 @@ def environment(name: str, base: Mapping[str, str] | None = None) -> dict[str, s
     threads = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS"), str(chosen.threads))
     if chosen.runtime == "inductor":
         inherited["TORCHINDUCTOR_CACHE_DIR"] = _compiler_cache()
+    use_large_pages(inherited)
     return {**inherited, **chosen.env, **(threads if chosen.threads else {})}
 
 
