@@ -210,6 +210,15 @@ contract ClaimRegistry is IClaimRegistry {
     }
 
     /// @inheritdoc IClaimRegistry
+    function standingOf(ClaimId claimId) external view returns (Standing memory) {
+        Claim storage claim_ = _claims[claimId];
+        if (claim_.prover == address(0)) revert UnknownClaim(claimId);
+        return Standing({
+            modelId: claim_.modelId, prover: claim_.prover, claimedAt: claim_.claimedAt, refuted: claim_.refuted
+        });
+    }
+
+    /// @inheritdoc IClaimRegistry
     function getRequest(RequestId requestId) external view returns (Request memory) {
         if (_requests[requestId].client == address(0)) revert UnknownRequest(requestId);
         return _requests[requestId];

@@ -132,7 +132,7 @@ contract DisputeGame is Turns {
     function reveal(DisputeId disputeId, uint32 lo, uint32 hi, bytes32[][] calldata states, bytes32[][] calldata paths)
         external
     {
-        (Dispute storage dispute, IClaimRegistry.Claim memory claim) = _gate(disputeId, Phase.Reveal, false);
+        (Dispute storage dispute, IClaimRegistry.Standing memory claim) = _gate(disputeId, Phase.Reveal, false);
         // INVARIANT: the states are of the segment that the prover saw.
         _requireSegment(dispute, lo, hi);
         uint256 unit = _unit(dispute);
@@ -149,7 +149,8 @@ contract DisputeGame is Turns {
             hashes[i + 1] = States.hash(states[i]);
         }
         if (dispute.hi - dispute.lo > dispute.nodeCount) {
-            Checkpoints.verify(dispute, models.get(claim.modelId).steps, claim.checkpointRoot, hashes, paths);
+            bytes32 root = claims.getClaim(dispute.claimId).checkpointRoot;
+            Checkpoints.verify(dispute, models.get(claim.modelId).steps, root, hashes, paths);
         } else if (paths.length > 0) {
             revert UnexpectedPaths(paths.length);
         }
@@ -176,7 +177,7 @@ contract DisputeGame is Turns {
 
     /// @inheritdoc IDisputeGame
     function prove(DisputeId disputeId, LeafClaim calldata leaf, bytes calldata proof) external {
-        (Dispute storage dispute, IClaimRegistry.Claim memory claim) = _gate(disputeId, Phase.Leaf, true);
+        (Dispute storage dispute, IClaimRegistry.Standing memory claim) = _gate(disputeId, Phase.Leaf, true);
         (address adjudicator, IAdjudicator.Leaf memory committed) = _operator(dispute, models.get(claim.modelId), leaf);
         // INVARIANT: only an adjudicator that ran to its end and returned true refutes; one that is starved of
         // gas reverts, and this call with it.
@@ -194,7 +195,7 @@ contract DisputeGame is Turns {
         bytes32 toleranceHash,
         bytes32[] calldata tolerancePath
     ) external {
-        (Dispute storage dispute, IClaimRegistry.Claim memory claim) = _gate(disputeId, Phase.Leaf, false);
+        (Dispute storage dispute, IClaimRegistry.Standing memory claim) = _gate(disputeId, Phase.Leaf, false);
         IModelRegistry.Model memory model = models.get(claim.modelId);
         Leaf.verifyThreshold(model, _node(dispute), theta, toleranceHash, tolerancePath);
         (address adjudicator, IAdjudicator.Leaf memory committed) = _operator(dispute, model, leaf);
@@ -206,7 +207,7 @@ contract DisputeGame is Turns {
 
     /// @inheritdoc IDisputeGame
     function proveInconsistent(DisputeId disputeId, LeafClaim calldata leaf, bytes32[] calldata stateAfter) external {
-        (Dispute storage dispute, IClaimRegistry.Claim memory claim) = _gate(disputeId, Phase.Leaf, true);
+        (Dispute storage dispute, IClaimRegistry.Standing memory claim) = _gate(disputeId, Phase.Leaf, true);
         NodeRecord.Node memory node = Leaf.verifyNode(leaf, models.get(claim.modelId), _node(dispute), dispute.loState);
         Leaf.requireState(States.hash(stateAfter), dispute.hiState);
         if (States.isConsistent(node, leaf.stateBefore, stateAfter)) revert StatesConsistent(disputeId);
@@ -218,7 +219,7 @@ contract DisputeGame is Turns {
     function demand(DisputeId disputeId, LeafClaim calldata leaf, bool ofOutput, uint256 index, uint256 chunk)
         external
     {
-        (Dispute storage dispute, IClaimRegistry.Claim memory claim) = _gate(disputeId, Phase.Leaf, false);
+        (Dispute storage dispute, IClaimRegistry.Standing memory claim) = _gate(disputeId, Phase.Leaf, false);
         if (dispute.demandsLeft == 0) revert NoDemandsLeft(disputeId);
         NodeRecord.Node memory node = Leaf.verifyNode(leaf, models.get(claim.modelId), _node(dispute), dispute.loState);
 
@@ -255,7 +256,7 @@ contract DisputeGame is Turns {
     function escalate(DisputeId disputeId, uint32 lo, uint32 hi) external {
         Phase phase = _known(disputeId).phase;
         if (phase != Phase.Select && phase != Phase.Defence) phase = Phase.Leaf;
-        (Dispute storage dispute, IClaimRegistry.Claim memory claim) = _gate(disputeId, phase, false);
+        (Dispute storage dispute, IClaimRegistry.Standing memory claim) = _gate(disputeId, phase, false);
         // INVARIANT: what is put to the vote is the segment that its sender saw.
         _requireSegment(dispute, lo, hi);
         // INVARIANT: a member replays one step of the model at most.
@@ -274,7 +275,7 @@ contract DisputeGame is Turns {
 
     /// @inheritdoc IDisputeGame
     function settleVote(DisputeId disputeId) external {
-        (Dispute storage dispute, IClaimRegistry.Claim memory claim) = _inPlay(disputeId);
+        (Dispute storage dispute, IClaimRegistry.Standing memory claim) = _inPlay(disputeId);
         _requirePhase(disputeId, dispute, Phase.Vote);
         (IOperatorCommittee.Verdict verdict, address[] memory rewarded) = committee.tally(disputeId);
         // INVARIANT: every panel that was asked for decides, so that nobody draws again for nothing.
@@ -291,7 +292,7 @@ contract DisputeGame is Turns {
 
     /// @inheritdoc IDisputeGame
     function timeout(DisputeId disputeId) external {
-        (Dispute storage dispute, IClaimRegistry.Claim memory claim) = _inPlay(disputeId);
+        (Dispute storage dispute, IClaimRegistry.Standing memory claim) = _inPlay(disputeId);
         if (claim.refuted) revert ClaimRefutedElsewhere(dispute.claimId);
         if (!Clock.hasPassed(_deadline(dispute))) revert ClockRunning(disputeId);
         address[] memory nobody = new address[](0);
@@ -301,7 +302,7 @@ contract DisputeGame is Turns {
 
     /// @inheritdoc IDisputeGame
     function close(DisputeId disputeId) external {
-        (Dispute storage dispute, IClaimRegistry.Claim memory claim) = _inPlay(disputeId);
+        (Dispute storage dispute, IClaimRegistry.Standing memory claim) = _inPlay(disputeId);
         if (!claim.refuted) revert ClaimNotRefuted(dispute.claimId);
         if (dispute.phase == Phase.Vote) revert VoteRunning(disputeId);
         _refund(disputeId, dispute, Outcome.Moot);
@@ -319,7 +320,7 @@ contract DisputeGame is Turns {
         returns (address adjudicator, IAdjudicator.Leaf memory committed)
     {
         Dispute storage dispute = _known(disputeId);
-        return _operator(dispute, models.get(claims.getClaim(dispute.claimId).modelId), leaf);
+        return _operator(dispute, models.get(claims.standingOf(dispute.claimId).modelId), leaf);
     }
 
     /// @inheritdoc IDisputeGame

@@ -154,7 +154,7 @@ contract SumGame is ISumGame {
             revert IDisputeGame.NotRefuted(disputeId);
         }
         IDisputeGame.Dispute memory dispute = disputeGame.getDispute(disputeId);
-        address prover = claims.getClaim(dispute.claimId).prover;
+        address prover = claims.standingOf(dispute.claimId).prover;
         emit IDisputeGame.ElementRefuted(disputeId, dispute.lo, adjudicator, prover);
         _win(disputeId, IDisputeGame.Phase.Leaf);
     }

@@ -26,7 +26,7 @@ abstract contract Turns is IDisputeGame {
     /// @inheritdoc IDisputeGame
     function passTurn(DisputeId disputeId, address mover, Phase required, Phase next) external {
         _requireSumGame();
-        (Dispute storage dispute, IClaimRegistry.Claim memory claim) = _gate(disputeId, required, true);
+        (Dispute storage dispute, IClaimRegistry.Standing memory claim) = _gate(disputeId, required, true);
         _requireTurn(dispute, claim, mover);
         _passTurn(dispute, next);
     }
@@ -45,7 +45,7 @@ abstract contract Turns is IDisputeGame {
     function _gate(DisputeId disputeId, Phase required, bool anyone)
         internal
         view
-        returns (Dispute storage dispute, IClaimRegistry.Claim memory claim)
+        returns (Dispute storage dispute, IClaimRegistry.Standing memory claim)
     {
         (dispute, claim) = _inPlay(disputeId);
         // INVARIANT: the first refutation takes the prover's bond; every other dispute is closed, or ends by its vote.
@@ -60,7 +60,7 @@ abstract contract Turns is IDisputeGame {
         if (dispute.phase != required) revert WrongPhase(disputeId, dispute.phase, required);
     }
 
-    function _requireTurn(Dispute storage dispute, IClaimRegistry.Claim memory claim, address caller) private view {
+    function _requireTurn(Dispute storage dispute, IClaimRegistry.Standing memory claim, address caller) private view {
         address mover = _isProversTurn(dispute) ? claim.prover : dispute.challenger;
         if (caller != mover) revert NotYourTurn(caller, mover);
     }
@@ -72,11 +72,11 @@ abstract contract Turns is IDisputeGame {
     function _inPlay(DisputeId disputeId)
         internal
         view
-        returns (Dispute storage dispute, IClaimRegistry.Claim memory claim)
+        returns (Dispute storage dispute, IClaimRegistry.Standing memory claim)
     {
         dispute = _known(disputeId);
         if (dispute.phase == Phase.Closed) revert AlreadyClosed(disputeId);
-        claim = claims.getClaim(dispute.claimId);
+        claim = claims.standingOf(dispute.claimId);
     }
 
     function _known(DisputeId disputeId) internal view returns (Dispute storage dispute) {

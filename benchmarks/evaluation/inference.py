@@ -260,8 +260,8 @@ def gas(result: Result) -> list[str]:
     return [
         f"EVM version {result['evm']}. A deployment: {count(deployment['transactions'])} transactions, "
         f"{count(deployment['gas'])} gas. Proofs of one element by the number of values it is made of, "
-        "as a move of the game and by the adjudicator alone. At 4096 products both columns are the price of "
-        "calldata (EIP-7623), not of computation:",
+        "as a move of the game and by the adjudicator alone. At 4096 products both columns, and from 384 on the "
+        "adjudicator's, are the price of calldata (EIP-7623), not of computation:",
         table(
             [
                 Column("proof", "proof", text),

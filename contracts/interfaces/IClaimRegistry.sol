@@ -46,6 +46,14 @@ interface IClaimRegistry {
         bool finalised;
     }
 
+    /// @dev What every move of a dispute asks of its claim: two storage slots of the claim's six.
+    struct Standing {
+        ModelId modelId;
+        address prover;
+        Timestamp claimedAt;
+        bool refuted;
+    }
+
     /// @param activeClaim The claim now serving the request, zero when it is open.
     struct Request {
         ModelId modelId;
@@ -134,6 +142,9 @@ interface IClaimRegistry {
     function statusOf(ClaimId claimId) external view returns (Status);
 
     function getClaim(ClaimId claimId) external view returns (Claim memory);
+
+    /// @notice The claim without its roots.
+    function standingOf(ClaimId claimId) external view returns (Standing memory);
 
     function getRequest(RequestId requestId) external view returns (Request memory);
 

@@ -175,23 +175,23 @@ library Float32Dot {
                 let A := calldataload(a)
                 let B := calldataload(add(a, b))
                 let X := and(shr(24, xor(A, B)), mul(ONES, 0x80)) // the product's sign, as a shift by 128
-                let HA // 1 in the lanes where the factor is normal
+                let HA // bit 9 in the lanes where the factor is normal
                 let HB
-                let G // 1 where the product counts: not below the window
+                let G // bit 9 where the product counts: not below the window
                 {
                     let EA := and(shr(23, A), mul(ONES, 0xff))
                     let EB := and(shr(23, B), mul(ONES, 0xff))
-                    HA := and(shr(8, add(EA, mul(ONES, 0xff))), ONES)
-                    HB := and(shr(8, add(EB, mul(ONES, 0xff))), ONES)
-                    let D := sub(add(add(EA, EB), anchor), add(HA, HB)) // 512 + E - W, in [6, 1020]
-                    G := and(shr(9, D), ONES)
+                    HA := and(add(EA, mul(ONES, 0x1ff)), mul(ONES, 0x200))
+                    HB := and(add(EB, mul(ONES, 0x1ff)), mul(ONES, 0x200))
+                    let D := sub(add(add(EA, EB), anchor), shr(9, add(HA, HB))) // 512 + E - W, in [6, 1020]
+                    G := and(D, mul(ONES, 0x200))
                     let odd := and(or(add(EA, ONES), add(EB, ONES)), mul(ONES, 0x100)) // infinite or NaN
                     odd := or(odd, and(G, not(and(HA, HB)))) // subnormal or zero, and not below the window
-                    if or(odd, and(D, mul(G, 0x1c0))) { break } // or above the window
+                    if or(odd, and(D, sub(G, shr(3, G)))) { break } // or above the window
                     X := or(X, and(D, mul(ONES, 0x3f)))
                 }
-                A := and(or(and(A, mul(ONES, 0x7fffff)), shl(23, HA)), mul(G, 0xffffff))
-                B := or(and(B, mul(ONES, 0x7fffff)), shl(23, HB))
+                A := and(or(and(A, mul(ONES, 0x7fffff)), shl(14, HA)), sub(shl(15, G), shr(9, G)))
+                B := or(and(B, mul(ONES, 0x7fffff)), shl(14, HB))
                 switch squared
                 case 0 {
                     both := add(both, shl(byte(3, X), mul(shr(224, A), shr(224, B))))

@@ -43,7 +43,7 @@ library NodeRecord {
         uint256 reduction;
         uint32[] attributes;
         uint256 liveBefore;
-        uint16[] afterEntries;
+        uint32[] afterEntries;
     }
 
     /// @dev Position of the next unread byte; `end` is one past the record's last.
@@ -71,19 +71,16 @@ library NodeRecord {
         node.call = bytes32(_read(cursor, 32));
         node.outputs = new TensorType[](_read(cursor, 1));
         for (uint256 i; i < node.outputs.length; ++i) {
-            node.outputs[i] = _readType(cursor);
+            _readType(cursor, node.outputs[i]);
         }
         node.operands = new Operand[](_read(cursor, 1));
         for (uint256 i; i < node.operands.length; ++i) {
-            node.operands[i] = _readOperand(cursor);
+            _readOperand(cursor, node.operands[i]);
         }
         node.reduction = _read(cursor, 4);
-        node.attributes = _readList(cursor, _read(cursor, 1));
+        node.attributes = _readList(cursor, _read(cursor, 1), 4);
         node.liveBefore = _read(cursor, 2);
-        node.afterEntries = new uint16[](_read(cursor, 2));
-        for (uint256 i; i < node.afterEntries.length; ++i) {
-            node.afterEntries[i] = uint16(_read(cursor, 2));
-        }
+        node.afterEntries = _readList(cursor, _read(cursor, 2), 2);
         _close(cursor);
     }
 
@@ -108,33 +105,42 @@ library NodeRecord {
     /// @notice A tensor type from its packed form.
     function unpack(bytes calldata packed) internal pure returns (TensorType memory tensorType) {
         Cursor memory cursor = _open(packed);
-        tensorType = _readType(cursor);
+        _readType(cursor, tensorType);
         _close(cursor);
     }
 
-    function _readOperand(Cursor memory cursor) private pure returns (Operand memory operand) {
+    // Structs are filled in where they are: to return one would allocate it twice.
+
+    function _readOperand(Cursor memory cursor, Operand memory operand) private pure {
         uint256 source = _read(cursor, 1);
         if (source > 1) revert UnknownSource(source);
         operand.isParameter = source == 1;
         operand.index = uint16(_read(cursor, 2));
-        operand.tensorType = _readType(cursor);
+        _readType(cursor, operand.tensorType);
         uint256 rank = _read(cursor, 1);
-        if (rank == NO_MAP) return operand;
+        if (rank == NO_MAP) return;
         operand.hasMap = true;
-        operand.strides = _readList(cursor, rank);
+        operand.strides = _readList(cursor, rank, 4);
         operand.laneStride = uint32(_read(cursor, 4));
         operand.offset = uint32(_read(cursor, 4));
     }
 
-    function _readType(Cursor memory cursor) private pure returns (TensorType memory tensorType) {
+    function _readType(Cursor memory cursor, TensorType memory tensorType) private pure {
         tensorType.dtype = uint8(_read(cursor, 1));
-        tensorType.shape = _readList(cursor, _read(cursor, 1));
+        tensorType.shape = _readList(cursor, _read(cursor, 1), 4);
     }
 
-    function _readList(Cursor memory cursor, uint256 count) private pure returns (uint32[] memory list) {
+    /// @dev The next `count` integers of `size` bytes, 1 to 4.
+    function _readList(Cursor memory cursor, uint256 count, uint256 size) private pure returns (uint32[] memory list) {
+        uint256 from = _advance(cursor, count * size);
         list = new uint32[](count);
-        for (uint256 i; i < count; ++i) {
-            list[i] = uint32(_read(cursor, 4));
+        assembly ("memory-safe") {
+            let unused := sub(256, shl(3, size))
+            let to := add(list, 32)
+            for { let end := add(to, shl(5, count)) } lt(to, end) { to := add(to, 32) } {
+                mstore(to, shr(unused, calldataload(from)))
+                from := add(from, size)
+            }
         }
     }
 
@@ -147,14 +153,20 @@ library NodeRecord {
 
     /// @dev The next `size` bytes, 1 to 32, as a big-endian integer.
     function _read(Cursor memory cursor, uint256 size) private pure returns (uint256 value) {
+        uint256 at = _advance(cursor, size);
+        assembly ("memory-safe") {
+            value := shr(sub(256, shl(3, size)), calldataload(at))
+        }
+    }
+
+    /// @dev Where the next `size` bytes begin, which then count as read.
+    function _advance(Cursor memory cursor, uint256 size) private pure returns (uint256 at) {
         unchecked {
-            uint256 at = cursor.at;
+            at = cursor.at;
+            uint256 next = at + size;
             // INVARIANT: no field is read from beyond the record.
-            if (at + size > cursor.end) revert TruncatedRecord(at + size - cursor.end);
-            cursor.at = at + size;
-            assembly ("memory-safe") {
-                value := shr(sub(256, shl(3, size)), calldataload(at))
-            }
+            if (next > cursor.end) revert TruncatedRecord(next - cursor.end);
+            cursor.at = next;
         }
     }
 

@@ -59,6 +59,8 @@ def test_what_does_not_exist_is_unknown(play, claims, rules, actors):
     with ape.reverts(claims.UnknownClaim, claimId=UNKNOWN):
         claims.getClaim(UNKNOWN)
     with ape.reverts(claims.UnknownClaim, claimId=UNKNOWN):
+        claims.standingOf(UNKNOWN)
+    with ape.reverts(claims.UnknownClaim, claimId=UNKNOWN):
         claims.windowEnd(UNKNOWN)
     with ape.reverts(claims.UnknownRequest, requestId=UNKNOWN):
         claims.getRequest(UNKNOWN)

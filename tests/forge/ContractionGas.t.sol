@@ -22,7 +22,7 @@ contract Meter {
 }
 
 /// @dev Gas of a whole transaction that carries a proof to the adjudicator, under Prague's prices. Calldata is
-/// what binds: from about 1000 lanes on, execution is free under the floor price of EIP-7623.
+/// what binds: from a few hundred lanes on, execution is free under the floor price of EIP-7623.
 contract ContractionGasTest {
     using Tensors for Tensor;
 

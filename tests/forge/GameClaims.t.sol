@@ -115,6 +115,13 @@ contract GameClaimsTest is GameFixture {
         assertStatus(claimId, IClaimRegistry.Status.Pending);
     }
 
+    function test_standing_isTheClaimsOwn_beforeAndAfterItsRefutation() external {
+        ClaimId claimId = claim();
+        _assertStanding(claimId, false);
+        _refute(claimId);
+        _assertStanding(claimId, true);
+    }
+
     function test_claim_withAnotherBond_reverts() external {
         uint256[2] memory bonds = [P - 1, P + 1];
         vm.deal(address(this), 20 ether);
@@ -284,9 +291,20 @@ contract GameClaimsTest is GameFixture {
         vm.expectRevert(unknownClaim);
         claims.getClaim(claimId);
         vm.expectRevert(unknownClaim);
+        claims.standingOf(claimId);
+        vm.expectRevert(unknownClaim);
         claims.windowEnd(claimId);
         vm.expectRevert(abi.encodeWithSelector(IClaimRegistry.UnknownRequest.selector, requestId));
         claims.getRequest(requestId);
+    }
+
+    function _assertStanding(ClaimId claimId, bool refuted) private {
+        IClaimRegistry.Claim memory made = claims.getClaim(claimId);
+        IClaimRegistry.Standing memory standing = claims.standingOf(claimId);
+        vm.assertEq(ModelId.unwrap(standing.modelId), ModelId.unwrap(made.modelId), "model");
+        vm.assertEq(standing.prover, PROVER, "prover");
+        vm.assertEq(uint256(Timestamp.unwrap(standing.claimedAt)), START, "claimed at");
+        vm.assertTrue(standing.refuted == refuted, "refuted");
     }
 
     function _request(uint256 fee, uint256 salt) private returns (RequestId) {

@@ -100,7 +100,7 @@ contract NodeRecordTest {
         node.reduction = uint32(random.next());
         node.attributes = _list(random, random.below(4));
         node.liveBefore = uint16(random.next());
-        node.afterEntries = new uint16[](random.below(9));
+        node.afterEntries = new uint32[](random.below(9));
         for (uint256 i; i < node.afterEntries.length; ++i) {
             node.afterEntries[i] = uint16(random.next());
         }

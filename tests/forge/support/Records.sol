@@ -18,7 +18,7 @@ library Records {
         record = bytes.concat(record, _list(node.attributes));
         record = abi.encodePacked(record, uint16(node.liveBefore), uint16(node.afterEntries.length));
         for (uint256 i; i < node.afterEntries.length; ++i) {
-            record = abi.encodePacked(record, node.afterEntries[i]);
+            record = abi.encodePacked(record, uint16(node.afterEntries[i]));
         }
     }
 

@@ -31,7 +31,7 @@ library Scenes {
         scene.node.outputs = new NodeRecord.TensorType[](1);
         scene.node.operands = new NodeRecord.Operand[](operands);
         scene.node.liveBefore = LIVE;
-        scene.node.afterEntries = new uint16[](1);
+        scene.node.afterEntries = new uint32[](1);
         scene.node.afterEntries[0] = NodeRecord.OUTPUT_FLAG;
         scene.operands = new Tensor[](operands);
     }
