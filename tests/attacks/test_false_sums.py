@@ -7,6 +7,7 @@ Defence: whoever is wrong is led to a piece that the contract sums itself, and e
 import pytest
 
 from game.stories import honest
+from support.graphs import one_sum
 from support.raises import refused
 from support.sums import (
     LANES,
@@ -15,7 +16,6 @@ from support.sums import (
     children,
     end_on_time,
     lied,
-    one_sum,
     won_by_challenger,
     won_by_prover,
 )

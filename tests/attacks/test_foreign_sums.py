@@ -11,9 +11,9 @@ import pytest
 
 from game.stories import false_output, networks
 from support.encoding import ZERO, keccak, tag
-from support.graphs import one_contraction
+from support.graphs import one_contraction, one_sum
 from support.raises import refused
-from support.sums import LANES, Row, SumPlay, children, conserved, lied, one_sum, won_by_challenger
+from support.sums import LANES, Row, SumPlay, children, conserved, lied, won_by_challenger
 from support.wire import Reverted
 
 

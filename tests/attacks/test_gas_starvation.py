@@ -8,7 +8,8 @@ verdict.
 import pytest
 
 from game.stories import false_output, honest, networks
-from support.sums import Row, SumPlay, one_sum
+from support.graphs import one_sum
+from support.sums import Row, SumPlay
 from support.wire import Reverted
 
 STEPS = 60

@@ -80,7 +80,7 @@ class Dispute:
 
     @property
     def is_provers_turn(self) -> bool:
-        return self.phase in (Phase.REVEAL, Phase.ANSWER, Phase.DEFENCE)
+        return self.phase in (Phase.REVEAL, Phase.ANSWER, Phase.DEFENCE, Phase.DOUBT)
 
 
 def partition(lo: int, hi: int, degree: int, unit: int = 1) -> list[int]:
@@ -153,7 +153,7 @@ class Disputes:
         states: list[list[bytes]],
         paths: list[list[bytes]],
     ) -> None:
-        entry, claim = self._gate(now, dispute, Phase.REVEAL, caller)
+        entry, claim = self.gate(now, dispute, Phase.REVEAL, caller)
         require(segment == (entry.lo, entry.hi), "SegmentMismatch")
         require(len(states) == self.degree(entry) - 1, "WrongStateCount")
         require(all(states), "EmptyState")
@@ -161,12 +161,12 @@ class Disputes:
         inner = [state_hash(state) for state in states]
         self._require_checkpoints(entry, claim, inner, paths)
         entry.boundaries = boundaries_hash([entry.lo_state, *inner, entry.hi_state])
-        self._pass_turn(now, entry, Phase.SELECT)
+        self.pass_turn(now, entry, Phase.SELECT)
 
     def select(
         self, now: Now, caller: str, dispute: bytes, segment: tuple[int, int], hashes: list[bytes], child: int
     ) -> None:
-        entry, _ = self._gate(now, dispute, Phase.SELECT, caller)
+        entry, _ = self.gate(now, dispute, Phase.SELECT, caller)
         require(segment == (entry.lo, entry.hi), "SegmentMismatch")
         require(boundaries_hash(hashes) == entry.boundaries, "BoundariesMismatch")
         degree = self.degree(entry)
@@ -174,18 +174,16 @@ class Disputes:
         cuts = self.cuts(entry)
         entry.lo, entry.hi = cuts[child], cuts[child + 1]
         entry.lo_state, entry.hi_state = hashes[child], hashes[child + 1]
-        self._pass_turn(now, entry, Phase.LEAF if entry.hi - entry.lo == 1 else Phase.REVEAL)
+        self.pass_turn(now, entry, Phase.LEAF if entry.hi - entry.lo == 1 else Phase.REVEAL)
 
     # ---- the leaf
 
     def prove(self, now: Now, caller: str, dispute: bytes, leaf: LeafClaim, finding: Finding) -> None:
-        entry, claim = self._gate(now, dispute, Phase.LEAF)
-        record = self._verified_record(entry, claim, leaf)
-        self._verify_outputs(entry, record, leaf)
-        require(operator_code(record.operator) in self.rules.adjudicated, "NoAdjudicator")
+        entry, claim = self.gate(now, dispute, Phase.LEAF)
+        self.operator(entry, claim, leaf)
         require(finding != Finding.MALFORMED, "Malformed")
         require(finding == Finding.SHOWN, "NotRefuted")
-        self._challenger_wins(dispute, [])
+        self.challenger_wins(dispute, [])
 
     def accuse(
         self,
@@ -196,22 +194,20 @@ class Disputes:
         threshold: Threshold,
         finding: Finding,
     ) -> None:
-        entry, claim = self._gate(now, dispute, Phase.LEAF, caller)
+        entry, claim = self.gate(now, dispute, Phase.LEAF, caller)
         model = self.claims.model(claim.model)
         require(threshold.theta > 0 and model.steps == 1, "NotCalibrated")
         known = model.is_threshold(threshold.theta, threshold.other, entry.lo, threshold.path)
         require(known, "ThresholdMismatch")
-        record = self._verified_record(entry, claim, leaf)
-        self._verify_outputs(entry, record, leaf)
-        require(operator_code(record.operator) in self.rules.adjudicated, "NoAdjudicator")
+        self.operator(entry, claim, leaf)
         require(finding != Finding.MALFORMED, "Malformed")
         require(finding == Finding.SHOWN, "NotExceeded")
-        self._pass_turn(now, entry, Phase.DEFENCE)
+        self.pass_turn(now, entry, Phase.DEFENCE)
 
     def prove_inconsistent(
         self, now: Now, caller: str, dispute: bytes, leaf: LeafClaim, after: list[bytes]
     ) -> None:
-        entry, claim = self._gate(now, dispute, Phase.LEAF)
+        entry, claim = self.gate(now, dispute, Phase.LEAF)
         record = self._verified_record(entry, claim, leaf)
         require(state_hash(after) == entry.hi_state, "StateMismatch")
         consistent = len(after) == len(record.after) and all(
@@ -219,12 +215,12 @@ class Disputes:
             for value, source in zip(after, record.after, strict=True)
         )
         require(not consistent, "StatesConsistent")
-        self._challenger_wins(dispute, [])
+        self.challenger_wins(dispute, [])
 
     def demand(
         self, now: Now, caller: str, dispute: bytes, leaf: LeafClaim, of_output: bool, index: int, chunk: int
     ) -> None:
-        entry, claim = self._gate(now, dispute, Phase.LEAF, caller)
+        entry, claim = self.gate(now, dispute, Phase.LEAF, caller)
         require(entry.demands_left > 0, "NoDemandsLeft")
         record = self._verified_record(entry, claim, leaf)
         if of_output:
@@ -239,7 +235,7 @@ class Disputes:
         require(has_chunk(kind, chunk), "DemandOutOfRange")
         entry.demanded = demand_hash(commitment, kind.packed, chunk)
         entry.demands_left -= 1
-        self._pass_turn(now, entry, Phase.ANSWER)
+        self.pass_turn(now, entry, Phase.ANSWER)
 
     def answer(
         self,
@@ -252,7 +248,7 @@ class Disputes:
         data: bytes,
         path: list,
     ) -> None:
-        entry, _ = self._gate(now, dispute, Phase.ANSWER, caller)
+        entry, _ = self.gate(now, dispute, Phase.ANSWER, caller)
         require(demand_hash(commitment, kind.packed, chunk) == entry.demanded, "DemandMismatch")
         rows, _, levels = chunk_count(kind)
         require(len(data) == CHUNK, "WrongChunkLength")
@@ -262,15 +258,15 @@ class Disputes:
             node = keccak(sibling + node if chunk >> level & 1 else node + sibling)
         require(keccak(tag("tensor") + kind.packed + node) == commitment, "OpeningMismatch")
         entry.demanded = ZERO
-        self._pass_turn(now, entry, Phase.LEAF)
+        self.pass_turn(now, entry, Phase.LEAF)
 
     def escalate(self, now: Now, caller: str, dispute: bytes, segment: tuple[int, int]) -> None:
         early = dispute in self.disputes and self.disputes[dispute].phase in (Phase.SELECT, Phase.DEFENCE)
         phase = self.disputes[dispute].phase if early else Phase.LEAF
-        entry, claim = self._gate(now, dispute, phase, caller)
+        entry, claim = self.gate(now, dispute, phase, caller)
         require(segment == (entry.lo, entry.hi), "SegmentMismatch")
         require(entry.hi - entry.lo <= entry.node_count, "SegmentTooLong")
-        self._pass_turn(now, entry, Phase.VOTE)
+        self.pass_turn(now, entry, Phase.VOTE)
         self.committee.convene(now, dispute, claim.prover, entry.challenger, claim.claimed_at)
 
     # ---- the end
@@ -286,14 +282,14 @@ class Disputes:
         elif claim.refuted:
             self._refund(dispute, Outcome.MOOT)
         else:
-            self._challenger_wins(dispute, rewarded)
+            self.challenger_wins(dispute, rewarded)
 
     def timeout(self, now: Now, caller: str, dispute: bytes) -> None:
         entry, claim = self._in_play(dispute)
         require(not claim.refuted, "ClaimRefutedElsewhere")
         require(now.time > self.deadline(dispute), "ClockRunning")
         if entry.is_provers_turn:
-            self._challenger_wins(dispute, [])
+            self.challenger_wins(dispute, [])
         else:
             self._prover_wins(dispute, [])
 
@@ -321,6 +317,43 @@ class Disputes:
             return NEVER
         return entry.turn_start + (entry.prover_left if entry.is_provers_turn else entry.challenger_left)
 
+    def mover(self, entry: Dispute) -> str:
+        return self.claims.get(entry.claim).prover if entry.is_provers_turn else entry.challenger
+
+    # ---- the moves of the sum game, too
+
+    def gate(
+        self, now: Now, dispute: bytes, phase: Phase, caller: str | None = None
+    ) -> tuple[Dispute, Claim]:
+        """Every move passes here; `caller` is given where only the side to move may make it."""
+        entry, claim = self._in_play(dispute)
+        require(not claim.refuted, "ClaimRefutedElsewhere")
+        require(entry.phase == phase, "WrongPhase")
+        require(caller is None or caller == self.mover(entry), "NotYourTurn")
+        require(now.time <= self.deadline(dispute), "ClockExpired")
+        return entry, claim
+
+    def pass_turn(self, now: Now, entry: Dispute, phase: Phase) -> None:
+        spent = now.time - entry.turn_start
+        if entry.is_provers_turn:
+            entry.prover_left -= spent
+        else:
+            entry.challenger_left -= spent
+        entry.turn_start = now.time
+        entry.phase = phase
+
+    def operator(self, entry: Dispute, claim: Claim, leaf: LeafClaim) -> Record:
+        """The disputed operator, which the leaf is about and which an adjudicator decides."""
+        record = self._verified_record(entry, claim, leaf)
+        self._verify_outputs(entry, record, leaf)
+        require(operator_code(record.operator) in self.rules.adjudicators, "NoAdjudicator")
+        return record
+
+    def challenger_wins(self, dispute: bytes, members: list[str]) -> None:
+        entry = self._end(dispute, Outcome.CHALLENGER_WON)
+        self.claims.refute(entry.claim, entry.challenger, members)
+        self.vault.credit(self.rules.game, dispute, entry.challenger, self.rules.challenger_bond)
+
     # ---- private
 
     def _in_play(self, dispute: bytes) -> tuple[Dispute, Claim]:
@@ -329,27 +362,6 @@ class Disputes:
         entry = self.disputes[dispute]
         require(entry.phase != Phase.CLOSED, "AlreadyClosed")
         return entry, self.claims.get(entry.claim)
-
-    def _gate(
-        self, now: Now, dispute: bytes, phase: Phase, caller: str | None = None
-    ) -> tuple[Dispute, Claim]:
-        """Every move passes here; `caller` is given where only the side to move may make it."""
-        entry, claim = self._in_play(dispute)
-        require(not claim.refuted, "ClaimRefutedElsewhere")
-        require(entry.phase == phase, "WrongPhase")
-        mover = claim.prover if entry.is_provers_turn else entry.challenger
-        require(caller is None or caller == mover, "NotYourTurn")
-        require(now.time <= self.deadline(dispute), "ClockExpired")
-        return entry, claim
-
-    def _pass_turn(self, now: Now, entry: Dispute, phase: Phase) -> None:
-        spent = now.time - entry.turn_start
-        if entry.is_provers_turn:
-            entry.prover_left -= spent
-        else:
-            entry.challenger_left -= spent
-        entry.turn_start = now.time
-        entry.phase = phase
 
     def _require_checkpoints(
         self, entry: Dispute, claim: Claim, inner: list[bytes], paths: list[list[bytes]]
@@ -379,11 +391,6 @@ class Disputes:
             for source in record.after
         ]
         require(state_hash(after) == entry.hi_state, "StateMismatch")
-
-    def _challenger_wins(self, dispute: bytes, members: list[str]) -> None:
-        entry = self._end(dispute, Outcome.CHALLENGER_WON)
-        self.claims.refute(entry.claim, entry.challenger, members)
-        self.vault.credit(self.rules.game, dispute, entry.challenger, self.rules.challenger_bond)
 
     def _prover_wins(self, dispute: bytes, members: list[str]) -> None:
         entry = self._end(dispute, Outcome.PROVER_WON)

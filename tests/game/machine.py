@@ -19,6 +19,7 @@ from game.rules import Model, Now, Refused
 from game.stories import Ghost, Story, Value, hash_of, networks, stories
 from support.deployment import Deployment
 from support.encoding import OUTPUT_FLAG, Type
+from support.sums import Row
 from support.wire import Contract, Receipt, Reverted
 
 MALFORMED = {
@@ -33,6 +34,7 @@ MALFORMED = {
     "WindowTooLow",
     "WindowOutOfRange",
     "MalformedProof",
+    "WrongTensorCount",
     "no data",
     "Panic",
 }
@@ -62,6 +64,7 @@ class Machine(RuleBasedStateMachine):
         self.demands: dict[bytes, tuple[bytes, Type, int]] = {}
         self.told: dict[bytes, Story] = {}
         self.focus: Callable[[Story], bool] = lambda story: True
+        self.rows: dict[bytes, Row] = {}
         self.secrets: dict[tuple[bytes, str], tuple] = {}
         for name, network in networks().items():
             self.model_ids[name] = self.move(
@@ -146,6 +149,7 @@ class Machine(RuleBasedStateMachine):
             *self._expect_vault(),
             *self._expect_claims(),
             *self._expect_disputes(),
+            *self._expect_sums(),
             *self._expect_cases(),
         ]
         found = self.wire.read([call for call, _ in expectations])
@@ -186,6 +190,13 @@ class Machine(RuleBasedStateMachine):
             expected.append(((contract, "getDispute", identifier), astuple(dispute)))
             expected.append(((contract, "deadlineOf", identifier), disputes.deadline(identifier)))
         return expected
+
+    def _expect_sums(self) -> list[tuple]:
+        sums, contract = self.reference.sums, self.deployment.sums
+        return [
+            ((contract, "assertionOf", dispute), sums.of(dispute).stored)
+            for dispute in self.reference.disputes.disputes
+        ]
 
     def _expect_cases(self) -> list[tuple]:
         committee, contract = self.reference.committee, self.deployment.committee

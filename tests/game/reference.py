@@ -11,6 +11,7 @@ from game.claims import Claims
 from game.committee import Committee
 from game.disputes import Disputes
 from game.rules import Model, Rules, require
+from game.sums import Sums
 from game.vault import Vault
 from support.encoding import model_id
 
@@ -23,6 +24,7 @@ class Reference:
         self.claims = Claims(rules, self.vault, self.models)
         self.committee = Committee(rules, self.vault)
         self.disputes = Disputes(rules, self.vault, self.claims, self.committee)
+        self.sums = Sums(rules, self.disputes)
 
     def register(self, model: Model) -> bytes:
         nodes, parameters, inputs, outputs, steps = model.commitment[3:]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from support.encoding import MODEL_ABI, Record, height, keccak, tag, tolerance_leaf
@@ -52,7 +53,7 @@ class Rules:
     registry: str = ""
     game: str = ""
     committee: str = ""
-    adjudicated: frozenset[bytes] = frozenset()
+    adjudicators: Mapping[bytes, str] = field(default_factory=dict)
 
     def burned(self, bond: int) -> int:
         return bond * self.burn_bps // 10_000
@@ -84,6 +85,10 @@ class Model:
     def contains(self, record: bytes, index: int, path: list[bytes]) -> bool:
         """Whether `path` leads from the record at `index` to the graph root."""
         return is_member(keccak(tag("node") + record), index, self.node_count, path, self.commitment[1])
+
+    def has_parameter(self, commitment: bytes, index: int, path: list[bytes]) -> bool:
+        """Whether `path` leads from parameter `index` to the weights root."""
+        return is_member(commitment, index, self.commitment[4], path, self.commitment[0])
 
     def is_threshold(self, theta: int, other: bytes, index: int, path: list[bytes]) -> bool:
         """Whether these are the tolerances of the node at `index`; the path ends with the segments' root."""

@@ -9,7 +9,15 @@ from functools import cache
 import numpy as np
 
 from support.encoding import OUTPUT_FLAG, ZERO, Tensor, keccak, merkle_path, merkle_root, state_hash
-from support.graphs import Network, four_steps, one_calibrated, one_contraction, one_vote, seven_operators
+from support.graphs import (
+    Network,
+    four_steps,
+    one_calibrated,
+    one_contraction,
+    one_sum,
+    one_vote,
+    seven_operators,
+)
 
 
 @dataclass(frozen=True)
@@ -142,6 +150,7 @@ def networks() -> dict[str, Network]:
     return {
         "seven": seven_operators(),
         "contraction": one_contraction(),
+        "sum": one_sum(lanes=5),
         "vote": one_vote(),
         "calibrated": one_calibrated(),
         "steps": four_steps(),
@@ -151,7 +160,7 @@ def networks() -> dict[str, Network]:
 @cache
 def stories() -> tuple[Story, ...]:
     """The stories the machines choose from; those of the long model first."""
-    seven, contraction, vote, calibrated, steps = networks().values()
+    seven, contraction, summed, vote, calibrated, steps = networks().values()
     return (
         honest(seven),
         *(false_output(seven, lie) for lie in range(7)),
@@ -160,6 +169,8 @@ def stories() -> tuple[Story, ...]:
         ghost_output(seven, 4),
         honest(contraction),
         false_output(contraction, 0),
+        honest(summed),
+        false_output(summed, 0),
         honest(vote),
         false_output(vote, 0),
         honest(calibrated),

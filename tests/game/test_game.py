@@ -18,8 +18,12 @@ from game.committee_moves import CommitteeMoves
 from game.dispute_moves import MOST_DISPUTES, DisputeMoves
 from game.disputes import Phase
 from game.stories import networks
+from game.sum_moves import SumMoves
+from game.sums import Stage as SumStage
+from support.sums import SUMMED
 
 PROFILE = os.environ.get("HYPOTHESIS_PROFILE", "quick")
+
 BATCHES, EXAMPLES, STEPS = {"quick": (3, 15, 80), "deep": (3, 1_000, 90)}[PROFILE]
 MOST_BATCHES = 12
 """How far a draw gets is uneven: batches go on until every kind of move succeeded often enough."""
@@ -32,13 +36,14 @@ FOCUS = {
     "inconsistent": lambda story: story.inconsistent,
     "calibrated": lambda story: story.network is networks()["calibrated"],
     "vote": lambda story: story.network is networks()["vote"],
+    "sums": lambda story: story.network.nodes[0].operator in SUMMED and story.network.length == 1,
 }
 
 
-class Game(ClaimMoves, DisputeMoves, CommitteeMoves):
+class Game(ClaimMoves, DisputeMoves, SumMoves, CommitteeMoves):
     """Everybody plays everything at once. One rule, so that every example has all moves at its disposal."""
 
-    @initialize(focus=st.sampled_from(("any", *FOCUS)))
+    @initialize(focus=st.sampled_from(("any", "sums", *FOCUS)))
     def concentrate(self, focus: str) -> None:
         self.focus = FOCUS[focus]
 
@@ -48,16 +53,22 @@ class Game(ClaimMoves, DisputeMoves, CommitteeMoves):
         move(data)
 
     def agenda(self) -> list[tuple[int, Move]]:
-        """The moves that may succeed now, with weights, and a few that may not."""
+        """The moves that may succeed now, with weights, and a few that may not.
+
+        The first ones are drawn most, so what can be repeated to no end comes last.
+        """
         claims, disputes, committee = self.reference.claims, self.reference.disputes, self.reference.committee
-        leaf = len(self.playable(Phase.LEAF))
+        leaf, split = len(self.playable(Phase.LEAF)), len(self.playable(Phase.SPLIT))
+        accepted, recorded = len(self.stated(Phase.LEAF, SumStage.ACCEPTED)), len(self.recorded())
         wishes = [
-            (4 * (len(claims.claims) < MOST_CLAIMS), self.claim),
-            (len(claims.requests) < MOST_REQUESTS, self.request),
-            (len(self.open_requests()) > 1, self.cancel),
-            (2 * (len(self.undisputed(20)) > 0), self.finalise),
-            (len(claims.vault.credits) > 0, self.withdraw),
-            (8 * (len(self.challengeable()) > 0 and len(disputes.disputes) < MOST_DISPUTES), self.open),
+            (80 * len(self.summable()), self.assert_sum),
+            (32 * len(self.playable(Phase.DOUBT)), self.doubt),
+            (24 * len(self.stated(Phase.DOUBT, SumStage.ASSERTED)), self.accept),
+            (40 * len(self.splittable()), self.split),
+            (20 * (split - recorded), self.post),
+            (60 * len(self.settleable()), self.settle),
+            (16 * recorded, self.settle),
+            (40 * len(self.conclusive()), self.prove_by_sums),
             (40 * len(self.playable(Phase.REVEAL)), self.reveal),
             (40 * len(self.playable(Phase.SELECT)), self.select),
             (5 * len(self.playable(Phase.SELECT)), self.escalate_early),
@@ -72,14 +83,25 @@ class Game(ClaimMoves, DisputeMoves, CommitteeMoves):
             (16 * len(self.playable(Phase.DEFENCE)), self.defend),
             (3 * len(self.expired()), self.timeout),
             (2 * len(self.moot()), self.close),
-            (len(self.outside()) > 0, self.join),
-            (3 * len(self.short_of_stake()), self.top_up),
-            (len(committee.members) > 4, self.request_leave),
-            (len(self.leaving(20)) > 0, self.leave),
             (12 * len(self.at_stage(Stage.ANNOUNCED)), self.draw),
             (20 * len(self.at_stage(Stage.COMMIT)), self.commit),
             (20 * len(self.at_stage(Stage.REVEAL)), self.reveal_vote),
             (12 * len(self.at_stage(Stage.TALLYING)), self.settle_vote),
+            (8 * (len(self.challengeable()) > 0 and len(disputes.disputes) < MOST_DISPUTES), self.open),
+            (4 * (len(claims.claims) < MOST_CLAIMS), self.claim),
+            (len(self.open_requests()) > 1, self.cancel),
+            (2 * (len(self.undisputed(20)) > 0), self.finalise),
+            (len(claims.vault.credits) > 0, self.withdraw),
+            (len(self.outside()) > 0, self.join),
+            (3 * len(self.short_of_stake()), self.top_up),
+            (len(committee.members) > 4, self.request_leave),
+            (len(self.leaving(20)) > 0, self.leave),
+            (6 * len(self.playable(Phase.DOUBT)), self.accept),
+            (4 * split, self.split),
+            (6 * split, self.settle),
+            (8 * accepted, self.prove_by_sums),
+            (4 * accepted, self.assert_sum),
+            (len(claims.requests) < MOST_REQUESTS, self.request),
             (1, self.wait),
             (1, self.stray),
         ]
@@ -117,6 +139,12 @@ class Game(ClaimMoves, DisputeMoves, CommitteeMoves):
                 self.escalate_early,
                 self.accuse,
                 self.defend,
+                self.assert_sum,
+                self.accept,
+                self.doubt,
+                self.split,
+                self.settle,
+                self.prove_by_sums,
                 self.timeout,
                 self.close,
             ]
@@ -145,8 +173,20 @@ LEAST = {
     "escalateSegment: SegmentTooLong": 1,
     "accuse": 10,
     "defend": 5,
+    "assertSum": 30,
+    "accept": 10,
+    "doubt": 25,
+    "split": 10,
+    "post": 8,
+    "settle": 3,
+    "settle: SumsDiffer": 1,
+    "proveBySums": 3,
     "timeout": 50,
+    "timeoutOfDoubt": 3,
+    "timeoutOfSplit": 3,
     "close": 20,
+    "closeOfDoubt": 1,
+    "closeOfSplit": 1,
     "join": 100,
     "topUp": 10,
     "requestLeave": 40,

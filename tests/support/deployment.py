@@ -164,10 +164,10 @@ def deploy(project: Any, account: Any, wire: Wire, rules: Rules = SMALL) -> Depl
         "registry": contracts["claims"].address,
         "game": contracts["game"].address,
         "committee": contracts["committee"].address,
-        "adjudicated": frozenset(
-            bytes(op)
+        "adjudicators": {
+            bytes(op): contract.address
             for contract in (*(contracts[family] for family in FAMILIES), measuring)
             for op in wire.call(contract, "operators")
-        ),
+        },
     }
     return Deployment(Rules(**known), wire, **contracts)

@@ -24,6 +24,7 @@ from support.encoding import (
 Arrays = Sequence[np.ndarray]
 VOTE_ONLY, EMBEDDING = "aten.mish.default", "aten.embedding.default"
 CALIBRATED = "test.calibrated"
+SUM = "aten.sum.dim_IntList"
 THETAS = {"contraction": 3 << 16, "copy": 1 << 16, VOTE_ONLY: 1 << 16, CALIBRATED: 5 << 15}
 """Thresholds of operators in units of 2^-16; others have none."""
 SEGMENTS = keccak(b"tolerances of segments")
@@ -232,6 +233,11 @@ def doubled(output: str, x: str) -> Node:
     return Node(CALIBRATED, output, (Read(x),), lambda a: a + a)
 
 
+def summed(output: str, x: str, lanes: int) -> Node:
+    """The sum of each row of x[rows, lanes]."""
+    return Node(SUM, output, (Read(x, Map((lanes,), 1)),), lambda a: a.sum(1), lanes)
+
+
 def embedding(output: str, table: str, indices: str, rows: int, width: int) -> Node:
     """table[rows, width] at the indices."""
     reads = (Read(table, Map((0, 1))), Read(indices, Map((1, 0))))
@@ -286,6 +292,12 @@ def one_contraction(k: int = 8) -> Network:
     random = np.random.default_rng(1)
     x, w = random.standard_normal((2, k), dtype=np.float32), random.standard_normal((3, k), dtype=np.float32)
     return Network({"x": x}, {"w": w}, [linear("y", "x", "*w", 2, 3, k)], ["y"])
+
+
+def one_sum(rows: int = 2, lanes: int = 150) -> Network:
+    """Sums of the rows of x, whose chunks hold 64 lanes each; `i` are integers that another node passes on."""
+    x = np.random.default_rng(12).normal(0, 9, (rows, lanes)).astype(np.float32)
+    return Network({"x": x, "i": np.arange(4)}, {}, [summed("y", "x", lanes)], ["y", "i"])
 
 
 def one_vote() -> Network:

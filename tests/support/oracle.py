@@ -8,7 +8,7 @@ from math import isfinite, isnan
 import numpy as np
 
 from support.encoding import Tensor
-from support.graphs import Network
+from support.graphs import SUM, Network
 
 UNIT_ROUNDOFF = Fraction(1, 2**24)
 SMALLEST_NORMAL = Fraction(1, 2**126)
@@ -46,8 +46,23 @@ def contraction_bound(runs: list[list[float]]) -> tuple[Fraction, Fraction, Frac
     total = sum(map(abs, products), Fraction(0)) + sum(map(abs, biases), Fraction(0))
     factors = terms + [(c, Fraction(1)) for c in biases]
     subnormal = sum((abs(a * b) for a, b in factors if min(abs(a), abs(b)) < SMALLEST_NORMAL), Fraction(0))
-    gamma = n * UNIT_ROUNDOFF / (1 - n * UNIT_ROUNDOFF)
-    return exact, total, gamma * total + 2 * subnormal + (2 * n + 1) * SMALLEST_NORMAL
+    return exact, total, gamma(n) * total + 2 * subnormal + (2 * n + 1) * SMALLEST_NORMAL
+
+
+def sum_bound(runs: list[list[float]]) -> tuple[Fraction, Fraction, Fraction]:
+    """As `contraction_bound`, of an element that is the sum of one run."""
+    terms = [Fraction(a) for a in runs[0]]
+    n, total = len(terms), sum(map(abs, terms), Fraction(0))
+    subnormal = sum((abs(a) for a in terms if abs(a) < SMALLEST_NORMAL), Fraction(0))
+    return sum(terms, Fraction(0)), total, gamma(n - 1) * total + n * SMALLEST_NORMAL + subnormal
+
+
+def gamma(n: int) -> Fraction:
+    """n u / (1 - n u)."""
+    return n * UNIT_ROUNDOFF / (1 - n * UNIT_ROUNDOFF)
+
+
+BOUNDS = {"contraction": contraction_bound, SUM: sum_bound}
 
 
 def is_refuted(network: Network, node: int, before: list[Tensor], output: Tensor, element: int) -> bool:
@@ -56,10 +71,10 @@ def is_refuted(network: Network, node: int, before: list[Tensor], output: Tensor
     claimed = float(output.array.ravel()[element])
     operator = network.nodes[node].operator
     runs = lanes(network, node, operands, output.array.shape, element)
-    if operator == "contraction":
+    if operator in BOUNDS:
         if not all(isfinite(value) for run in runs for value in run):
             return False
-        exact, total, bound = contraction_bound(runs)
+        exact, total, bound = BOUNDS[operator](runs)
         if not isfinite(claimed):
             return total + bound < 2**127
         return abs(Fraction(claimed) - exact) > bound

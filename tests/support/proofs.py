@@ -44,7 +44,8 @@ def _exponents(values: np.ndarray) -> np.ndarray:
     return np.maximum(biased, 1).astype(int)
 
 
-def _first(network: Network, node: int, operand: int, element: int, shape: tuple[int, ...]) -> int:
+def first_element(network: Network, node: int, operand: int, element: int, shape: tuple[int, ...]) -> int:
+    """Where output element `element` begins to read an operand."""
     index_map = network.records[node].operands[operand].map
     coordinates = np.unravel_index(element, shape)
     return index_map.offset + sum(int(c) * s for c, s in zip(coordinates, index_map.strides, strict=True))
@@ -55,7 +56,7 @@ def prove(network: Network, node: int, before: list[Tensor], output: Tensor, ele
     record = network.records[node]
     tensors = network.operands(node, before)
     shape = output.array.shape
-    starts = [_first(network, node, i, element, shape) for i in range(len(tensors))]
+    starts = [first_element(network, node, i, element, shape) for i in range(len(tensors))]
     lengths = [record.reduction if i < 2 and record.reduction else 1 for i in range(len(tensors))]
     if record.operator == "aten.embedding.default":
         starts[0] += int(tensors[1].array.ravel()[starts[1]]) * record.attributes[0]
@@ -66,10 +67,8 @@ def prove(network: Network, node: int, before: list[Tensor], output: Tensor, ele
         openings.append((data, path, weights))
     window = None
     if record.reduction:
-        a, b = (
-            t.array.ravel()[s : s + record.reduction] for t, s in zip(tensors[:2], starts[:2], strict=True)
-        )
-        largest = int((_exponents(a) + _exponents(b)).max())
+        runs = zip(tensors[:2], starts[:2], strict=True)
+        largest = int(sum(_exponents(t.array.ravel()[s : s + record.reduction]) for t, s in runs).max())
         if len(tensors) == 3:
             largest = max(
                 largest, int(_exponents(tensors[2].array.ravel()[starts[2] : starts[2] + 1])[0]) + 127

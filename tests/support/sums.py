@@ -1,40 +1,52 @@
-"""A network that sums, and the moves of the sum game on it: exact sums in integers, pieces and recorded proofs."""
+"""Rows of lanes and the moves of the sum game on them: exact sums in integers, pieces and recorded proofs."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any
+from math import prod
+from typing import Any, NamedTuple
 
 import numpy as np
 from eth_abi import encode
 
 from game.stories import Story, false_output
-from support.encoding import Map, Tensor, keccak, tag
-from support.graphs import Network, Node, Read
+from support.encoding import OUTPUT_FLAG, ZERO, Record, Tensor, keccak, tag
+from support.graphs import SUM, one_sum
 from support.play import Play
-from support.proofs import OPERAND, OUTPUT
+from support.proofs import OPERAND, Proof, first_element, prove
 from support.raises import refused
 from support.wire import Receipt
 
-LANES, ROWS = 150, 2
-RANGE = "(uint256,uint256,bytes32,uint256,bytes32,uint256)"
+LANES = 150
+SUMMED = {"contraction": ("contraction", 2), SUM: ("reduction", 1)}
+"""Operators with partial sums: who records them, and the operands that their lanes lie in."""
 RECORDED = keccak(b"TAO.recorded.v1")
 NOTHING = (b"", [], [])
 
 Triple = tuple[int, int, int]
 
 
-def one_sum(rows: int = ROWS, lanes: int = LANES) -> Network:
-    """Sums of the rows of x, whose chunks hold 64 lanes each; `i` are integers that another node passes on."""
-    x = np.random.default_rng(12).normal(0, 9, (rows, lanes)).astype(np.float32)
-    return Network(
-        {"x": x, "i": np.arange(4)},
-        {},
-        [Node("aten.sum.dim_IntList", "y", (Read("x", Map((lanes,), 1)),), lambda a: a.sum(1), lanes)],
-        ["y", "i"],
-    )
+class Range(NamedTuple):
+    """IPartialSums.Range."""
+
+    hint: int
+    lanes: int
+    tensor: bytes
+    first: int
+    other_tensor: bytes = ZERO
+    other_first: int = 0
+
+    @property
+    def key(self) -> bytes:
+        types = ["bytes32", "(uint256,uint256,bytes32,uint256,bytes32,uint256)"]
+        return keccak(encode(types, [tag("sums"), self]))
+
+    def part(self, lo: int, hi: int) -> Range:
+        """Its lanes [lo, hi)."""
+        other_first = self.other_first + lo * (self.other_tensor != ZERO)
+        return self._replace(lanes=hi - lo, first=self.first + lo, other_first=other_first)
 
 
 def story() -> Story:
@@ -42,66 +54,123 @@ def story() -> Story:
     return false_output(one_sum(), 0)
 
 
-def exact(numbers: np.ndarray, window: int) -> Triple:
-    """The sums of IPartialSums: of positive numbers, of negative ones and of subnormal ones, as magnitudes in units of
-    2^(window - 150)."""
+def exact(runs: Sequence[np.ndarray], window: int) -> Triple:
+    """The sums of IPartialSums over numbers, or products of two: of positive ones, of negative ones and of those with a
+    subnormal factor, as magnitudes in units of 2^(window - 150), or of 2^(window - 300)."""
     positive = negative = subnormal = 0
-    for bits in numbers.view(np.uint32).tolist():
-        exponent, fraction = bits >> 23 & 0xFF, bits & 0x7FFFFF
-        e, m = max(exponent, 1), fraction | (exponent > 0) << 23
-        if e < window:
+    for factors in zip(*(run.view(np.uint32).tolist() for run in runs), strict=True):
+        exponents = [bits >> 23 & 0xFF for bits in factors]
+        exponent = sum(max(e, 1) for e in exponents)
+        if exponent < window:
             continue
-        term = m << e - window
-        positive, negative = (positive, negative + term) if bits >> 31 else (positive + term, negative)
-        subnormal += term if exponent == 0 else 0
+        mantissas = [b & 0x7FFFFF | (e > 0) << 23 for b, e in zip(factors, exponents, strict=True)]
+        term = prod(mantissas) << exponent - window
+        is_negative = sum(bits >> 31 for bits in factors) % 2
+        positive, negative = (positive, negative + term) if is_negative else (positive + term, negative)
+        subnormal += 0 if all(exponents) else term
     return positive, negative, subnormal
 
 
 @dataclass(frozen=True)
 class Row:
-    """Row `index` of the sums' operand, and what is said of its lanes."""
+    """The lanes that element `index` of what operator `operator` gives is made of, and what is said of them."""
 
     story: Story
     index: int = 1
     window: int = 72  # below the largest lanes by less than 64 binades
+    operator: int = 0
+
+    @classmethod
+    def of(cls, story: Story, operator: int, index: int) -> Row:
+        """With the lowest window that no lane is above."""
+        return cls(story, index, cls(story, index, 0, operator).opening().window, operator)
+
+    @property
+    def is_false(self) -> bool:
+        """Whether the element is the one that the story lies about."""
+        return (self.operator, self.index) == (self.story.lie, self.story.false_element)
+
+    @property
+    def record(self) -> Record:
+        return self.story.network.record(self.operator)
+
+    @property
+    def adjudicator(self) -> str:
+        return SUMMED[self.record.operator][0]
+
+    @property
+    def lanes(self) -> int:
+        return self.record.reduction
+
+    @property
+    def output(self) -> Tensor:
+        return self.story.states[self.operator + 1][self.record.after.index(OUTPUT_FLAG)]
+
+    @cached_property
+    def runs(self) -> list[tuple[Tensor, int]]:
+        """The tensors that the lanes lie in, and where they begin."""
+        network, node = self.story.network, self.story.network.node(self.operator)
+        tensors = network.operands(node, self.story.states[self.operator])[: SUMMED[self.record.operator][1]]
+        shape = self.output.array.shape
+        return [(t, first_element(network, node, i, self.index, shape)) for i, t in enumerate(tensors)]
 
     @property
     def tensor(self) -> Tensor:
-        return self.story.states[0][0]
+        return self.runs[0][0]
+
+    @property
+    def firsts(self) -> list[int]:
+        return [first for _, first in self.runs]
 
     @property
     def first(self) -> int:
-        return self.index * LANES
+        return self.firsts[0]
 
     @property
-    def name(self) -> bytes:
-        return keccak(tag("sums") + self.tensor.commitment + self.tensor.type.packed)
+    def sources(self) -> list[tuple[bytes, list[bytes]]]:
+        """The tensors' commitments, and their paths in the weights tree."""
+        return [
+            (
+                tensor.commitment,
+                self.story.network.weight_path(operand.position) if operand.is_parameter else [],
+            )
+            for (tensor, _), operand in zip(self.runs, self.record.operands, strict=False)
+        ]
 
-    @property
-    def range(self) -> tuple:
-        return self.window, LANES, self.name, self.first, bytes(32), 0
+    @cached_property
+    def range(self) -> Range:
+        names = [(keccak(tag("sums") + t.commitment + t.type.packed), first) for t, first in self.runs]
+        return Range(self.window, self.lanes, *(part for name in names for part in name))
 
     @property
     def key(self) -> bytes:
-        return keccak(encode(["bytes32", RANGE], [tag("sums"), self.range]))
+        return self.range.key
 
-    def sums(self, lo: int = 0, hi: int = LANES) -> Triple:
-        return exact(self.tensor.array[self.index, lo:hi], self.window)
+    def sums(self, lo: int = 0, hi: int | None = None) -> Triple:
+        hi = self.lanes if hi is None else hi
+        return exact([t.array.ravel()[first + lo : first + hi] for t, first in self.runs], self.window)
 
     def piece(self, lo: int, hi: int) -> tuple:
         """IPartialSums.Piece over lanes [lo, hi)."""
-        _, data, path = self.tensor.open(self.first + lo, hi - lo)
-        return self.window, hi - lo, [(self.tensor.type.packed, self.first + lo, data, path)]
+        opened = []
+        for tensor, first in self.runs:
+            _, data, path = tensor.open(first + lo, hi - lo)
+            opened.append((tensor.type.packed, first + lo, data, path))
+        return self.window, hi - lo, opened
 
-    def proof(self, lanes: Sequence[int] = (LANES,), element: int | None = None) -> bytes:
-        """A recorded proof about the element that the row is summed to."""
+    def opening(self, element: int | None = None) -> Proof:
+        """A proof about the element that opens the lanes."""
+        network, before = self.story.network, list(self.story.states[self.operator])
         element = self.index if element is None else element
-        _, data, path = self.story.states[1][0].open(element)
-        own = encode(
-            [f"(uint256,uint256,{OPERAND}[],{OUTPUT})"], [(element, self.window, [NOTHING], (data, path))]
-        )
+        return prove(network, network.node(self.operator), before, self.output, element)
+
+    def proof(self, lanes: Sequence[int] | None = None, element: int | None = None) -> bytes:
+        """A recorded proof about the element that the row is summed to."""
+        whole, count = self.opening(element), len(self.runs)
+        operands = (*[NOTHING] * count, *whole.operands[count:])
+        own = replace(whole, operands=operands, window=self.window).encoded
         types = f"(uint256[],(bytes32,bytes32[])[],{OPERAND}[],bytes)"
-        values = (list(lanes), [(self.tensor.commitment, [])], [], own)
+        values = (list(lanes or [self.lanes]), self.sources, [], own)
         return encode(["bytes32", types], [RECORDED, values])
 
 
@@ -156,8 +225,8 @@ class SumPlay:
     def assert_sum(self, sums: Triple | None = None, **options: Any) -> Receipt:
         """Parts of the statement may be given otherwise: tensors, firsts, lanes, hint, leaf, sender."""
         row, other = self.row, options.pop
-        tensors = other("tensors", [(row.tensor.commitment, [])])
-        firsts, lanes = other("firsts", [row.first]), other("lanes", LANES)
+        tensors = other("tensors", row.sources)
+        firsts, lanes = other("firsts", row.firsts), other("lanes", row.lanes)
         hint, leaf = other("hint", row.window), other("leaf", self.leaf)
         sender, sums = other("sender", self.play.challenger), row.sums() if sums is None else sums
         self.asserted = sums
@@ -180,7 +249,7 @@ class SumPlay:
         return self.send(sender, "split", *lanes, sums, list(partials), **options)
 
     def post(self, *pieces: tuple) -> Receipt:
-        return self.play.send(self.play.stranger, "reduction", "post", list(pieces))
+        return self.play.send(self.play.stranger, self.row.adjudicator, "post", list(pieces))
 
     def settle(
         self, sums: Triple, lanes: Sequence[int], sender: str | None = None, **options: Any
@@ -207,8 +276,9 @@ class SumPlay:
         ]
 
 
-def lied(sums: Triple, is_false: bool = True) -> Triple:
-    return (sums[0] + 1, *sums[1:]) if is_false else sums
+def lied(sums: Triple, excess: int = 1) -> Triple:
+    """Overstated by some units."""
+    return (sums[0] + excess, *sums[1:])
 
 
 # ---- how it ended
