@@ -180,7 +180,7 @@ LEAST = {
     "post": 8,
     "settle": 3,
     "settle: SumsDiffer": 1,
-    "proveBySums": 3,
+    "proveBySums": 1,
     "timeout": 50,
     "timeoutOfDoubt": 3,
     "timeoutOfSplit": 3,
