@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from numerics.local import LocalDevice, shuffled
 from tao.model import ModelBundle, trace
 from tao.numerics.calibrate import Settings, calibrate_on
+from tao.numerics.measure import compare_segment
 
 DEVICES, INPUTS = 5, 5
 """That a model is calibrated on."""
@@ -31,3 +32,13 @@ def calibrated(make: Callable[[], nn.Module], *shape: int) -> ModelBundle:
 
 def parameter(bundle: ModelBundle, shape: tuple[int, ...]) -> Tensor:
     return next(each for each in bundle.parameters if each.shape == shape)
+
+
+def exceedance_of_a_thousandth(bundle: ModelBundle, x: Tensor) -> float:
+    """Of a claim whose first output is off by a thousandth of its typical size, by an honest judge."""
+    first, *others = shuffled(bundle, 100).run((x,))
+    wrong = first + 1e-3 * first.square().mean().sqrt() * torch.randn(
+        first.shape, generator=torch.Generator()
+    )
+    own = shuffled(bundle, 200).run((x,))
+    return compare_segment(bundle, 0, (x,), len(bundle.graph), (wrong, *others), own).exceedance

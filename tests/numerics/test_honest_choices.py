@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from numerics.honest import calibrated, parameter, usual
+from numerics.honest import calibrated, exceedance_of_a_thousandth, parameter, usual
 from numerics.local import shuffled
 from tao.errors import NoResult
 from tao.model import ModelBundle
@@ -126,14 +126,7 @@ def test_roundings_to_whole_steps_that_kernels_take_either_way():
 
 @pytest.mark.parametrize("make", [Routed, Stepped])
 def test_a_thousandth_of_what_follows_from_a_choice_is_still_rejected(make):
-    bundle = calibrated(make)
-    x = usual(40)
-    first, *others = shuffled(bundle, 100).run((x,))
-    wrong = first + 1e-3 * first.square().mean().sqrt() * torch.randn(
-        first.shape, generator=torch.Generator()
-    )
-    own = shuffled(bundle, 200).run((x,))
-    assert compare_segment(bundle, 0, (x,), len(bundle.graph), (wrong, *others), own).exceedance > 10
+    assert exceedance_of_a_thousandth(calibrated(make), usual(40)) > 10
 
 
 def test_an_index_at_the_edge_of_its_table():

@@ -58,9 +58,8 @@ def mask_limit(values: np.ndarray) -> float:
     first GAP empty binades in a row: numbers that operators compute spread without such gaps, masks lie
     beyond one. The result is a power of two, so it does not depend on the last bits in which devices differ.
     """
-    exponents = (
-        np.ascontiguousarray(values).reshape(-1).view(np.int64) >> 52 & 0x7FF
-    )  # of float64, as it is stored
+    bits = np.ascontiguousarray(values).reshape(-1).view(np.int64)
+    exponents = bits >> 52 & 0x7FF  # with the bias
     counts = np.bincount(exponents, minlength=0x800)
     counts[0] = 0
     counts[_EXPONENT_BIAS + int(math.log2(SENTINEL)) :] = 0
